@@ -1,0 +1,8 @@
+"""Entry point of ``python -m geomstats_vae``."""
+
+import sys
+
+from geomstats_vae.report import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,324 @@
+"""Fast derivatives of plain networks: chains of linear maps and activations, and RBF precisions.
+
+Values and tangents travel together as rows of one matrix product, and second derivatives are
+contracted on the way back, so a Newton step costs about three evaluations of the network.
+`compile_immersion` recognises what it can and returns None for the rest, which autodiff serves.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from geomstats_vae.decoders.gaussian import GaussianDecoder
+from geomstats_vae.decoders.immersion import Immersion, Jet
+from geomstats_vae.decoders.rbf import RBFPrecision
+
+# Each activation: module -> (u -> value, first derivative, second derivative). Second derivatives
+# are thunks: only Newton matrices and jets ask for them.
+
+
+def _tanh(layer, u):
+    y = torch.tanh(u)
+    slope = 1.0 - y * y
+    return y, slope, lambda: -2.0 * y * slope
+
+
+def _sigmoid(layer, u):
+    y = torch.sigmoid(u)
+    slope = y * (1.0 - y)
+    return y, slope, lambda: slope * (1.0 - 2.0 * y)
+
+
+def _relu(layer, u):
+    slope = (u > 0).to(u.dtype)
+    return u * slope, slope, lambda: torch.zeros_like(u)
+
+
+def _leaky_relu(layer, u):
+    slope = torch.where(u > 0, 1.0, layer.negative_slope).to(u.dtype)
+    return u * slope, slope, lambda: torch.zeros_like(u)
+
+
+def _elu(layer, u):
+    tail = layer.alpha * torch.exp(torch.clamp(u, max=0.0))
+    positive = u > 0
+    slope = torch.where(positive, torch.ones_like(u), tail)
+    curvature = torch.where(positive, torch.zeros_like(u), tail)
+    return functional.elu(u, layer.alpha), slope, lambda: curvature
+
+
+def _softplus(layer, u):
+    slope = torch.sigmoid(layer.beta * u)
+    value = functional.softplus(u, layer.beta, layer.threshold)
+    return value, slope, lambda: layer.beta * slope * (1.0 - slope)
+
+
+def _silu(layer, u):
+    s = torch.sigmoid(u)
+    slope = s * (1.0 + u * (1.0 - s))
+    return u * s, slope, lambda: s * (1.0 - s) * (2.0 + u * (1.0 - 2.0 * s))
+
+
+
+
+_ACTIVATIONS = {
+    nn.Tanh: _tanh,
+    nn.Sigmoid: _sigmoid,
+    nn.ReLU: _relu,
+    nn.LeakyReLU: _leaky_relu,
+    nn.ELU: _elu,
+    nn.Softplus: _softplus,
+    nn.SiLU: _silu,
+}
+_KINKED = (nn.ReLU, nn.LeakyReLU)
+
+
+class _Affine:
+    """u -> u W' + b, on values and tangents at once."""
+
+    def __init__(self, layer):
+        self.weight = layer.weight.detach()
+        self.bias = None if layer.bias is None else layer.bias.detach()
+
+    def value(self, a):
+        return functional.linear(a, self.weight, self.bias)
+
+    def tangents(self, rows):
+        n, m, width = rows.shape
+        return (rows.reshape(n * m, width) @ self.weight.T).reshape(n, m, -1)
+
+    def pull(self, covector):
+        return covector @ self.weight
+
+
+class _Chain:
+    """Alternating affine maps and activations."""
+
+    def __init__(self, layers):
+        self.layers = layers
+        self.smooth = not any(isinstance(layer, _KINKED) for layer in layers)
+
+    def value(self, z):
+        for layer in self.layers:
+            z = layer.value(z) if isinstance(layer, _Affine) else _activate(layer, z)[0]
+        return z
+
+    def push(self, z, rows):
+        """Value and tangents."""
+        for layer in self.layers:
+            if isinstance(layer, _Affine):
+                z, rows = layer.value(z), layer.tangents(rows)
+                continue
+            z, slope, _ = _activate(layer, z)
+            rows = rows * slope[:, None, :]
+        return z, rows
+
+    def jet(self, z, rows, v):
+        """Tangents, their derivatives along v if given, and the record of the way."""
+        second = None if v is None else torch.zeros_like(rows)
+        record = []
+        for layer in self.layers:
+            if isinstance(layer, _Affine):
+                z = layer.value(z)
+                rows, second = _affine_rows(layer, rows, second)
+                continue
+            z, slope, curvature = _activate(layer, z)
+            record.append((rows, slope, curvature))
+            if second is not None:
+                along = torch.einsum("nk,nkp->np", v, rows)
+                second = second * slope[:, None, :] + rows * (along * curvature())[:, None, :]
+            rows = rows * slope[:, None, :]
+        return rows, second, record
+
+    def contract(self, covector, record, dim):
+        """Hessian of covector . value, from the record of `jet`, last activation first."""
+        hessian = covector.new_zeros(covector.shape[0], dim, dim)
+        record = list(record)
+        for layer in reversed(self.layers):
+            if isinstance(layer, _Affine):
+                covector = layer.pull(covector)
+                continue
+            rows, slope, curvature = record.pop()
+            hessian = hessian + _weighted_gram(rows, covector * curvature())
+            covector = covector * slope
+        return hessian
+
+
+def _affine_rows(layer, rows, second):
+    if second is None:
+        return layer.tangents(rows), None
+    return layer.tangents(torch.cat((rows, second), dim=1)).chunk(2, dim=1)
+
+
+def _activate(layer, u):
+    return _ACTIVATIONS[type(layer)](layer, u)
+
+
+def _weighted_gram(rows, weights):
+    return (rows * weights[:, None, :]) @ rows.transpose(-1, -2)
+
+
+class _RBFStd:
+    """sigma = (W v(z) + zeta)^(-1/2) with v_k = exp(-lambda_k ||z - c_k||^2)."""
+
+    smooth = True
+
+    def __init__(self, rbf):
+        self.centers = rbf.centers.detach()
+        self.lambdas = rbf.lambdas.detach()
+        self.weights = rbf.weights.detach()
+        self.zeta = rbf.zeta.detach()
+
+    def _kernels(self, z):
+        delta = z[:, None, :] - self.centers
+        return delta, torch.exp(-self.lambdas * (delta * delta).sum(-1))
+
+    def value(self, z):
+        return torch.rsqrt(self._kernels(z)[1] @ self.weights.T + self.zeta)
+
+    def _weigh(self, rows):
+        n, m, width = rows.shape
+        return (rows.reshape(n * m, width) @ self.weights.T).reshape(n, m, -1)
+
+    def _kernel_rows(self, delta, kernels, rows):
+        return (-2.0 * self.lambdas * kernels)[:, None, :] * (rows @ delta.transpose(1, 2))
+
+    def push(self, z, rows):
+        delta, kernels = self._kernels(z)
+        sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
+        rows = self._weigh(self._kernel_rows(delta, kernels, rows))
+        return sigma, rows * (-0.5 * sigma**3)[:, None, :]
+
+    def jet(self, z, rows, v):
+        # The input tangents are the latent basis: an RBF precision reads the codes themselves.
+        delta, kernels = self._kernels(z)
+        sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
+        slope = -0.5 * sigma**3
+        first = self._kernel_rows(delta, kernels, rows)
+        if v is None:
+            first = self._weigh(first)
+            return first * slope[:, None, :], None, (delta, kernels, sigma, slope, first)
+        lam = self.lambdas
+        along = (delta * v[:, None, :]).sum(-1)
+        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta.transpose(1, 2) - (
+            2.0 * lam * kernels
+        )[:, None, :] * v[:, :, None]
+        first, second = self._weigh(torch.cat((first, second), dim=1)).chunk(2, dim=1)
+        bend = 0.75 * sigma**5 * torch.einsum("nk,nkp->np", v, first)
+        derivatives = second * slope[:, None, :] + first * bend[:, None, :]
+        return first * slope[:, None, :], derivatives, (delta, kernels, sigma, slope, first)
+
+    def contract(self, covector, record, dim):
+        delta, kernels, sigma, slope, rows = record
+        outer = _weighted_gram(rows, covector * (0.75 * sigma**5))
+        pulled = (covector * slope) @ self.weights * kernels * self.lambdas
+        eye = torch.eye(dim, dtype=delta.dtype, device=delta.device)
+        inner = _weighted_gram(delta.transpose(1, 2), 4.0 * pulled * self.lambdas)
+        return outer + inner - 2.0 * pulled.sum(-1)[:, None, None] * eye
+
+
+class NetworkImmersion(Immersion):
+    """An immersion made of network parts whose outputs stand side by side.
+
+    Parameters
+    ----------
+    parts : list
+        Chains and RBF precisions, each from latent codes to some of the outputs.
+    dim : int
+        Dimension of the latent space.
+    """
+
+    def __init__(self, parts, dim):
+        super().__init__(dim)
+        self.parts = parts
+        self.smooth = all(part.smooth for part in parts)
+
+    def __call__(self, z):
+        return _join([part.value(z) for part in self.parts])
+
+    def _seed(self, z):
+        eye = torch.eye(self.dim, dtype=z.dtype, device=z.device)
+        return eye.expand(z.shape[0], self.dim, self.dim)
+
+    def jacobian(self, z):
+        pushed = [part.push(z, self._seed(z)) for part in self.parts]
+        return _join([value for value, _ in pushed]), _join([rows for _, rows in pushed])
+
+    def push(self, z, v):
+        return _join([part.push(z, v[:, None, :])[1][:, 0] for part in self.parts])
+
+    def jet(self, z, v=None):
+        jets = [part.jet(z, self._seed(z), v) for part in self.parts]
+        widths = [rows.shape[2] for rows, _, _ in jets]
+
+        def contract(covector):
+            pieces = covector.split(widths, dim=1)
+            return sum(
+                part.contract(piece, record, self.dim)
+                for part, piece, (_, _, record) in zip(self.parts, pieces, jets, strict=True)
+            )
+
+        derivatives = None if v is None else _join([second for _, second, _ in jets])
+        return Jet(_join([rows for rows, _, _ in jets]), derivatives, contract)
+
+
+def _join(parts):
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def compile_immersion(decoder, dim):
+    """Build the fast immersion of a decoder made of known layers.
+
+    Parameters
+    ----------
+    decoder : callable
+        Frozen decoder.
+    dim : int
+        Dimension of the latent space.
+
+    Returns
+    -------
+    immersion : NetworkImmersion or None
+        None if any part of the decoder is not known, or carries hooks.
+    """
+    if type(decoder) is GaussianDecoder:
+        parts = [_compile_part(decoder.mean), _compile_part(decoder.std)]
+    else:
+        parts = [_compile_part(decoder)]
+    if any(part is None for part in parts) or _has_hooks(decoder):
+        return None
+    return NetworkImmersion(parts, dim)
+
+
+def _has_hooks(module):
+    return any(
+        part._forward_hooks or part._forward_pre_hooks for part in module.modules()
+    )
+
+
+def _compile_part(module):
+    if type(module) is RBFPrecision:
+        return _RBFStd(module)
+    layers = _flatten_sequential(module)
+    return None if not layers else _Chain(layers)
+
+
+def _flatten_sequential(module):
+    """Layers of a chain, or None if one of them is unknown."""
+    if type(module) is nn.Linear:
+        return [_Affine(module)]
+    if type(module) in _ACTIVATIONS:
+        return [module]
+    if type(module) is nn.Identity:
+        return []
+    if type(module) is not nn.Sequential:
+        return None
+    layers = []
+    for child in module:
+        flat = _flatten_sequential(child)
+        if flat is None:
+            return None
+        layers.extend(flat)
+    return layers

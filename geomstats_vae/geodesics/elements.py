@@ -1,0 +1,344 @@
+"""Curves made of polynomial elements, their length, and its first and second variation.
+
+A curve is a chain of elements; each is a polynomial through `degree + 1` Gauss-Lobatto-Legendre
+nodes in latent space. Its length is the integral of |dF(c')| by Gauss quadrature on the curve
+itself, so a wall between two nodes is felt: chords of F between nodes would tunnel through it.
+All that a Newton step needs of the decoder is reduced here, element by element, to matrices of
+the latent dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.polynomial import legendre
+
+
+@dataclass(frozen=True)
+class ReferenceElement:
+    """Nodes and quadrature on [-1, 1].
+
+    Parameters
+    ----------
+    nodes : array, shape=[degree + 1]
+        Gauss-Lobatto-Legendre points.
+    points : array, shape=[n_quadrature]
+        Gauss-Legendre points.
+    weights : array, shape=[n_quadrature]
+        Gauss-Legendre weights.
+    interpolate : array, shape=[n_quadrature, degree + 1]
+        Values at the nodes to values at the quadrature points.
+    differentiate : array, shape=[n_quadrature, degree + 1]
+        Values at the nodes to derivatives at the quadrature points.
+    differentiate_points : array, shape=[n_quadrature, n_quadrature]
+        Values at the quadrature points to derivatives there.
+    fine_weights, fine_interpolate, fine_differentiate : array
+        The same on twice as many quadrature points.
+    """
+
+    nodes: np.ndarray
+    points: np.ndarray
+    weights: np.ndarray
+    interpolate: np.ndarray
+    differentiate: np.ndarray
+    differentiate_points: np.ndarray
+    fine_weights: np.ndarray
+    fine_interpolate: np.ndarray
+    fine_differentiate: np.ndarray
+
+    @property
+    def degree(self):
+        """Polynomial degree."""
+        return len(self.nodes) - 1
+
+
+@lru_cache(maxsize=32)
+def reference_element(degree):
+    """Build the reference element of a degree, with degree + 1 quadrature points.
+
+    Parameters
+    ----------
+    degree : int
+        Polynomial degree, at least 1.
+
+    Returns
+    -------
+    element : ReferenceElement
+        Nodes, quadrature and matrices.
+    """
+    inner = legendre.legroots(legendre.legder(np.eye(degree + 1)[degree]))
+    nodes = np.concatenate(([-1.0], np.sort(inner.real), [1.0]))
+    points, weights = legendre.leggauss(degree + 1)
+    fine_points, fine_weights = legendre.leggauss(2 * (degree + 1))
+    interpolate = lagrange_matrix(nodes, points)
+    fine_interpolate = lagrange_matrix(nodes, fine_points)
+    differentiate = differentiation_matrix(nodes)
+    return ReferenceElement(
+        nodes,
+        points,
+        weights,
+        interpolate,
+        interpolate @ differentiate,
+        differentiation_matrix(points),
+        fine_weights,
+        fine_interpolate,
+        fine_interpolate @ differentiate,
+    )
+
+
+def _barycentric_weights(nodes):
+    gaps = nodes[:, None] - nodes + np.eye(len(nodes))
+    return 1.0 / np.prod(gaps, axis=1)
+
+
+def lagrange_matrix(nodes, points):
+    """Matrix that takes values at nodes to values of their interpolant at points.
+
+    Parameters
+    ----------
+    nodes : array, shape=[n_nodes]
+        Interpolation nodes.
+    points : array, shape=[n_points]
+        Where to evaluate.
+
+    Returns
+    -------
+    matrix : array, shape=[n_points, n_nodes]
+        Lagrange basis at the points, in barycentric form.
+    """
+    gaps = np.asarray(points)[:, None] - nodes
+    hit = gaps == 0.0
+    terms = _barycentric_weights(nodes) / np.where(hit, 1.0, gaps)
+    matrix = terms / terms.sum(axis=1, keepdims=True)
+    rows = hit.any(axis=1)
+    matrix[rows] = hit[rows]
+    return matrix
+
+
+def differentiation_matrix(nodes):
+    """Matrix that takes values at nodes to derivatives of their interpolant at the nodes."""
+    weights = _barycentric_weights(nodes)
+    gaps = nodes[:, None] - nodes + np.eye(len(nodes))
+    matrix = weights[None, :] / weights[:, None] / gaps
+    np.fill_diagonal(matrix, 0.0)
+    np.fill_diagonal(matrix, -matrix.sum(axis=1))
+    return matrix
+
+
+@dataclass
+class ElementSystem:
+    """Length of each element and its variations with respect to the element's nodes.
+
+    Parameters
+    ----------
+    length : array, shape=[n_elements]
+        Lengths.
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
+        Derivative of the length.
+    stiffness : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
+        Gauss-Newton matrix of the energy at the present speed, int |D u|^2 / |c'|.
+    tangential : array, same shape
+        Its tangential part, int <D u, t>^2 / |c'|; the length's own second variation leaves it out.
+    curvature : array, same shape
+        What Gauss-Newton leaves out, int <t, (d^2 F(u, u))'>.
+    mass : array, same shape
+        int |u|^2 |c'|, the squared norm of a displacement.
+    turning : array, shape=[n_elements]
+        Angle, in radians, by which the curve turns in the decoder's target.
+    """
+
+    length: np.ndarray
+    gradient: np.ndarray
+    stiffness: np.ndarray
+    tangential: np.ndarray
+    curvature: np.ndarray
+    mass: np.ndarray
+    turning: np.ndarray
+
+    def __getitem__(self, rows):
+        return ElementSystem(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def __setitem__(self, rows, other):
+        for name in self.__dataclass_fields__:
+            getattr(self, name)[rows] = getattr(other, name)
+
+
+class ElementEvaluator:
+    """Evaluates elements of one degree on one immersion, in chunks of bounded memory.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    degree : int
+        Polynomial degree of the elements.
+    chunk_size : int
+        Number of points evaluated at once.
+    """
+
+    def __init__(self, immersion, degree, chunk_size=64):
+        self.immersion = immersion
+        self.element = reference_element(degree)
+        self.dtype, self.device = immersion.dtype, immersion.device
+        self.chunk_size = chunk_size
+        self._b, self._d = self._rule("interpolate"), self._rule("differentiate")
+        self._w, self._dq = self._rule("weights"), self._rule("differentiate_points")
+        self._fine = tuple(
+            self._rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
+        )
+
+    @property
+    def numpy_dtype(self):
+        """Numpy's name of the floating-point type."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def _rule(self, name):
+        return torch.as_tensor(getattr(self.element, name), dtype=self.dtype, device=self.device)
+
+    def _chunks(self, nodes, points_each):
+        nodes = torch.as_tensor(nodes, dtype=self.dtype, device=self.device)
+        return nodes.split(max(1, self.chunk_size // points_each)) if len(nodes) else ()
+
+    def speed(self, nodes):
+        """Speed |dF(c')| of each element on the finer rule.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+
+        Returns
+        -------
+        speed : array, shape=[n_elements, 2 * (degree + 1)]
+            Speeds; not finite where the decoder is not.
+        """
+        interpolate, differentiate, weights = self._fine
+        speeds = [np.zeros((0, len(weights)))]
+        for part in self._chunks(nodes, len(weights)):
+            pushed = self.immersion.push(*_curve(part, interpolate, differentiate))
+            speeds.append(to_numpy(pushed.norm(dim=1).view(len(part), -1)))
+        return np.concatenate(speeds)
+
+    def length(self, nodes):
+        """Length of each element, on twice the quadrature points that `system` takes.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+
+        Returns
+        -------
+        length : array, shape=[n_elements]
+            Lengths; not finite where the decoder is not.
+        """
+        return self.speed(nodes) @ self.element.fine_weights
+
+    def chord_length(self, points):
+        """Length of polylines, by chords of F.
+
+        Parameters
+        ----------
+        points : array, shape=[n_lines, n_vertices, dim]
+            Vertices.
+
+        Returns
+        -------
+        length : array, shape=[n_lines]
+            Sums of the chords.
+        """
+        lengths = [np.zeros(0)]
+        for part in self._chunks(points, points.shape[1]):
+            value = self.immersion(part.reshape(-1, part.shape[2]))
+            value = value.reshape(len(part), part.shape[1], -1)
+            lengths.append(to_numpy((value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1)))
+        return np.concatenate(lengths)
+
+    def metric(self, points):
+        """Metric matrices at latent codes, shape=[n_points, dim, dim]."""
+        parts = [to_numpy(self.immersion.metric(part)) for part in self._chunks(points, 1)]
+        return np.concatenate([np.zeros((0, *(points.shape[1:] * 2))), *parts])
+
+    def system(self, nodes):
+        """Length of each element with its first and second variation.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+
+        Returns
+        -------
+        system : ElementSystem
+            All reduced to matrices of the latent dimension.
+        """
+        parts = [self._system(part) for part in self._chunks(nodes, len(self._w))]
+        return ElementSystem(*(to_numpy(torch.cat(column)) for column in zip(*parts, strict=True)))
+
+    def _system(self, nodes):
+        n_elements, n_nodes, dim = nodes.shape
+        position, velocity = _curve(nodes, self._b, self._d)
+        jet = self.immersion.jet(position, velocity)
+        speed_vector = torch.einsum("nk,nkp->np", velocity, jet.tangents)
+        speed = speed_vector.norm(dim=1)
+        tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
+        rows = torch.cat((jet.derivatives, jet.tangents), dim=1)
+        shape = (n_elements, -1, 2, dim)
+        inner = (rows @ rows.transpose(1, 2)).view(n_elements, -1, 2, dim, 2, dim)
+        along = (rows @ tangent[:, :, None]).view(shape)
+        speed = speed.view(n_elements, -1)
+        tangent = tangent.view(n_elements, speed.shape[1], -1)
+
+        # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).
+        basis = torch.stack((self._b, self._d), dim=1)
+        per_speed = self._w / speed.clamp_min(torch.finfo(speed.dtype).tiny)
+        size = n_nodes * dim
+        stiffness = torch.einsum("eq,qsa,eqsitj,qtb->eaibj", per_speed, basis, inner, basis)
+        push = torch.einsum("qsa,eqsi->eqai", basis, along).reshape(n_elements, -1, size)
+        tangential = (push * per_speed[:, :, None]).transpose(1, 2) @ push
+        turn = torch.einsum("qr,erp->eqp", self._dq, tangent)
+        # int t . (d^2F(u, u))', the derivative taken off the interpolant at the quadrature points,
+        # so that corners between elements count.
+        covector = torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent)
+        covector = covector.reshape(-1, covector.shape[-1])
+        covector = _normal_part(covector, jet.tangents, inner[:, :, 1, :, 1, :].reshape(-1, dim, dim))
+        hessian = jet.hessian(covector)
+        hessian = hessian.view(n_elements, -1, dim, dim)
+        ww = torch.einsum("q,qa,qb->qab", self._w, self._b, self._b)
+        b = self._b
+        curvature = torch.einsum("qa,qb,eqij->eaibj", b, b, hessian)
+        mass = torch.einsum("qab,eq,eqij->eaibj", ww, speed, inner[:, :, 1, :, 1, :])
+        return (
+            speed @ self._w,
+            torch.einsum("q,eqx->ex", self._w, push),
+            stiffness.reshape(n_elements, size, size),
+            tangential,
+            curvature.reshape(n_elements, size, size),
+            mass.reshape(n_elements, size, size),
+            turn.norm(dim=-1) @ self._w,
+        )
+
+
+def _normal_part(covector, tangents, metric):
+    """Part of a covector normal to the image: Christoffel symbols leave the Hessian, curvature stays."""
+    factor, info = torch.linalg.cholesky_ex(metric)
+    coefficients = torch.cholesky_solve(tangents @ covector[:, :, None], factor)
+    # A singular metric has no normal space to project to: keep the plain Hessian there.
+    coefficients = torch.where((info == 0)[:, None, None], coefficients, 0.0)
+    return covector - (coefficients.transpose(1, 2) @ tangents)[:, 0]
+
+
+def _curve(nodes, interpolate, differentiate):
+    """Positions and velocities at the quadrature points, shape=[n_points, dim]."""
+    dim = nodes.shape[-1]
+    position = torch.einsum("qa,ead->eqd", interpolate, nodes)
+    velocity = torch.einsum("qa,ead->eqd", differentiate, nodes)
+    return position.reshape(-1, dim), velocity.reshape(-1, dim)
+
+
+def to_numpy(tensor):
+    """Copy a tensor to a float64 array on the host."""
+    return tensor.double().cpu().numpy()

@@ -1,0 +1,138 @@
+"""The equations of geodesics and of the Jacobi fields along them, as first-order systems."""
+
+from __future__ import annotations
+
+import torch
+
+
+class GeodesicSystem:
+    """State (z, v) with z' = v, v' = -M^{-1} J' d^2F(v, v).
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    chunk_size : int
+        Number of points evaluated at once.
+    """
+
+    def __init__(self, immersion, chunk_size):
+        self.immersion, self.dim, self.chunk_size = immersion, immersion.dim, chunk_size
+
+    def slope(self, state):
+        """Time derivative of states, shape=[n, width]; not finite where there is none."""
+        return torch.cat([self._slope(part) for part in state.split(self.chunk_size)])
+
+    def _slope(self, state):
+        point, velocity = state.split(self.dim, dim=1)
+        christoffel = connection(self.immersion.jet(point, velocity))[0]
+        return torch.cat((velocity, -(christoffel @ velocity[:, :, None])[:, :, 0]), dim=1)
+
+    def at_rest(self, state):
+        """Whether states stay as they are, shape=[n]."""
+        return (state[:, self.dim :] == 0).all(1)
+
+    def speed(self, state):
+        """Largest coordinate of the velocities, shape=[n]; of slopes, of the accelerations."""
+        return state[:, self.dim : 2 * self.dim].abs().amax(1)
+
+    def scale(self, state):
+        """What errors are relative to, shape=[n, 1]: no choice of origin should matter."""
+        return self.speed(state)[:, None]
+
+
+class JacobiSystem(GeodesicSystem):
+    r"""State (z, v, Y, W): a geodesic, 2 dim fields along it and their covariant derivatives.
+
+    Y' = W - Gamma(Y, v), W' = -R(Y, v) v - Gamma(W, v). By the equation of Gauss
+    <R(X, v) v, Y> = <II(X, Y), II(v, v)> - <II(X, v), II(Y, v)>, where the second fundamental
+    form II is the normal part of d^2F.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    chunk_size : int
+        Number of points evaluated at once.
+    """
+
+    @property
+    def width(self):
+        """Number of entries of a state."""
+        return 2 * self.dim + 4 * self.dim**2
+
+    def start(self, point, velocity):
+        """Fields Y of D_v Exp (0, with W = 1) and of D_x Exp (1, with Y' = 0), side by side."""
+        n, dim = point.shape
+        eye = torch.eye(dim, dtype=point.dtype, device=point.device).expand(n, dim, dim)
+        parts = zip(point.split(self.chunk_size), velocity.split(self.chunk_size), strict=True)
+        christoffel = torch.cat([connection(self.immersion.jet(*part))[0] for part in parts])
+        fields = torch.cat((torch.zeros_like(eye), eye), dim=2)
+        rates = torch.cat((eye, christoffel), dim=2)
+        return torch.cat((point, velocity, fields.flatten(1), rates.flatten(1)), dim=1)
+
+    def _split(self, state):
+        dim = self.dim
+        sizes = (dim, dim, 2 * dim * dim, 2 * dim * dim)
+        point, velocity, fields, rates = state.split(sizes, dim=1)
+        return point, velocity, fields.view(-1, dim, 2 * dim), rates.view(-1, dim, 2 * dim)
+
+    def fields(self, state):
+        """Fields Y of states, shape=[n, dim, 2 dim]."""
+        return self._split(state)[2].contiguous()
+
+    def _slope(self, state):
+        point, velocity, fields, rates = self._split(state)
+        jet = self.immersion.jet(point, velocity)
+        christoffel, factor, regular = connection(jet)
+        # II(e_k, v), and II(v, v), which no tangent sees: its Hessian is <II(., .), II(v, v)>.
+        normal = jet.derivatives - christoffel.transpose(1, 2) @ jet.tangents
+        bend = (velocity[:, None, :] @ normal)[:, 0]
+        form = jet.hessian(bend) - normal @ normal.transpose(1, 2)
+        curvature = _solve(form, factor, regular)
+        acceleration = -(christoffel @ velocity[:, :, None])[:, :, 0]
+        slopes = (rates - christoffel @ fields, -curvature @ fields - christoffel @ rates)
+        return torch.cat((velocity, acceleration, *(s.flatten(1) for s in slopes)), dim=1)
+
+    def at_rest(self, state):
+        return torch.zeros(len(state), dtype=torch.bool, device=state.device)
+
+    def scale(self, state):
+        _, _, fields, rates = self._split(state)
+        largest = torch.maximum(fields.abs(), rates.abs()).amax((1, 2))
+        n_path, n_fields = 2 * self.dim, 4 * self.dim**2
+        return torch.cat(
+            (
+                self.speed(state)[:, None].expand(-1, n_path),
+                largest[:, None].expand(-1, n_fields),
+            ),
+            dim=1,
+        )
+
+
+def connection(jet):
+    """Christoffel symbols contracted with the jet's direction.
+
+    Parameters
+    ----------
+    jet : Jet
+        Derivatives of an immersion at n points along directions v.
+
+    Returns
+    -------
+    christoffel : torch.Tensor, shape=[n, dim, dim]
+        Gamma(., v) = M^{-1} J' d^2F(., v); NaN where the metric is not positive definite.
+    factor : torch.Tensor, shape=[n, dim, dim]
+        Cholesky factor of the metric.
+    regular : torch.Tensor of bool, shape=[n]
+        Whether the metric is positive definite.
+    """
+    tangents = jet.tangents.transpose(1, 2)
+    factor, info = torch.linalg.cholesky_ex(jet.tangents @ tangents)
+    regular = info == 0
+    return _solve(jet.tangents @ jet.derivatives.transpose(1, 2), factor, regular), factor, regular
+
+
+def _solve(matrix, factor, regular):
+    solved = torch.cholesky_solve(matrix, factor)
+    return torch.where(regular[:, None, None], solved, torch.nan)

@@ -1,0 +1,366 @@
+"""Global starts: where the short ways are, seen from a graph over the latent space.
+
+In two and three dimensions a grid over the data. Walls of the standard deviation make plain grids
+useless: a way along a wall keeps to a level of the height |sigma(z)|, and a grid's nodes are off
+that level by the slope times the spacing, so every step seems to climb. Here each node is moved,
+within its cell, onto the roundest level that its cell holds (a multiple of the highest power of
+two), so that neighbours along a wall share a level and an edge costs what it climbs from node to
+node. In more dimensions, a graph of nearest neighbours over the codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.interpolate import Akima1DInterpolator
+from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
+from scipy.spatial import cKDTree
+
+from geomstats_vae.geodesics.elements import to_numpy
+
+_GRID_SIZE = {2: 256, 3: 48}
+_REACH = {2: 3, 3: 2}
+_MARGIN = 0.08
+_MAX_CODES = 2000
+_N_NEIGHBORS = 12
+_EDGE_SAMPLES = 8
+
+
+class Landscape:
+    """A graph over the latent space of an immersion, for global starts.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    points : array, shape=[n_points, dim]
+        Latent codes the graph is to cover.
+    grid_size : int, optional
+        Nodes per side of the grid in two and three dimensions.
+    chunk_size : int
+        Points evaluated at once.
+    """
+
+    def __init__(self, immersion, points, *, grid_size=None, chunk_size=64):
+        self.immersion, self.n_mean, self.chunk_size = immersion, immersion.n_mean, chunk_size
+        self.points = np.asarray(points, dtype=float)
+        self.dim = self.points.shape[1]
+        self.grid_size = grid_size or _GRID_SIZE.get(self.dim)
+        self.nodes, self.graph = self._grid() if self.grid_size else self._code_graph()
+        self._tree = cKDTree(self.nodes)
+
+    def _tensor(self, array):
+        return torch.as_tensor(array, dtype=self.immersion.dtype, device=self.immersion.device)
+
+    def _each_chunk(self, function, points):
+        tensors = self._tensor(points).split(self.chunk_size)
+        columns = zip(*(function(part) for part in tensors), strict=True)
+        return [to_numpy(torch.cat(column)) for column in columns]
+
+    def _metric_and_slope(self, z):
+        value, tangents = self.immersion.jacobian(z)
+        metric = tangents @ tangents.transpose(1, 2)
+        if self.n_mean is None:
+            return metric, z.new_zeros(len(z)), torch.zeros_like(z)
+        return metric, *_height(value, tangents, self.n_mean)
+
+    def height(self, points):
+        """Norm of the standard deviation, and its gradient.
+
+        Parameters
+        ----------
+        points : array, shape=[n_points, dim]
+            Latent codes.
+
+        Returns
+        -------
+        height : array, shape=[n_points]
+            Norm of sigma.
+        slope : array, shape=[n_points, dim]
+            Its gradient.
+        """
+        return self._each_chunk(lambda z: self._metric_and_slope(z)[1:], points)
+
+    # -- grids ------------------------------------------------------------------------------
+
+    def _grid(self):
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        pad = _MARGIN * np.maximum(high - low, 1e-3 * np.abs(high).max() + 1e-12)
+        axes = [
+            np.linspace(a, b, self.grid_size) for a, b in zip(low - pad, high + pad, strict=True)
+        ]
+        spacing = np.array([axis[1] - axis[0] for axis in axes])
+        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.dim)
+        metric, height, slope = self._each_chunk(self._metric_and_slope, nodes)
+        usable = np.isfinite(metric).all(axis=(1, 2))
+        if self.n_mean is not None:
+            nodes, metric, height, slope = self._snap(nodes, spacing, metric, height, slope)
+        graph = self._grid_graph(nodes, metric, height, slope, usable)
+        return nodes, graph
+
+    def _snap(self, nodes, spacing, metric, height, slope):
+        """Move each node to the roundest level of the height within its cell."""
+        half = 0.5 * np.linalg.norm(slope * spacing, axis=1)
+        target = _roundest(height - half, height + half)
+        home, current = nodes, height
+        for _ in range(3):
+            norm = np.maximum((slope**2).sum(axis=1), np.finfo(float).tiny)
+            step = slope * ((target - current) / norm)[:, None]
+            nodes = np.clip(nodes + np.clip(step, -0.6 * spacing, 0.6 * spacing),
+                            home - 0.7 * spacing, home + 0.7 * spacing)
+            metric, current, slope = self._each_chunk(self._metric_and_slope, nodes)
+        return nodes, metric, current, slope
+
+    def _grid_graph(self, nodes, metric, height, slope, usable):
+        shape = (self.grid_size,) * self.dim
+        index = np.arange(len(nodes)).reshape(shape)
+        soft = metric - slope[:, :, None] * slope[:, None, :]
+        rows, columns, weights = [], [], []
+        for offset in _stencil(self.dim, _REACH[self.dim]):
+            near = tuple(slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True))
+            far = tuple(slice(max(0, k), n - max(0, -k)) for k, n in zip(offset, shape, strict=True))
+            a, b = index[near].ravel(), index[far].ravel()
+            keep = usable[a] & usable[b]
+            a, b = a[keep], b[keep]
+            rows.append(a)
+            columns.append(b)
+            weights.append(_edge_length(nodes, soft, height, slope, a, b))
+        return _symmetric_graph(len(nodes), *map(np.concatenate, (rows, columns, weights)))
+
+    # -- codes ------------------------------------------------------------------------------
+
+    def _code_graph(self):
+        nodes = np.unique(self.points, axis=0)
+        if len(nodes) > _MAX_CODES:
+            nodes = nodes[np.linspace(0, len(nodes) - 1, _MAX_CODES).astype(int)]
+        if len(nodes) == 1:
+            return nodes, sparse.csr_matrix((1, 1))
+        tree = cKDTree(nodes)
+        k = min(_N_NEIGHBORS + 1, len(nodes))
+        neighbors = tree.query(nodes, k=k)[1][:, 1:]
+        a = np.repeat(np.arange(len(nodes)), neighbors.shape[1])
+        b = neighbors.ravel()
+        a, b = np.minimum(a, b), np.maximum(a, b)
+        a, b = np.unique(np.stack((a, b)), axis=1)
+        a, b = _join_components(nodes, a, b)
+        return nodes, _symmetric_graph(len(nodes), a, b, self.chord_length(nodes[a], nodes[b]))
+
+    def chord_length(self, start, end, n_samples=_EDGE_SAMPLES):
+        """Length of straight segments, by chords of F.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_segments, dim]
+            End points.
+        n_samples : int
+            Chords per segment.
+
+        Returns
+        -------
+        length : array, shape=[n_segments]
+            Lengths; infinite where the decoder is not finite.
+        """
+        s = self._tensor(np.linspace(0.0, 1.0, n_samples + 1)[:, None])
+
+        def measure(pair):
+            a, b = pair[:, : self.dim], pair[:, self.dim :]
+            z = a[:, None] + (b - a)[:, None] * s
+            value = self.immersion(z.reshape(-1, self.dim)).reshape(len(pair), n_samples + 1, -1)
+            return ((value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1),)
+
+        pairs = np.concatenate((start, end), axis=1)
+        tensors = self._tensor(pairs)
+        step = max(1, self.chunk_size // n_samples)
+        lengths = [measure(part)[0] for part in tensors.split(step)]
+        length = to_numpy(torch.cat(lengths)) if lengths else np.zeros(0)
+        return np.where(np.isfinite(length), length, np.inf)
+
+    # -- ways -------------------------------------------------------------------------------
+
+    def ways(self, start, end):
+        """Shortest ways on the graph.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_pairs, dim]
+            End points.
+
+        Returns
+        -------
+        ways : list of array, shape=[n_vertices, dim]
+            Vertices from start to end.
+        cost : array, shape=[n_pairs]
+            Lengths on the graph, a few percent from the geodesic's; infinite where the graph has
+            no way.
+        """
+        first, last = self._tree.query(start)[1], self._tree.query(end)[1]
+        cost = np.full(len(start), np.inf)
+        ways = [np.stack(pair) for pair in zip(start, end, strict=True)]
+        # One search per distinct source; the end with fewer distinct nodes is the source.
+        swap = len(np.unique(last)) < len(np.unique(first))
+        source, target = (last, first) if swap else (first, last)
+        for node in np.unique(source):
+            distance, before = dijkstra(self.graph, indices=node, return_predecessors=True)
+            for pair in np.flatnonzero(source == node):
+                cost[pair] = distance[target[pair]]
+                if np.isfinite(cost[pair]):
+                    way = _trace(before, target[pair])
+                    way = way if swap else way[::-1]
+                    middle = self.nodes[way][1:-1]
+                    ways[pair] = np.concatenate((start[pair, None], middle, end[pair, None]))
+        return ways, cost
+
+    def elements(self, ways, element, per_side=85):
+        """Put polynomial elements along ways, on the levels that the ways keep.
+
+        Parameters
+        ----------
+        ways : list of array, shape=[n_vertices, dim]
+            Vertices.
+        element : ReferenceElement
+            The element.
+        per_side : int
+            Elements across the box of the nodes.
+
+        Returns
+        -------
+        nodes : list of array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements of each way.
+        """
+        size = np.ptp(self.nodes, axis=0).max() / per_side
+        pieces = [_smooth_elements(way, element, size) for way in ways]
+        if self.n_mean is None:
+            return [nodes for nodes, _, _ in pieces]
+        heights = np.split(
+            self.height(np.concatenate(ways))[0], np.cumsum([len(way) for way in ways])[:-1]
+        )
+        levels = [
+            np.interp(where, knots, height[inner])
+            for (_, where, (knots, inner)), height in zip(pieces, heights, strict=True)
+        ]
+        nodes = np.concatenate([piece[0] for piece in pieces])
+        nodes = self._to_levels(nodes, np.concatenate(levels), 0.1 * size)
+        nodes = np.split(nodes, np.cumsum([len(piece[0]) for piece in pieces])[:-1])
+        for piece, way in zip(nodes, ways, strict=True):
+            piece[0, 0], piece[-1, -1] = way[0], way[-1]
+        return nodes
+
+    def _to_levels(self, nodes, level, max_step):
+        shape = nodes.shape
+        flat, level = nodes.reshape(-1, self.dim), level.ravel()
+        for _ in range(3):
+            height, slope = self.height(flat)
+            norm = np.maximum((slope**2).sum(axis=1), np.finfo(float).tiny)
+            step = slope * ((level - height) / norm)[:, None]
+            size = np.linalg.norm(step, axis=1)
+            step *= np.minimum(1.0, max_step / np.maximum(size, np.finfo(float).tiny))[:, None]
+            flat = flat + np.where(np.isfinite(step), step, 0.0)
+        return flat.reshape(shape)
+
+
+def _height(value, tangents, n_mean):
+    sigma = value[:, n_mean:]
+    height = sigma.norm(dim=1)
+    slope = (tangents[:, :, n_mean:] @ sigma[:, :, None])[:, :, 0] / height[:, None]
+    return height, slope
+
+
+def _roundest(low, high):
+    """Multiple of the highest power of two within each interval."""
+    power = np.floor(np.log2(np.maximum(high - low, np.finfo(float).tiny))) + 1.0
+    for _ in range(2):
+        none = np.ceil(low / 2.0**power) * 2.0**power > high
+        power = power - none
+    return np.ceil(low / 2.0**power) * 2.0**power
+
+
+def _stencil(dim, reach):
+    """Directions to neighbours, one of each opposite pair, without multiples."""
+    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * dim, indexing="ij"), -1)
+    steps = steps.reshape(-1, dim)
+    primitive = np.gcd.reduce(steps, axis=1) == 1
+    leading = np.array([next((k for k in step if k), 0) for step in steps]) > 0
+    return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
+
+
+def _edge_length(nodes, soft, height, slope, a, b):
+    """Length of an edge: what it climbs from node to node, and the rest of the metric.
+
+    Where the two slopes agree, the bulge of a level between the nodes is left out: the way can
+    follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
+    cubic through both heights and slopes says how much it climbs.
+    """
+    step = nodes[b] - nodes[a]
+    sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
+    along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
+    rise = height[b] - height[a]
+    slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
+    s = np.linspace(0.0, 1.0, 9)[:, None]
+    cubic = (
+        (3 * s**2 - 2 * s**3) * rise
+        + (s - 2 * s**2 + s**3) * slope_a
+        + (s**3 - s**2) * slope_b
+    )
+    variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
+    norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
+    agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
+    crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
+    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
+    return np.sqrt(along**2 + climb**2)
+
+
+def _symmetric_graph(n_nodes, rows, columns, weights):
+    # Zero weights would read as missing edges.
+    weights = np.maximum(weights, np.finfo(float).tiny)
+    half = sparse.csr_matrix((weights, (rows, columns)), shape=(n_nodes, n_nodes))
+    return half + half.T
+
+
+def _join_components(nodes, a, b):
+    """Join the components of a graph by the shortest links of a tree over them."""
+    graph = sparse.csr_matrix((np.ones(len(a)), (a, b)), shape=(len(nodes),) * 2)
+    n_components, label = connected_components(graph, directed=False)
+    if n_components == 1:
+        return a, b
+    members = [np.flatnonzero(label == k) for k in range(n_components)]
+    trees = [cKDTree(nodes[member]) for member in members]
+    links = {}
+    gaps = np.zeros((n_components, n_components))
+    for i in range(n_components):
+        for j in range(i + 1, n_components):
+            distance, nearest = trees[i].query(nodes[members[j]])
+            k = int(np.argmin(distance))
+            links[i, j] = (members[i][nearest[k]], members[j][k])
+            gaps[i, j] = max(distance[k], np.finfo(float).tiny)
+    tree = minimum_spanning_tree(sparse.csr_matrix(gaps)).tocoo()
+    extra = np.array([links[i, j] for i, j in zip(tree.row, tree.col, strict=True)])
+    return np.concatenate((a, extra[:, 0])), np.concatenate((b, extra[:, 1]))
+
+
+def _trace(before, node):
+    way = [node]
+    while before[way[-1]] >= 0:
+        way.append(before[way[-1]])
+    return way
+
+
+def _smooth_elements(way, element, size):
+    """Elements of about equal size through the vertices of a way, with their parameters."""
+    gaps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    usual = np.median(gaps)
+    knots = np.concatenate(([0.0], np.cumsum(gaps)))
+    inner = (knots > 0.4 * usual) & (knots < knots[-1] - 0.4 * usual)
+    inner[[0, -1]] = True
+    inner[1:] &= np.diff(knots) > 0.0
+    inner[-1] = True
+    vertices, knots = way[inner], knots[inner]
+    n_elements = max(4, int(np.ceil(knots[-1] / size)))
+    reference = 0.5 * (element.nodes + 1.0)
+    where = (np.arange(n_elements)[:, None] + reference) / n_elements * knots[-1]
+    if len(vertices) > 4:
+        nodes = Akima1DInterpolator(knots, vertices, axis=0)(np.minimum(where, knots[-1]))
+    else:
+        nodes = np.stack([np.interp(where, knots, column) for column in vertices.T], axis=-1)
+    return nodes, where, (knots, inner)
+

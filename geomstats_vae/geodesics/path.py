@@ -1,0 +1,203 @@
+"""What a geodesic solve returns: curves, with an honest status for each."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from geomstats_vae.geodesics.elements import (
+    differentiation_matrix,
+    lagrange_matrix,
+    reference_element,
+)
+
+
+class GeodesicStatus(enum.IntEnum):
+    """Why a solve ended; `message` says it in a sentence."""
+
+    CONVERGED = 0
+    MAX_ITER = 1
+    UNDER_RESOLVED = 2
+    STALLED = 3
+    NON_FINITE = 4
+
+    @property
+    def message(self):
+        """One sentence."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    GeodesicStatus.CONVERGED: "Stationary, and its fine length agrees with the discrete one.",
+    GeodesicStatus.MAX_ITER: "Still shortening when the steps ran out; raise max_iter.",
+    GeodesicStatus.UNDER_RESOLVED: (
+        "The fine length differs from the discrete one; raise max_elements."
+    ),
+    GeodesicStatus.STALLED: (
+        "No further step shortens the curve, yet it is not stationary: a kink of the decoder, or "
+        "the limit of the floating-point type."
+    ),
+    GeodesicStatus.NON_FINITE: "The decoder is not finite along every curve that was tried.",
+}
+
+
+class GeodesicConvergenceWarning(UserWarning):
+    """Some geodesics did not converge; the best curves found were used."""
+
+
+class GeodesicConvergenceError(RuntimeError):
+    """Some geodesics did not converge, and ``on_failure="raise"`` was asked for."""
+
+
+@dataclass(frozen=True)
+class GeodesicPath:
+    """Geodesics between pairs of points, with what is known of their accuracy.
+
+    Parameters
+    ----------
+    points : array-like, shape=[..., n_points, dim]
+        Nodes of the curves in latent space, from end to end.
+    times : array-like, shape=[..., n_points]
+        Their parameters in [0, 1], proportional to the length in the decoder's metric.
+    length : array-like, shape=[...]
+        Lengths, measured finely.
+    energy : array-like, shape=[...]
+        length^2 / 2, the energy of the curve at constant speed.
+    initial_velocity, final_velocity : array-like, shape=[..., dim]
+        Velocities at the end points for times in [0, 1], from the end-point gradients of the
+        length; the first is the Riemannian logarithm. NaN where a metric is singular.
+    converged : array-like of bool, shape=[...]
+        Whether the certificate holds: fine and discrete length agree to ``rtol``, and the
+        residual is at most ``rtol``.
+    status : array-like of int, shape=[...]
+        Member of `GeodesicStatus`.
+    residual : array-like, shape=[...]
+        Newton decrement of the length on a mesh twice as fine, relative to the length: the energy
+        norm of the normal part of the geodesic equation's residual. Half of it estimates by what
+        share the curve is longer than the geodesic it tends to.
+    length_error : array-like, shape=[...]
+        Relative difference between the length by 20 chords per element and by quadrature.
+    n_iter : array-like of int, shape=[...]
+        Newton steps.
+    degree : int
+        Degree of the polynomials between the nodes, which follow one another in groups of
+        ``degree`` after the first.
+
+    Notes
+    -----
+    A certified curve is stationary; that it is the shortest of all is certified for none.
+    """
+
+    points: Any
+    times: Any
+    length: Any
+    energy: Any
+    initial_velocity: Any
+    final_velocity: Any
+    converged: Any
+    status: Any
+    residual: Any
+    length_error: Any
+    n_iter: Any
+    degree: int = 1
+
+    def __call__(self, t):
+        """Evaluate the curves, at constant speed.
+
+        Parameters
+        ----------
+        t : array-like, shape=[n_times,] or float
+            Times in [0, 1].
+
+        Returns
+        -------
+        points : array-like, shape=[..., n_times, dim]
+            Points of the curves, on the polynomials that the solver found.
+        """
+        t = np.atleast_1d(np.asarray(_host(t), dtype=float))
+        points, times = _host(self.points), _host(self.times)
+        batch = points.shape[:-2]
+        n_points, dim = points.shape[-2:]
+        times = times.reshape(-1, n_points).astype(float)
+        out = _evaluate(times, points.reshape(-1, n_points, dim).astype(float), t, self.degree)
+        out = out.reshape(*batch, len(t), dim)
+        if isinstance(self.points, torch.Tensor):
+            return torch.as_tensor(out, dtype=self.points.dtype, device=self.points.device)
+        return out
+
+    def map(self, function):
+        """Apply a function to every array, such as a conversion.
+
+        Parameters
+        ----------
+        function : callable
+            Takes and returns an array.
+
+        Returns
+        -------
+        path : GeodesicPath
+            The converted path.
+        """
+        names = [field.name for field in fields(self) if field.name != "degree"]
+        return replace(self, **{name: function(getattr(self, name)) for name in names})
+
+    def reshape(self, shape):
+        """Give the batch another shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            New batch shape.
+
+        Returns
+        -------
+        path : GeodesicPath
+            The reshaped path.
+        """
+        rank = len(self.length.shape)
+        return self.map(lambda a: a.reshape((*shape, *a.shape[rank:])))
+
+    def summary(self):
+        """Count the statuses.
+
+        Returns
+        -------
+        counts : dict
+            Number of curves of each `GeodesicStatus` that occurs.
+        """
+        values, counts = np.unique(_host(self.status), return_counts=True)
+        return {GeodesicStatus(int(v)): int(n) for v, n in zip(values, counts, strict=True)}
+
+
+def _host(array):
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+def _evaluate(times, points, t, degree):
+    """Invert the time on each element by Newton's method, then evaluate its polynomial."""
+    n_curves, n_points, _ = points.shape
+    rows = np.arange(n_curves)[:, None]
+    ends = times[:, ::degree]
+    # One search for all curves: each curve's times are shifted into an interval of its own.
+    shift = 4.0 * np.arange(n_curves)[:, None]
+    inside = np.clip(t, 0.0, 1.0)[None]
+    element = np.searchsorted((ends + shift).ravel(), (inside + shift).ravel(), side="right")
+    element = element.reshape(n_curves, -1) - 1 - ends.shape[1] * rows
+    element = np.clip(element, 0, ends.shape[1] - 2)
+    nodes = element[..., None] * degree + np.arange(degree + 1)
+    node_times = times[rows[..., None], nodes]
+    start, width = node_times[..., 0], node_times[..., -1] - node_times[..., 0]
+    reference = reference_element(degree).nodes
+    derivative = differentiation_matrix(reference)
+    x = 2.0 * (inside - start) / np.maximum(width, np.finfo(float).tiny) - 1.0
+    for _ in range(8):
+        basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
+        excess = (basis * node_times).sum(-1) - inside
+        rate = (basis * (node_times @ derivative.T)).sum(-1)
+        x = np.clip(x - excess / np.maximum(rate, 0.05 * width + np.finfo(float).tiny), -1.0, 1.0)
+    basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
+    return np.einsum("nta,ntad->ntd", basis, points[rows[..., None], nodes])

@@ -1,0 +1,301 @@
+"""Geodesics between points: global start, shortening, certificate, and an honest answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import legendre
+
+from geomstats_vae.geodesics.curves import Curves, straight
+from geomstats_vae.geodesics.elements import ElementEvaluator, reference_element
+from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves, newton_direction
+
+_FINE_CHORDS = 20
+_SMOOTH_DEGREE, _WALL_DEGREE = 8, 4
+_SMOOTH_ELEMENTS = 16
+_MAX_REFINEMENTS = 4
+_MATRICES = 12  # element matrices held at once, temporaries included
+
+
+@dataclass(frozen=True)
+class GeodesicSolver:
+    """Solver of the geodesic boundary value problem.
+
+    Parameters
+    ----------
+    tol : float
+        Stop when the shortening still expected is at most half of this share of the length.
+    rtol : float
+        Certificate: relative agreement of fine and discrete length, and bound on the residual.
+    max_iter : int
+        Newton steps of a curve, at each resolution.
+    max_elements : int
+        Elements of a curve.
+    chunk_size : int
+        Points the decoder is evaluated on at once.
+    memory_limit : int
+        Bytes that a batch of curves may take; larger batches are worked in blocks.
+
+    Notes
+    -----
+    Ordinary pairs start on the straight line, with two elements of degree 8. Pairs whose straight
+    line crosses walls, or ends longer than the way on the landscape's graph, start on that way,
+    with many elements of degree 4. The shorter curve is returned.
+    """
+
+    tol: float = 1e-4
+    rtol: float = 1e-3
+    max_iter: int = 60
+    max_elements: int = 1000
+    chunk_size: int = 64
+    memory_limit: int = 2**30
+
+    def solve(self, immersion, start, end, landscape=None):
+        """Find geodesics between pairs of points.
+
+        Parameters
+        ----------
+        immersion : Immersion
+            The decoder's F.
+        start, end : array, shape=[n_pairs, dim]
+            End points, finite.
+        landscape : Landscape, optional
+            Graph for global starts; without it only the straight line is tried.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Curves with lengths, velocities, certificates and statuses, as float64 arrays.
+        """
+        start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+        block = self._block_size(start.shape[1])
+        blocks = [
+            self._solve_block(immersion, start[k : k + block], end[k : k + block], landscape)
+            for k in range(0, max(1, len(start)), block)
+        ]
+        return _join_paths(blocks)
+
+    def _block_size(self, dim):
+        size = 8 * _MATRICES * (_SMOOTH_ELEMENTS // 2) * ((_SMOOTH_DEGREE + 1) * dim) ** 2
+        return max(1, self.memory_limit // size)
+
+    def _solve_block(self, immersion, start, end, landscape):
+        evaluator = {
+            degree: ElementEvaluator(immersion, degree, self.chunk_size)
+            for degree in (_SMOOTH_DEGREE, _WALL_DEGREE)
+        }
+        distinct = np.flatnonzero((start != end).any(axis=1))
+        begin, finish = start[distinct], end[distinct]
+        ways, cost, line = None, np.full(len(distinct), np.inf), np.zeros(len(distinct))
+        if landscape is not None and len(distinct):
+            ways, cost = landscape.ways(begin, finish)
+            line = landscape.chord_length(begin, finish, 8 * self.chunk_size)
+        answers = _Answers(start, end, distinct)
+        direct = np.flatnonzero(~(line > 2.0 * cost))
+        if len(direct):
+            curves = straight(begin[direct], finish[direct], 2, _SMOOTH_DEGREE)
+            limit = self.max_elements if ways is None else _SMOOTH_ELEMENTS
+            self._relax(evaluator[_SMOOTH_DEGREE], curves, limit, answers, direct)
+        if ways is not None:
+            doubtful = ~answers.converged[distinct] | (answers.length[distinct] > 1.02 * cost)
+            doubtful = np.flatnonzero(doubtful & np.isfinite(cost))
+            if len(doubtful):
+                element = evaluator[_WALL_DEGREE].element
+                nodes = landscape.elements([ways[k] for k in doubtful], element)
+                curves = Curves(np.concatenate(nodes), np.array([len(piece) for piece in nodes]))
+                self._relax(
+                    evaluator[_WALL_DEGREE], curves, self.max_elements, answers, doubtful
+                )
+            lost = np.flatnonzero(~(answers.length[distinct] <= line * (1.0 + self.rtol)))
+            if len(lost):
+                curves = straight(begin[lost], finish[lost], 16, _WALL_DEGREE)
+                self._relax(evaluator[_WALL_DEGREE], curves, self.max_elements, answers, lost)
+        return answers.path()
+
+    def _relax(self, evaluator, curves, max_elements, answers, which):
+        """Shorten, certify, refine where that would shorten further, and offer the result."""
+        options = Relaxation(self.tol, self.max_iter, max_elements)
+        relaxed = RelaxedCurves(evaluator, curves, options)
+        relaxed.run()
+        residual = np.full(len(curves), np.inf)
+        open_ = np.flatnonzero(relaxed.finite)
+        for refinement in range(_MAX_REFINEMENTS):
+            residual[open_], marked = _enrich(evaluator, relaxed, open_, self.tol)
+            length = relaxed.length
+            open_ = open_[residual[open_] > self.tol * length[open_]]
+            allowed = np.zeros(len(curves), dtype=bool)
+            allowed[open_] = relaxed.curves.counts[open_] < max_elements
+            marked &= allowed[relaxed.curves.owner]
+            if not marked.any() or refinement == _MAX_REFINEMENTS - 1:
+                break
+            open_ = np.unique(relaxed.curves.owner[marked])
+            relaxed.split(marked)
+            relaxed.run(open_)
+        answers.offer(which, self._finish(evaluator, relaxed, residual))
+
+    def _finish(self, evaluator, relaxed, residual):
+        """Measure the curves finely and give each its status."""
+        curves, length = relaxed.curves, relaxed.length
+        chords = evaluator.chord_length(curves.sample(_FINE_CHORDS))
+        fine = curves.total(np.where(np.isfinite(chords), chords, np.inf))
+        with np.errstate(invalid="ignore"):
+            error = np.abs(fine - curves.total(relaxed.system.length)) / fine
+            residual = residual / length
+        status = np.full(len(curves), GeodesicStatus.CONVERGED)
+        status[~(residual <= self.rtol)] = GeodesicStatus.MAX_ITER
+        status[~(residual <= self.rtol) & relaxed.stalled] = GeodesicStatus.STALLED
+        status[~(error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
+        status[~relaxed.finite | ~np.isfinite(fine)] = GeodesicStatus.NON_FINITE
+        return {
+            "curves": curves.raise_degree(_SMOOTH_DEGREE),
+            "arc": _arc_length(evaluator, curves),
+            "length": np.where(relaxed.finite, np.maximum(fine, length), np.inf),
+            "velocity": _end_velocities(evaluator, relaxed),
+            "residual": residual,
+            "length_error": error,
+            "status": status,
+            "n_iter": relaxed.n_iter,
+        }
+
+
+class _Answers:
+    """The best curve of each pair so far."""
+
+    def __init__(self, start, end, distinct):
+        n_pairs, dim = start.shape
+        self.distinct = distinct
+        self.curves = [straight(a[None], b[None], 1, _SMOOTH_DEGREE).nodes
+                       for a, b in zip(start, end, strict=True)]
+        self.arcs = [np.linspace(0.0, 1.0, _SMOOTH_DEGREE + 1) for _ in range(n_pairs)]
+        self.length = np.zeros(n_pairs)
+        self.length[distinct] = np.inf
+        self.velocity = np.zeros((n_pairs, 2, dim))
+        self.residual, self.length_error = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.residual[distinct] = self.length_error[distinct] = np.inf
+        self.status = np.full(n_pairs, GeodesicStatus.CONVERGED)
+        self.status[distinct] = GeodesicStatus.NON_FINITE
+        self.n_iter = np.zeros(n_pairs, dtype=int)
+
+    @property
+    def converged(self):
+        return self.status == GeodesicStatus.CONVERGED
+
+    def offer(self, which, found):
+        """Take the curves that are shorter than what is held."""
+        pairs = self.distinct[which]
+        self.n_iter[pairs] += found["n_iter"]
+        # A certified curve gives way only to a curve that is shorter by more than its tolerance.
+        margin = np.where(self.converged[pairs], 1.0 - 1e-4, 1.0)
+        better = np.flatnonzero(found["length"] < margin * self.length[pairs])
+        for name in ("length", "velocity", "residual", "length_error", "status"):
+            getattr(self, name)[pairs[better]] = found[name][better]
+        nodes = np.split(found["curves"].nodes, found["curves"].offsets[1:-1])
+        arcs = np.split(found["arc"], found["curves"].offsets[1:-1])
+        for k in better:
+            self.curves[pairs[k]] = nodes[k]
+            self.arcs[pairs[k]] = _times(arcs[k])
+
+    def path(self):
+        n_points = max((len(piece) for piece in self.curves), default=1) * _SMOOTH_DEGREE + 1
+        dim = self.velocity.shape[2]
+        points = np.zeros((len(self.curves), n_points, dim))
+        times = np.ones((len(self.curves), n_points))
+        for k, (piece, arc) in enumerate(zip(self.curves, self.arcs, strict=True)):
+            chain = np.concatenate((piece[:, :-1].reshape(-1, dim), piece[-1:, -1]))
+            points[k], points[k, : len(chain)], times[k, : len(arc)] = chain[-1], chain, arc
+        return GeodesicPath(
+            points=points,
+            times=times,
+            length=self.length.copy(),
+            energy=0.5 * self.length**2,
+            initial_velocity=self.velocity[:, 0],
+            final_velocity=self.velocity[:, 1],
+            converged=self.converged,
+            status=self.status.astype(int),
+            residual=self.residual,
+            length_error=self.length_error,
+            n_iter=self.n_iter,
+            degree=_SMOOTH_DEGREE,
+        )
+
+
+def _enrich(evaluator, relaxed, which, tol):
+    """Newton decrements on meshes of halves, and the elements whose halving would matter."""
+    curves = relaxed.curves.take(which)
+    halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
+    system = evaluator.system(halves.nodes)
+    length = relaxed.length[which]
+    slide = np.full(len(which), 0.3)
+    direction, decrement = newton_direction(halves, system, slide, length)
+    gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
+    gain = gain.reshape(-1, 2).sum(axis=1)
+    marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)
+    share = 0.25 * np.maximum(tol * length, 0.1 * decrement) / curves.counts
+    marked[relaxed.curves.rows(which)] = np.abs(gain) > share[curves.owner]
+    return decrement, marked
+
+
+def _end_velocities(evaluator, relaxed):
+    """Velocities at both ends for times in [0, 1], shape=[n_curves, 2, dim].
+
+    The gradient of the length with respect to an end point is the unit velocity there, lowered by
+    the metric: it is as accurate as the length itself, which differencing the nodes is not.
+    """
+    curves, dim = relaxed.curves, relaxed.curves.dim
+    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
+    gradient = relaxed.system.gradient
+    covector = np.stack((-gradient[first, :dim], gradient[last, -dim:]), axis=1)
+    ends = np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
+    metric = evaluator.metric(ends.reshape(-1, dim)).reshape(-1, 2, dim, dim)
+    velocity = np.full_like(covector, np.nan)
+    good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
+    condition = np.linalg.cond(np.where(good[..., None, None], metric, np.eye(dim)))
+    good &= condition < 1.0 / np.finfo(float).eps
+    velocity[good] = np.linalg.solve(metric[good], covector[good][..., None])[..., 0]
+    return velocity * relaxed.length[:, None, None]
+
+
+def _arc_length(evaluator, curves):
+    """Arc length from each element's start to its nodes of the final degree."""
+    element = evaluator.element
+    n_fine = len(element.fine_weights)
+    points = legendre.leggauss(n_fine)[0]
+    nodes = reference_element(_SMOOTH_DEGREE).nodes
+    # Antiderivatives of the Legendre polynomials through the speeds at the finer points.
+    to_series = np.linalg.inv(legendre.legvander(points, n_fine - 1))
+    integral = np.stack(
+        [legendre.legint(series, lbnd=-1.0) for series in np.eye(n_fine)], axis=1
+    )
+    rule = legendre.legvander(nodes, n_fine) @ integral @ to_series
+    return evaluator.speed(curves.nodes) @ rule.T
+
+
+def _times(arcs):
+    """Times of the nodes of one curve, proportional to the arc length."""
+    before = np.concatenate(([0.0], np.cumsum(arcs[:-1, -1])))
+    arc = np.concatenate(((arcs + before[:, None])[:, :-1].ravel(), [arcs[:, -1].sum()]))
+    arc = np.maximum.accumulate(np.where(np.isfinite(arc), arc, 0.0))
+    return arc / arc[-1] if arc[-1] > 0.0 else np.linspace(0.0, 1.0, len(arc))
+
+
+def _join_paths(blocks):
+    if len(blocks) == 1:
+        return blocks[0]
+    n_points = max(block.points.shape[1] for block in blocks)
+
+    def pad(array, fill):
+        missing = n_points - array.shape[1]
+        tail = array[:, -1:] if fill is None else np.full_like(array[:, -1:], fill)
+        return np.concatenate((array, np.repeat(tail, missing, axis=1)), axis=1)
+
+    columns = {}
+    for name in GeodesicPath.__dataclass_fields__:
+        parts = [getattr(block, name) for block in blocks]
+        if name == "points":
+            parts = [pad(part, None) for part in parts]
+        if name == "times":
+            parts = [pad(part, 1.0) for part in parts]
+        columns[name] = parts[0] if name == "degree" else np.concatenate(parts)
+    return GeodesicPath(**columns)

@@ -1,0 +1,6 @@
+"""The geomstats side: a latent space and its metric, on the numpy and pytorch backends."""
+
+from geomstats_vae.geometry.metric import PullbackDecoderMetric
+from geomstats_vae.geometry.space import LatentSpace
+
+__all__ = ["LatentSpace", "PullbackDecoderMetric"]

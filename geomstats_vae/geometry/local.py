@@ -1,0 +1,125 @@
+"""Local geometry of an immersion: metric, its derivatives and curvature, on tensors.
+
+With J the Jacobian of F: M = J'J; the Christoffel symbols of the first kind are <d^2 F_ij, J_k>;
+the curvature follows from the second fundamental form by Gauss' equation ([1]_, Theorem 8.5).
+Linear systems go through Cholesky factors: torch's general solvers are wrong under forward-mode
+derivatives. Where the metric is singular, what needs its inverse is NaN at that point only.
+
+References
+----------
+.. [1] Lee. "Introduction to Riemannian Manifolds." 2nd edition, Springer 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from geomstats_vae.decoders.immersion import gram
+
+# Bounds the memory of a map of many points; larger chunks are no faster.
+CHUNK_SIZE = 512
+
+
+def evaluate(function, immersion, z):
+    """Evaluate a function of points in chunks of bounded memory.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the immersion and points, shape=[n_chunk, dim]; returns one row per point.
+    immersion : Immersion
+        The decoder's F.
+    z : torch.Tensor, shape=[n_points, dim]
+        Latent codes.
+
+    Returns
+    -------
+    values : torch.Tensor, shape=[n_points, ...]
+        All rows.
+    """
+    # An empty batch is one empty chunk, so that the result has the right shape.
+    parts = [function(immersion, part) for part in z.split(CHUNK_SIZE)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def metric_matrix(immersion, z):
+    """Metric M = J'J, shape=[n_points, dim, dim]."""
+    return immersion.metric(z)
+
+
+def cometric_matrix(immersion, z):
+    """Inverse metric, shape=[n_points, dim, dim]."""
+    metric = immersion.metric(z)
+    eye = torch.eye(metric.shape[-1], dtype=z.dtype, device=z.device)
+    return solve_metric(metric, eye.expand_as(metric))
+
+
+def solve_metric(metric, right):
+    """Solve M x = b.
+
+    Parameters
+    ----------
+    metric : torch.Tensor, shape=[n_points, dim, dim]
+        Metric matrices.
+    right : torch.Tensor, shape=[n_points, dim, n]
+        Right-hand sides.
+
+    Returns
+    -------
+    solution : torch.Tensor, shape=[n_points, dim, n]
+        NaN where the metric is not positive definite.
+    """
+    factor, info = torch.linalg.cholesky_ex(metric)
+    solution = torch.cholesky_solve(right, factor)
+    return torch.where((info == 0)[:, None, None], solution, torch.nan)
+
+
+def volume_density(immersion, z):
+    """Square root of det M, shape=[n_points].
+
+    From the triangular factor of J, whose condition is the root of the metric's: exact zeros and
+    thin volumes survive that a determinant of M would lose to rounding.
+    """
+    columns = immersion.jacobian(z)[1].transpose(-1, -2)
+    if columns.shape[1] < columns.shape[2]:  # fewer outputs than latent dimensions
+        return columns.sum(dim=(1, 2)) * 0.0
+    triangle = torch.linalg.qr(columns).R
+    return triangle.diagonal(dim1=-2, dim2=-1).prod(dim=-1).abs()
+
+
+def _first_kind(jet):
+    """Christoffel symbols of the first kind <d^2F_ij, J_k>, shape=[n, k, i, j]."""
+    return torch.stack([jet.hessian(tangent) for tangent in jet.tangents.unbind(1)], dim=1)
+
+
+def christoffels(immersion, z):
+    """Christoffel symbols of the second kind, upper index first, shape=[n, dim, dim, dim]."""
+    jet = immersion.jet(z)
+    first = _first_kind(jet)
+    return solve_metric(gram(jet.tangents), first.flatten(2)).view_as(first)
+
+
+def metric_derivative(immersion, z):
+    """Derivative of the metric, index of the derivation last, shape=[n, dim, dim, dim]."""
+    first = _first_kind(immersion.jet(z))
+    return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
+
+
+def riemann_tensor(immersion, z):
+    """Riemann tensor R_ijk^l, shape=[n, i, j, k, l], in geomstats' order of indices.
+
+    R(e_j, e_k) e_i = R_ijk^l e_l, from <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
+    with the second fundamental form B, the normal part of d^2 F.
+    """
+    n_points, dim = z.shape
+    eye = torch.eye(dim, dtype=z.dtype, device=z.device)
+    jets = [immersion.jet(z, direction.expand_as(z)) for direction in eye]
+    tangents = jets[0].tangents
+    second = torch.cat([jet.derivatives for jet in jets], dim=1)
+    metric = gram(tangents)
+    along = solve_metric(metric, tangents @ second.transpose(1, 2))
+    normal = second - along.transpose(1, 2) @ tangents
+    products = gram(normal).view(n_points, dim, dim, dim, dim)
+    lowered = torch.einsum("njmki->nijkm", products) - torch.einsum("njikm->nijkm", products)
+    raised = solve_metric(metric, lowered.reshape(n_points, -1, dim).transpose(1, 2))
+    return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)

@@ -1,0 +1,225 @@
+"""What any fitted model with an encoder and a Gaussian decoder does."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from geomstats_vae.models import persistence
+from geomstats_vae.models.objectives import gaussian_log_density, kl_divergence
+
+# Nodes per row in the expectation of the ELBO, and entries of the largest temporary array there.
+_MIN_ELBO_NODES, _ELBO_NODES_PER_DIM = 32, 4
+_ENTRIES_PER_BATCH = 2**22
+
+
+class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of estimators whose `fit` sets an encoder, a Gaussian decoder and codes.
+
+    Subclasses set ``latent_dim``, ``encoder_``, ``decoder_`` and ``codes_``, and ``_latent_space``
+    back to None.
+    """
+
+    _latent_space = None
+
+    @property
+    def _n_features_out(self):
+        return self.latent_dim
+
+    @property
+    def latent_space_(self):
+        """The latent space as a geomstats manifold with the decoder's pullback metric.
+
+        Returns
+        -------
+        latent_space : geomstats_vae.geometry.LatentSpace
+            Built once, with `codes_` as starting points of its searches.
+        """
+        check_is_fitted(self, "decoder_")
+        if self._latent_space is None:
+            # The models do not depend on geomstats.
+            from geomstats_vae.geometry import LatentSpace
+
+            self._latent_space = LatentSpace(self.decoder_, self.latent_dim, points=self.codes_)
+        return self._latent_space
+
+    def __getstate__(self):
+        """Leave the latent space out: it is rebuilt on demand."""
+        state = super().__getstate__()
+        return {**state, "_latent_space": None} if "_latent_space" in state else state
+
+    @torch.no_grad()
+    def transform(self, X):
+        """Encode data as the means of the encoder's distributions.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Data.
+
+        Returns
+        -------
+        codes : numpy.ndarray, shape=[n_samples, latent_dim]
+            Latent codes.
+        """
+        check_is_fitted(self, "decoder_")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        mean, _ = self.encoder_(torch.tensor(X, dtype=torch.float64))
+        return mean.numpy().astype(X.dtype, copy=False)
+
+    @torch.no_grad()
+    def inverse_transform(self, X):
+        """Decode latent codes as the mean of the decoder's distributions.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, latent_dim]
+            Latent codes.
+
+        Returns
+        -------
+        X_original : numpy.ndarray, shape=[n_samples, n_features]
+            Data.
+
+        Raises
+        ------
+        ValueError
+            If the codes are not finite or their last dimension is not `latent_dim`.
+        """
+        check_is_fitted(self, "decoder_")
+        codes = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=0)
+        if codes.shape[1] != self.latent_dim:
+            raise ValueError(
+                f"Expected latent codes of shape [n_samples, {self.latent_dim}], got "
+                f"{list(codes.shape)}; pass latent codes, not data."
+            )
+        mean = self.decoder_.mean(torch.tensor(codes, dtype=torch.float64))
+        return mean.numpy().astype(codes.dtype, copy=False)
+
+    @torch.no_grad()
+    def score_samples(self, X):
+        """Evaluate the evidence lower bound (ELBO) of each sample.
+
+        E_q [log p(x | z)] - KL(q(z | x) | N(0, I)), with the decoder's mean and RBF standard
+        deviation. The expectation is the average over max(32, 4 * latent_dim) scrambled Sobol
+        points, moved to mean zero and covariance one, then to the encoder's distribution. They are
+        the same for all samples: equal rows have equal scores.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Data.
+
+        Returns
+        -------
+        elbo : numpy.ndarray, shape=[n_samples]
+            Lower bounds on the log density of the data, in nats, for Lebesgue measure in data
+            units.
+        """
+        check_is_fitted(self, "decoder_")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        n_nodes = max(_MIN_ELBO_NODES, _ELBO_NODES_PER_DIM * self.latent_dim)
+        nodes = _normal_nodes(n_nodes, self.latent_dim)
+        batch_size = max(1, _ENTRIES_PER_BATCH // (n_nodes * X.shape[1]))
+        batches = [
+            self._elbo(torch.tensor(X[rows], dtype=torch.float64), nodes)
+            for rows in gen_batches(len(X), batch_size)
+        ]
+        return torch.cat(batches).numpy()
+
+    def _elbo(self, x, nodes):
+        code_mean, code_std = self.encoder_(x)
+        mean, std = self.decoder_(code_mean + code_std * nodes[:, None, :])
+        log_density = gaussian_log_density((x - mean) ** 2, std).mean(dim=0)
+        return log_density - kl_divergence(code_mean, code_std).sum(dim=1)
+
+    def score(self, X, y=None):
+        """Average the evidence lower bound over samples; see `score_samples`.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Data.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        elbo : float
+            Mean lower bound on the log density, in nats per sample.
+        """
+        return float(self.score_samples(X).mean())
+
+    @torch.no_grad()
+    def sample(self, n_samples=1, *, random_state=None):
+        """Draw data from the model: codes from the prior, then data from the decoder.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples, at least one.
+        random_state : int, numpy.random.RandomState or None
+            Source of the samples.
+
+        Returns
+        -------
+        X : numpy.ndarray, shape=[n_samples, n_features]
+            Samples with the decoder's noise. Decode codes with `inverse_transform` for the means.
+        """
+        check_is_fitted(self, "decoder_")
+        if n_samples < 1:
+            raise ValueError(f"Expected n_samples >= 1, got {n_samples}; ask for one or more.")
+        random_state = check_random_state(random_state)
+        codes = random_state.standard_normal((n_samples, self.latent_dim))
+        mean, std = self.decoder_(torch.as_tensor(codes))
+        return mean.numpy() + std.numpy() * random_state.standard_normal(tuple(mean.shape))
+
+    def save(self, path):
+        """Save the fitted estimator as an archive of arrays with a JSON header, without pickle.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to write, any ending; an existing one is replaced. A `random_state` that is a
+            generator is not kept.
+        """
+        check_is_fitted(self, "decoder_")
+        persistence.save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Load an estimator that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to read. No code in it can run.
+
+        Returns
+        -------
+        model : object
+            The fitted estimator.
+
+        Raises
+        ------
+        OSError
+            If there is no such file, or it may not be read.
+        ValueError
+            If the file is not one that `save` wrote, is damaged, or of another version.
+        """
+        return persistence.load(cls, path)
+
+
+def _normal_nodes(n_nodes, dim):
+    """Quasi-random points of the standard normal distribution, shape=[n_nodes, dim]."""
+    sobol = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0)
+    uniform = sobol.draw(n_nodes, dtype=torch.float64)
+    margin = torch.finfo(torch.float32).eps
+    nodes = torch.special.ndtri(uniform.clamp(margin, 1.0 - margin))
+    # With the exact mean and covariance, quadratic functions are averaged exactly.
+    nodes = nodes - nodes.mean(dim=0)
+    factor = torch.linalg.cholesky(nodes.T @ nodes / n_nodes)
+    return torch.linalg.solve_triangular(factor, nodes.T, upper=False).T

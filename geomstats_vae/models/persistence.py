@@ -1,0 +1,156 @@
+"""What a file of a fitted VAE holds: its parameters, its networks and its fitted arrays."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from geomstats_vae.decoders.gaussian import GaussianDecoder
+from geomstats_vae.decoders.rbf import RBFPrecision
+from geomstats_vae.models import archive
+from geomstats_vae.models.networks import freeze
+
+_KIND = "VAE"
+_MODULES = ("encoder_", "decoder_", "variance_head_")
+_ARRAYS = ("codes_", "kl_per_dim_", "active_dims_")
+_NUMBERS = {"n_features_in_": Integral, "n_iter_": Integral, "noise_std_": Real}
+_HISTORY = ("epoch", "train_loss", "validation_loss")
+
+
+def save(vae, path):
+    """Save a fitted VAE.
+
+    Parameters
+    ----------
+    vae : VAE
+        Fitted estimator.
+    path : str or os.PathLike
+        File to write.
+    """
+    header = {
+        "params": {name: _plain(value) for name, value in vae.get_params(deep=False).items()},
+        "numbers": {name: _plain(getattr(vae, name)) for name in _NUMBERS},
+        "output_activation": vae.output_activation_,
+        "feature_names_in": _plain(getattr(vae, "feature_names_in_", None)),
+    }
+    arrays = {name: getattr(vae, name) for name in _ARRAYS}
+    arrays |= {f"history_.{name}": vae.history_[name] for name in _HISTORY}
+    for part in _MODULES:
+        state = getattr(vae, part).state_dict()
+        arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in state.items()}
+    archive.write(path, _KIND, header, arrays)
+
+
+def load(cls, path):
+    """Load a fitted VAE.
+
+    Parameters
+    ----------
+    cls : type
+        The class of the estimator.
+    path : str or os.PathLike
+        File to read.
+
+    Returns
+    -------
+    vae : VAE
+        Fitted estimator.
+    """
+    return archive.read(path, _KIND, lambda header, arrays: _build(cls, header, arrays))
+
+
+def _build(cls, header, arrays):
+    vae = cls(**_parameters(header["params"]))
+    vae._validate_params()
+    for name, kind in _NUMBERS.items():
+        value = header["numbers"][name]
+        if not isinstance(value, kind) or not 0 <= value < np.inf:
+            raise ValueError(f"{name} is {value!r}")
+        setattr(vae, name, value)
+    vae.output_activation_ = header["output_activation"]
+    if vae.output_activation_ not in ("identity", "sigmoid"):
+        raise ValueError(f"output_activation is {vae.output_activation_!r}")
+    if header["feature_names_in"] is not None:
+        vae.feature_names_in_ = np.asarray(header["feature_names_in"], dtype=object)
+        _check_shape("feature_names_in", vae.feature_names_in_, (vae.n_features_in_,))
+    _set_arrays(vae, arrays)
+    _set_modules(vae, arrays)
+    return vae
+
+
+def _parameters(params):
+    if isinstance(params["hidden_dims"], list):
+        params = {**params, "hidden_dims": tuple(params["hidden_dims"])}
+    return params
+
+
+def _set_arrays(vae, arrays):
+    codes = arrays["codes_"]
+    shapes = {
+        "codes_": (len(codes), vae.latent_dim),
+        "kl_per_dim_": (vae.latent_dim,),
+        "active_dims_": (vae.latent_dim,),
+    }
+    for name in _ARRAYS:
+        _check_shape(name, arrays[name], shapes[name])
+        setattr(vae, name, arrays[name])
+    vae.history_ = {name: arrays[f"history_.{name}"] for name in _HISTORY}
+    for name, values in vae.history_.items():
+        _check_shape(name, values, (vae.n_iter_,))
+
+
+def _set_modules(vae, arrays):
+    """Fill networks of the architecture that the parameters say with the file's arrays."""
+    architecture = vae._architecture(vae.n_features_in_, vae.output_activation_)
+    states = {part: _state(arrays, part) for part in _MODULES}
+    rbf = {name: states["decoder_"][f"std.{name}"] for name in RBFPrecision.buffer_names}
+    n_centers = len(rbf["centers"])
+    _check_shape("centers", rbf["centers"], (n_centers, vae.latent_dim))
+    _check_shape("weights", rbf["weights"], (vae.n_features_in_, n_centers))
+    precision = RBFPrecision(**rbf)
+    modules = {
+        "encoder_": architecture.encoder(),
+        "decoder_": GaussianDecoder(architecture.mean(), precision),
+        "variance_head_": architecture.variance_head(),
+    }
+    for part, module in modules.items():
+        # Assigned, not copied: the parameters are on the meta device.
+        module.load_state_dict(states[part], assign=True)
+        setattr(vae, part, freeze(module))
+
+
+def _state(arrays, part):
+    prefix = f"{part}."
+    state = {
+        name.removeprefix(prefix): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float64:
+            raise ValueError(f"{part}.{name} is of type {tensor.dtype}")
+    return state
+
+
+def _check_shape(name, array, shape):
+    if tuple(array.shape) != shape:
+        raise ValueError(f"{name} has shape {list(array.shape)} instead of {list(shape)}")
+
+
+def _plain(value):
+    """Turn a parameter into what JSON can hold; the state of a random generator is not kept."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(item) for item in value]
+    return str(value)

@@ -1,0 +1,325 @@
+"""The two stages of training a variational autoencoder: its mean, then its standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from geomstats_vae.decoders.rbf import RBFPrecision
+from geomstats_vae.models.networks import (
+    StdNetwork,
+    absorb_input_scaling,
+    absorb_output_scaling,
+    build_decoder,
+    build_encoder,
+    freeze,
+)
+from geomstats_vae.models.objectives import NegativeElbo, ResidualLikelihood, sample_codes
+from geomstats_vae.models.training import TrainingResult, train
+
+# Smallest noise standard deviation as a share of the data's own: without it the likelihood of data
+# that the mean reproduces exactly, such as constant columns, would be unbounded.
+_NOISE_FLOOR = 1e-3
+# Smallest variance of an output as a share of the mean squared residual, for either kind of
+# standard deviation. Smaller ones make nearly constant outputs, such as the pixels on the border
+# of images, overconfident: on digits the held-out likelihood is best near this value.
+_RESIDUAL_FLOOR = 3e-3
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the networks look like.
+
+    Attributes
+    ----------
+    n_features, dim : int
+        Dimensions of data and latent space.
+    hidden_dims : tuple of int
+        Units of the encoder's hidden layers.
+    activation : str
+        A key of `geomstats_vae.models.networks.ACTIVATIONS`.
+    bounded : bool
+        Whether the decoder's mean lies between 0 and 1.
+    """
+
+    n_features: int
+    dim: int
+    hidden_dims: tuple[int, ...]
+    activation: str
+    bounded: bool
+
+    def _sizes(self):
+        return self.n_features, self.dim, self.hidden_dims, self.activation
+
+    def encoder(self, dtype=torch.float64, generator=None):
+        """Build the encoder.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Type of the parameters.
+        generator : torch.Generator, optional
+            Source of the initial weights; without one they are left on the meta device.
+
+        Returns
+        -------
+        encoder : Encoder
+            The encoder.
+        """
+        return build_encoder(*self._sizes(), dtype=dtype, generator=generator)
+
+    def mean(self, dtype=torch.float64, generator=None):
+        """Build the decoder's mean.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Type of the parameters.
+        generator : torch.Generator, optional
+            Source of the initial weights; without one they are left on the meta device.
+
+        Returns
+        -------
+        mean : torch.nn.Sequential
+            The network.
+        """
+        sizes = self._sizes()
+        return build_decoder(*sizes, bounded=self.bounded, dtype=dtype, generator=generator)
+
+    def variance_head(self, generator=None):
+        """Build the decoder's own variance head.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Source of the initial weights; without one they are left on the meta device.
+
+        Returns
+        -------
+        head : StdNetwork
+            The network.
+        """
+        network = build_decoder(*self._sizes(), dtype=torch.float64, generator=generator)
+        return StdNetwork(network)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Data split into training rows and held-out rows.
+
+    Attributes
+    ----------
+    train, held_out : torch.Tensor, shape=[n_points, n_features]
+        The two parts.
+    """
+
+    train: torch.Tensor
+    held_out: torch.Tensor
+
+    @classmethod
+    def split(cls, x, held_out_fraction, generator):
+        """Split data at random.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape=[n_points, n_features]
+            At least two rows.
+        held_out_fraction : float
+            Share of the held-out rows, of which there is at least one.
+        generator : torch.Generator
+            Source of the split.
+
+        Returns
+        -------
+        rows : Rows
+            The two parts.
+        """
+        order = torch.randperm(len(x), generator=generator)
+        n_held_out = min(len(x) - 1, max(1, round(held_out_fraction * len(x))))
+        return cls(train=x[order[n_held_out:]], held_out=x[order[:n_held_out]])
+
+    def map(self, function):
+        """Apply a function to both parts.
+
+        Parameters
+        ----------
+        function : callable
+            Maps tensors to tensors.
+
+        Returns
+        -------
+        rows : Rows
+            The results.
+        """
+        return Rows(function(self.train), function(self.held_out))
+
+
+def _scaling(x):
+    """Mean of every feature, and one standard deviation for all: the metric of data space stays."""
+    shift = x.mean(dim=0)
+    scale = (x - shift).square().mean().sqrt().item()
+    # Data that vary by rounding only are constant, and constant data have no scale of their own.
+    rounding = torch.finfo(x.dtype).eps * max(1.0, x.abs().max().item())
+    return shift, scale if scale > rounding else 1.0
+
+
+class _Autoencoder(nn.Module):
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+
+@dataclass(frozen=True)
+class MeanStage:
+    """Result of the first stage.
+
+    Attributes
+    ----------
+    encoder, mean : torch.nn.Module
+        Trained networks on data units, float64, frozen.
+    scale : float
+        Standard deviation of the data, over all features.
+    training : TrainingResult
+        Losses, in nats per row for densities on data units.
+    """
+
+    encoder: nn.Module
+    mean: nn.Module
+    scale: float
+    training: TrainingResult
+
+    @property
+    def variance_floor(self):
+        """Smallest noise variance.
+
+        Returns
+        -------
+        variance_floor : float
+            In data units squared.
+        """
+        return (_NOISE_FLOOR * self.scale) ** 2
+
+
+def fit_mean(rows, architecture, options, generator, *, device, verbose):
+    """First stage: encoder and mean, by the ELBO with one noise variance for all outputs.
+
+    Parameters
+    ----------
+    rows : Rows
+        Data, float64, on the CPU.
+    architecture : Architecture
+        What the networks look like.
+    options : TrainingOptions
+        How they are trained.
+    generator : torch.Generator
+        Source of all randomness.
+    device : torch.device
+        Where they are trained.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    stage : MeanStage
+        Trained networks.
+    """
+    shift, scale = _scaling(rows.train)
+    # Single precision is enough for stochastic gradients; data are centred before they are rounded.
+    precision = torch.float32
+    inputs = rows.map(lambda x: ((x - shift) / scale).to(device, precision))
+    targets = rows.map(lambda x: x.to(device, precision)) if architecture.bounded else inputs
+    model = _Autoencoder(
+        architecture.encoder(precision, generator), architecture.mean(precision, generator)
+    ).to(device)
+    unit = 1.0 if architecture.bounded else scale
+    objective = NegativeElbo(
+        model,
+        inputs.train,
+        targets.train,
+        (inputs.held_out, targets.held_out),
+        warmup_epochs=options.warmup_epochs,
+        variance_floor=(_NOISE_FLOOR * scale / unit) ** 2,
+        unit=unit,
+        generator=generator,
+    )
+    result = train(
+        model, objective, len(rows.train), options, generator, desc="VAE: mean", verbose=verbose
+    )
+    model = freeze(model.to("cpu", torch.float64))
+    absorb_input_scaling(model.encoder.body[0], shift, scale)
+    if not architecture.bounded:
+        absorb_output_scaling(model.decoder[-1], shift, scale)
+    return MeanStage(model.encoder, model.decoder, scale, result)
+
+
+def fit_precision(stage, x, generator, **options):
+    """Second stage: RBF precision, with the mean frozen.
+
+    Parameters
+    ----------
+    stage : MeanStage
+        Result of the first stage.
+    x : torch.Tensor, shape=[n_points, n_features]
+        Data, float64.
+    generator : torch.Generator
+        Source of the codes, drawn from the encoder: the likelihood is the one in the ELBO.
+    **options : dict
+        Arguments of `RBFPrecision.fit`.
+
+    Returns
+    -------
+    precision : RBFPrecision
+        The network.
+    """
+    with torch.no_grad():
+        z = sample_codes(stage.encoder, x, generator)
+        squared_residuals = (x - stage.mean(z)).square_().clamp_(min=stage.variance_floor)
+    return RBFPrecision.fit(z, squared_residuals, residual_floor=_RESIDUAL_FLOOR, **options)
+
+
+def fit_variance_head(stage, rows, architecture, options, generator, *, verbose):
+    """Second stage, for comparison: the decoder's own variance head, with the mean frozen.
+
+    Parameters
+    ----------
+    stage : MeanStage
+        Result of the first stage.
+    rows : Rows
+        Data, float64.
+    architecture : Architecture
+        What the network looks like.
+    options : TrainingOptions
+        How it is trained.
+    generator : torch.Generator
+        Source of all randomness.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    head : StdNetwork
+        The network.
+    training : TrainingResult
+        Losses.
+    """
+    head = architecture.variance_head(generator=generator)
+    objective = ResidualLikelihood(
+        head, stage.encoder, stage.mean, rows.train, rows.held_out, generator=generator
+    )
+    with torch.no_grad():
+        variances = objective.mean_squared_residuals() + stage.variance_floor
+        head.floor.fill_(_RESIDUAL_FLOOR * variances.mean().item())
+        # Start at the best constant, so that the network only learns deviations from it.
+        head.log_variance[-1].bias.copy_(variances.log())
+    result = train(
+        head,
+        objective,
+        len(rows.train),
+        options,
+        generator,
+        desc="VAE: variance head",
+        verbose=verbose,
+    )
+    return freeze(head), result

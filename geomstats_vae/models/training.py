@@ -1,0 +1,183 @@
+"""The training loop: early stopping on held-out data, the best state kept, interrupts survived."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    max_epochs : int
+        Maximal number of passes over the data.
+    batch_size : int
+        Rows per step.
+    learning_rate : float
+        Step of Adam; constant during the warm-up, then falling to zero along a cosine.
+    weight_decay : float
+        Precision of a Gaussian prior on the weights of linear maps, biases excepted: adds
+        weight_decay / (2 n_rows) times their squared norm to the loss per row.
+    patience : int
+        Stop after this many epochs without a better held-out loss, not counting the warm-up.
+    warmup_epochs : int
+        Number of epochs of the warm-up.
+    """
+
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    patience: int
+    warmup_epochs: int = 0
+
+    def learning_rate_at(self, epoch):
+        """Learning rate of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from zero.
+
+        Returns
+        -------
+        learning_rate : float
+            Learning rate.
+        """
+        cooling = max(0, epoch - self.warmup_epochs) / max(1, self.max_epochs - self.warmup_epochs)
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * cooling))
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training.
+
+    Attributes
+    ----------
+    train_loss, held_out_loss : list of float
+        Loss of every epoch, in nats per row.
+    best_epoch : int
+        Epoch of the state that was kept, from zero.
+    interrupted : bool
+        Whether the user stopped the training.
+    """
+
+    train_loss: list[float]
+    held_out_loss: list[float]
+    best_epoch: int
+    interrupted: bool
+
+
+class _BestState:
+    """The state of a module at its lowest held-out loss."""
+
+    def __init__(self, module):
+        self.module = module
+        self.epoch, self.loss, self.state = -1, math.inf, None
+
+    def offer(self, epoch, loss):
+        if loss < self.loss:
+            state = {name: t.detach().clone() for name, t in self.module.state_dict().items()}
+            # One assignment: an interrupt leaves either the old state or the new one.
+            self.epoch, self.loss, self.state = epoch, loss, state
+
+    def restore(self):
+        self.module.load_state_dict(self.state)
+
+
+def train(module, objective, n_rows, options, generator, *, desc="", verbose=False):
+    """Minimise an objective by Adam, and keep the best state.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        What is trained; left in the state of lowest held-out loss.
+    objective : NegativeElbo or ResidualLikelihood
+        Its ``epoch_losses(batches, epoch)`` generates losses and leaves ``train_loss``; its
+        ``held_out_loss()`` is what epochs are compared by.
+    n_rows : int
+        Number of training rows.
+    options : TrainingOptions
+        How to train.
+    generator : torch.Generator
+        Source of the order of the rows.
+    desc : str
+        Label of the progress bar.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    result : TrainingResult
+        Losses, and whether the training was interrupted.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupts before the first epoch has ended; later interrupts end the
+        training and are reported in the result.
+    FloatingPointError
+        If no epoch gave a finite held-out loss.
+    """
+    best = _BestState(module)
+    train_loss, held_out_loss = [], []
+    interrupted = False
+    try:
+        for epoch_train, epoch_held_out in _epochs(
+            module, objective, n_rows, options, generator, best, desc, verbose
+        ):
+            train_loss.append(epoch_train)
+            held_out_loss.append(epoch_held_out)
+    except KeyboardInterrupt:
+        if best.state is None:
+            raise
+        interrupted = True
+    if best.state is None:
+        raise FloatingPointError(
+            f"Expected a finite held-out loss, got {held_out_loss[-1]}: the training diverged; "
+            "reduce learning_rate or check the scale of X."
+        )
+    best.restore()
+    return TrainingResult(train_loss, held_out_loss, best.epoch, interrupted)
+
+
+def _epochs(module, objective, n_rows, options, generator, best, desc, verbose):
+    """Train epoch by epoch; generates pairs (training loss, held-out loss)."""
+    optimizer = _optimizer(module, n_rows, options)
+    with tqdm(range(options.max_epochs), desc=desc, unit="epoch", disable=not verbose) as progress:
+        for epoch in progress:
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate_at(epoch)
+            batches = torch.randperm(n_rows, generator=generator).split(options.batch_size)
+            _run_epoch(objective.epoch_losses(batches, epoch), optimizer)
+            loss = objective.held_out_loss()
+            best.offer(epoch, loss)
+            progress.set_postfix(loss=f"{loss:.4g}", best=f"{best.loss:.4g}", refresh=False)
+            yield objective.train_loss, loss
+            start = max(best.epoch, options.warmup_epochs)
+            if epoch - start >= options.patience or not math.isfinite(loss):
+                return
+
+
+def _optimizer(module, n_rows, options):
+    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    biases = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": options.weight_decay / n_rows},
+        {"params": biases, "weight_decay": 0.0},
+    ]
+    return torch.optim.Adam(groups, lr=options.learning_rate)
+
+
+def _run_epoch(losses, optimizer):
+    with torch.enable_grad():
+        for loss in losses:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()

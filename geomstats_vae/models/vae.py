@@ -1,0 +1,374 @@
+"""The variational autoencoder as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from geomstats_vae.decoders.gaussian import GaussianDecoder
+from geomstats_vae.models.base import LatentVariableModel
+from geomstats_vae.models.networks import ACTIVATIONS, freeze
+from geomstats_vae.models.objectives import kl_divergence
+from geomstats_vae.models.stages import (
+    Architecture,
+    Rows,
+    fit_mean,
+    fit_precision,
+    fit_variance_head,
+)
+from geomstats_vae.models.training import TrainingOptions
+
+# A latent dimension is active if the variance of its encoder means over the data exceeds this:
+# Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
+_ACTIVE_VARIANCE = 1e-2
+# What an interrupted fit still spends on its second stage.
+_EPOCHS_AFTER_INTERRUPT = 5
+_TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
+# Codes kept with the estimator; the geometry starts its searches from them.
+_MAX_CODES = 5000
+
+
+def _evenly_spaced(n_rows, n_kept):
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_kept)).round().astype(int))
+
+
+class LatentCollapseWarning(UserWarning):
+    """A latent dimension carries no information about the data."""
+
+
+class VAE(LatentVariableModel):
+    """Variational autoencoder with a Gaussian decoder whose uncertainty grows away from the data.
+
+    Training has two stages, as in [1]_, section 4. First the encoder and the decoder's mean, by
+    the evidence lower bound (ELBO) with one noise variance for all outputs, and a weight of the
+    KL divergence that grows to one over the first third of the epochs. Then, with the mean
+    frozen, the precision of every output by maximum likelihood of the residuals.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Dimension of the latent space.
+    hidden_dims : tuple of int
+        Units of the encoder's hidden layers; the decoder mirrors them.
+    activation : {'elu', 'relu', 'silu', 'softplus', 'tanh'}
+        Activation of the hidden layers. Geodesics want a smooth one: not 'relu'.
+    output_activation : {'auto', 'identity', 'sigmoid'}
+        Activation of the decoder's mean. 'auto' is 'sigmoid' if the data lie in [0, 1] and span at
+        least half of it.
+    n_centers : int
+        Number of radial basis functions in the decoder's precision.
+    a : float
+        Curvature hyperparameter: width of the radial basis functions, in units of the radii of
+        the clusters of codes; see `RBFPrecision.fit`.
+    zeta : float, optional
+        Precision far from the data. By default the inverse of the largest squared residual.
+    max_epochs : int
+        Maximal number of epochs, in either stage.
+    batch_size : int
+        Rows per gradient step.
+    learning_rate : float
+        Step of Adam: constant for the first third of the epochs, then falling to zero.
+    weight_decay : float
+        Precision of a Gaussian prior on the weights of the networks; it counts as one observation
+        does, so its effect fades as the data grow.
+    validation_fraction : float
+        Share of the data that is held out to choose the best epoch.
+    patience : int
+        Stop after this many epochs without a better held-out loss.
+    random_state : int, numpy.random.RandomState or None
+        Source of all randomness. No global generator is used or changed.
+    verbose : bool
+        Show progress bars.
+    device : str, torch.device or None
+        Where the first stage is trained; None is the CPU. The fitted networks are on the CPU.
+
+    Attributes
+    ----------
+    encoder_ : Encoder
+        Maps data, as a float64 tensor, to mean and standard deviation of its code.
+    decoder_ : GaussianDecoder
+        Maps codes, as a float64 tensor, to mean and standard deviation of the data; its ``std`` is
+        an `RBFPrecision`.
+    variance_head_ : torch.nn.Module
+        The decoder's own standard deviation: a network with the mean's layers, learnt by maximum
+        likelihood with early stopping. For comparison only.
+    codes_ : numpy.ndarray, shape=[n_codes, latent_dim]
+        Encoder means of the training data, in its order; 5000 evenly spaced ones if it has more
+        rows.
+    noise_std_ : float
+        Root mean square of the residuals ``X - inverse_transform(transform(X))``, in data units.
+    kl_per_dim_ : numpy.ndarray, shape=[latent_dim]
+        Mean KL divergence of the encoder from the prior, in nats.
+    active_dims_ : numpy.ndarray of bool, shape=[latent_dim]
+        Whether the encoder means of a dimension vary over the data: variance above 0.01.
+    output_activation_ : str
+        'identity' or 'sigmoid'.
+    history_ : dict of str to numpy.ndarray
+        'epoch', 'train_loss' and 'validation_loss' of the first stage: negative ELBO per row, in
+        nats, with one noise variance.
+    n_iter_ : int
+        Number of epochs of the first stage.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : numpy.ndarray of str
+        Names of the features, if `X` had any.
+
+    See Also
+    --------
+    geomstats_vae.decoders.rbf.RBFPrecision : The decoder's precision.
+
+    Notes
+    -----
+    Inside, data are centred and divided by their standard deviation over all features together:
+    any scale of data works, and the Euclidean metric of data space is not distorted. Scale
+    features of different units, for instance with `sklearn.preprocessing.StandardScaler`.
+
+    Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns; during
+    the first epoch, or twice, it ends `fit` and leaves the estimator as it was.
+
+    References
+    ----------
+    .. [1] Arvanitidis, Hansen, Hauberg. "Latent Space Oddity: on the Curvature of Deep Generative
+       Models." ICLR 2018. arXiv:1710.11379.
+
+    Examples
+    --------
+    >>> from geomstats_vae.datasets import load_digits
+    >>> from geomstats_vae.models import VAE
+    >>> digits = load_digits()
+    >>> vae = VAE(random_state=0, max_epochs=2).fit(digits.data)
+    >>> vae.transform(digits.data).shape
+    (1797, 2)
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012  (scikit-learn's convention)
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dims": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "a": [Interval(Real, 0, None, closed="neither")],
+        "zeta": [None, Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "device": [None, str, torch.device],
+    }
+
+    def __init__(
+        self,
+        latent_dim=2,
+        *,
+        hidden_dims=(64, 32),
+        activation="tanh",
+        output_activation="auto",
+        n_centers=64,
+        a=1.25,
+        zeta=None,
+        max_epochs=300,
+        batch_size=128,
+        learning_rate=1e-2,
+        weight_decay=1.0,
+        validation_fraction=0.1,
+        patience=100,
+        random_state=None,
+        verbose=False,
+        device=None,
+    ):
+        self.latent_dim = latent_dim
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.output_activation = output_activation
+        self.n_centers = n_centers
+        self.a = a
+        self.zeta = zeta
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the encoder and the decoder.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Data; at least `n_centers` rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : VAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data are not finite, have fewer rows than centres, or leave [0, 1] with
+            ``output_activation='sigmoid'``.
+        FloatingPointError
+            If the training diverges.
+
+        Warns
+        -----
+        LatentCollapseWarning
+            If a latent dimension carries no information.
+        sklearn.exceptions.ConvergenceWarning
+            If the training was interrupted.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        self._check_rows(X)
+        architecture = self._architecture(X.shape[1], self._resolve_output_activation(X))
+        random_state = check_random_state(self.random_state)
+        generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+
+        x = torch.tensor(X, dtype=torch.float64)
+        rows = Rows.split(x, self.validation_fraction, generator)
+        stage = fit_mean(
+            rows,
+            architecture,
+            self._training_options(),
+            generator,
+            device=torch.device(self.device or "cpu"),
+            verbose=self.verbose,
+        )
+        first_interrupted = stage.training.interrupted
+        arguments = (stage, x, rows, architecture, generator, random_state)
+        try:
+            noise = self._fit_noise(*arguments, quick=first_interrupted)
+            precision, head, second_interrupted = noise
+        except KeyboardInterrupt:
+            precision, head, _ = self._fit_noise(*arguments, quick=True)
+            second_interrupted = True
+        self._set_fitted(x, architecture, stage, precision, head)
+        if first_interrupted or second_interrupted:
+            self._warn_interrupted("first" if first_interrupted else "second")
+        if not self.active_dims_.all():
+            self._warn_collapsed()
+        return self
+
+    def _check_rows(self, X):
+        if X.shape[0] < self.n_centers:
+            raise ValueError(
+                f"Expected at least n_centers={self.n_centers} rows, got n_samples={X.shape[0]}; "
+                "reduce n_centers or pass more data."
+            )
+
+    def _resolve_output_activation(self, X):
+        low, high = float(X.min()), float(X.max())
+        in_unit_interval = low >= 0.0 and high <= 1.0
+        if self.output_activation == "sigmoid" and not in_unit_interval:
+            raise ValueError(
+                f"Expected data in [0, 1] for output_activation='sigmoid', got data in "
+                f"[{low:.6g}, {high:.6g}]; rescale the data or use output_activation='auto'."
+            )
+        if self.output_activation == "auto":
+            return "sigmoid" if in_unit_interval and high - low >= 0.5 else "identity"
+        return self.output_activation
+
+    def _architecture(self, n_features, output_activation):
+        hidden_dims = tuple(self.hidden_dims)
+        if not all(isinstance(n, Integral) and n > 0 for n in hidden_dims):
+            raise ValueError(
+                f"Expected hidden_dims to be positive integers, got {hidden_dims!r}; "
+                "pass the units of every hidden layer, such as (64, 32)."
+            )
+        return Architecture(
+            n_features=n_features,
+            dim=self.latent_dim,
+            hidden_dims=hidden_dims,
+            activation=self.activation,
+            bounded=output_activation == "sigmoid",
+        )
+
+    def _training_options(self):
+        return TrainingOptions(
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            warmup_epochs=self.max_epochs // 3,
+        )
+
+    def _fit_noise(self, stage, x, rows, architecture, generator, random_state, quick):
+        precision = fit_precision(
+            stage,
+            x,
+            generator,
+            n_centers=self.n_centers,
+            a=self.a,
+            zeta=self.zeta,
+            tol=_TOL_AFTER_INTERRUPT if quick else _TOL,
+            random_state=random_state,
+            verbose=self.verbose,
+        )
+        options = replace(
+            self._training_options(),
+            max_epochs=min(self.max_epochs, _EPOCHS_AFTER_INTERRUPT) if quick else self.max_epochs,
+            warmup_epochs=0,
+        )
+        head, training = fit_variance_head(
+            stage, rows, architecture, options, generator, verbose=self.verbose
+        )
+        return precision, head, training.interrupted
+
+    def _set_fitted(self, x, architecture, stage, precision, head):
+        """Set all fitted attributes at once: a failed `fit` leaves the earlier ones alone."""
+        with torch.no_grad():
+            mean, std = stage.encoder(x)
+            self.noise_std_ = (x - stage.mean(mean)).square().mean().sqrt().item()
+        codes = mean.numpy()
+        self.codes_ = codes[_evenly_spaced(len(codes), _MAX_CODES)]
+        self.kl_per_dim_ = kl_divergence(mean, std).mean(dim=0).numpy()
+        self.active_dims_ = codes.var(axis=0) > _ACTIVE_VARIANCE
+        self.encoder_ = stage.encoder
+        self.decoder_ = freeze(GaussianDecoder(stage.mean, precision))
+        self.variance_head_ = head
+        self.output_activation_ = "sigmoid" if architecture.bounded else "identity"
+        self.n_iter_ = len(stage.training.train_loss)
+        self.history_ = {
+            "epoch": np.arange(self.n_iter_),
+            "train_loss": np.array(stage.training.train_loss),
+            "validation_loss": np.array(stage.training.held_out_loss),
+        }
+        self._latent_space = None
+
+    def _warn_interrupted(self, stage):
+        warnings.warn(
+            f"The {stage} stage was interrupted, after {self.n_iter_} of {self.max_epochs} epochs "
+            "of the first; the best state was kept. Call fit again to train to the end.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    def _warn_collapsed(self):
+        collapsed = np.flatnonzero(~self.active_dims_).tolist()
+        warnings.warn(
+            f"Expected {self.latent_dim} informative latent dimensions, got "
+            f"{self.active_dims_.sum()}: the codes do not vary along {collapsed}. Reduce "
+            "latent_dim, train longer, or change learning_rate or weight_decay.",
+            LatentCollapseWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,136 @@
+"""Pictures of codes and of the distances between them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geomstats_vae.plotting.axes import MAP, PAPER, halo, name_axes
+from geomstats_vae.plotting.window import as_codes
+
+# Okabe and Ito (2008), without black, which is kept for text and lines.
+_OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+# Petroff (2021), arXiv:2107.02270: ten colours told apart under the common colour deficiencies.
+_PETROFF = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+_MARKERS = "osDv^P<X>p*h"
+
+
+def class_styles(n_classes):
+    """Return a colour and a marker for each class, no two classes alike in both.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    styles : list of tuple (str, str)
+        Colour and marker of each class. Up to seven classes get the colours of Okabe and Ito, more
+        get Petroff's ten; beyond ten colours repeat with other markers.
+    """
+    colors = _OKABE_ITO if n_classes <= len(_OKABE_ITO) else _PETROFF
+    # Shifting the markers by one per round of colours keeps the pairs distinct.
+    return [
+        (colors[k % len(colors)], _MARKERS[(k + k // len(colors)) % len(_MARKERS)])
+        for k in range(n_classes)
+    ]
+
+
+def latent_scatter(ax, codes, labels=None, *, size=9.0, legend=True):
+    """Draw latent codes, each class in its own colour and marker, named at its median.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw on.
+    codes : array-like, shape=[n_points, dim]
+        Latent codes.
+    labels : array-like, shape=[n_points], optional
+        Class of each code. Without it all codes look alike.
+    size : float
+        Area of a marker in square points.
+    legend : bool
+        Whether to add a legend to the right of the axes.
+
+    Returns
+    -------
+    artists : list of matplotlib.collections.PathCollection
+        One per class.
+    """
+    codes = as_codes(codes)
+    name_axes(ax)
+    if labels is None:
+        return [ax.scatter(codes[:, 0], codes[:, 1], s=size, color=_OKABE_ITO[0], lw=0, alpha=0.6)]
+    labels = _as_labels(labels, len(codes))
+    names = np.unique(labels)
+    artists = []
+    for name, (color, marker) in zip(names, class_styles(len(names)), strict=True):
+        x, y = codes[labels == name, :2].T
+        artists.append(
+            ax.scatter(x, y, s=size, color=color, marker=marker, lw=0, alpha=0.75, label=str(name))
+        )
+        text = ax.text(np.median(x), np.median(y), str(name), ha="center", va="center", zorder=4)
+        text.set(fontweight="bold", fontsize="large", path_effects=halo(3.0, PAPER))
+    if legend:
+        ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=2)
+    return artists
+
+
+def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", colorbar=True):
+    """Draw a matrix of distances, its rows and columns ordered by class.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw on.
+    distances : array-like, shape=[n_points, n_points]
+        Distances.
+    labels : array-like, shape=[n_points], optional
+        Class of each point; without it the order is kept.
+    norm : matplotlib.colors.Normalize, optional
+        Scale of the colours.
+    label : str
+        What the colour bar shows.
+    colorbar : bool
+        Whether to add a colour bar.
+
+    Returns
+    -------
+    image : matplotlib.image.AxesImage
+        The matrix as drawn.
+    """
+    distances = np.asarray(distances)
+    n_points = len(distances)
+    if labels is None:
+        ax.set(xlabel="code", ylabel="code")
+    else:
+        labels = _as_labels(labels, n_points)
+        order = np.argsort(labels, kind="stable")
+        distances = distances[np.ix_(order, order)]
+        names, first = np.unique(labels[order], return_index=True)
+        edges = np.append(first, n_points)
+        middles = (edges[:-1] + edges[1:] - 1) / 2
+        ax.set_xticks(middles, [str(name) for name in names])
+        ax.set_yticks(middles, [str(name) for name in names])
+        ax.tick_params(length=0)
+        ax.set(xlabel="class", ylabel="class")
+        for edge in first[1:] - 0.5:
+            ax.axhline(edge, color=PAPER, lw=0.8)
+            ax.axvline(edge, color=PAPER, lw=0.8)
+    image = ax.imshow(distances, cmap=MAP, norm=norm, interpolation="nearest")
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, label=label)
+    return image
+
+
+def _as_labels(labels, n_points):
+    labels = np.asarray(labels)
+    if labels.shape != (n_points,):
+        raise ValueError(
+            f"Expected labels of shape [{n_points}], one per point, got {list(labels.shape)}; "
+            "pass one class per row."
+        )
+    return labels

@@ -1,0 +1,310 @@
+"""The report's numbers: geodesics against straight lines, distances and means by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geomstats.backend as gs
+import numpy as np
+import torch
+from geomstats.learning.frechet_mean import FrechetMean, variance
+
+# Points at which curves are measured: fine enough to notice a wall that a solver stepped over.
+_N_MEASURE = 2000
+# Rows that pass through the decoder at once, to bound the memory of wide outputs.
+_CHUNK = 4096
+# A mean is shown to three digits; geomstats' step tolerance is on the squared length of the step.
+_MEAN_MAX_ITER = 20
+_MEAN_TOL = 1e-6
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Geodesics between pairs of codes beside the straight lines, both measured finely.
+
+    Attributes
+    ----------
+    index : numpy.ndarray, shape=[n_pairs, 2]
+        Samples whose codes are the end points.
+    start, end : numpy.ndarray, shape=[n_pairs, dim]
+        End points.
+    curves : numpy.ndarray, shape=[n_pairs, 2000, dim]
+        The geodesics at constant speed.
+    length, straight_length : numpy.ndarray, shape=[n_pairs]
+        Lengths in data space, as polygons of 2,000 points.
+    sigma, straight_sigma : numpy.ndarray, shape=[n_pairs]
+        The decoder's standard deviation, averaged over the outputs and over the curve's length.
+    converged : numpy.ndarray, shape=[n_pairs]
+        Whether the solver vouches for the geodesic.
+    status : list of str
+        The solver's word on each pair.
+    """
+
+    index: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    curves: np.ndarray
+    length: np.ndarray
+    straight_length: np.ndarray
+    sigma: np.ndarray
+    straight_sigma: np.ndarray
+    converged: np.ndarray
+    status: list[str]
+
+    @property
+    def length_ratio(self):
+        """Length of each geodesic as a fraction of the straight line's.
+
+        Returns
+        -------
+        ratio : numpy.ndarray, shape=[n_pairs]
+            One where the end points coincide.
+        """
+        moved = self.straight_length > 0.0
+        return np.divide(self.length, self.straight_length, np.ones_like(moved, float), where=moved)
+
+    @property
+    def sigma_ratio(self):
+        """Mean standard deviation along each geodesic as a fraction of the straight line's.
+
+        Returns
+        -------
+        ratio : numpy.ndarray, shape=[n_pairs]
+            The ratios.
+        """
+        return self.sigma / self.straight_sigma
+
+    def at(self, number, t):
+        """Return points on one geodesic.
+
+        Parameters
+        ----------
+        number : int
+            Number of the pair.
+        t : numpy.ndarray, shape=[n_times]
+            Times from 0, its start, to 1, its end.
+
+        Returns
+        -------
+        points : numpy.ndarray, shape=[n_times, dim]
+            Latent points.
+        """
+        curve = self.curves[number]
+        times = np.linspace(0.0, 1.0, len(curve))
+        return np.stack([np.interp(t, times, coordinate) for coordinate in curve.T], axis=-1)
+
+
+@dataclass(frozen=True)
+class ClassMean:
+    """Frechet mean of one class.
+
+    Attributes
+    ----------
+    name : str
+        The class.
+    n_points : int
+        Codes that were averaged.
+    point : numpy.ndarray, shape=[dim]
+        The mean.
+    variance : float
+        Mean squared geodesic distance to the mean.
+    straight_variance : float
+        The same about the arithmetic mean of the codes.
+    """
+
+    name: str
+    n_points: int
+    point: np.ndarray
+    variance: float
+    straight_variance: float
+
+
+def decode(space, points):
+    """Decode latent points.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The latent space.
+    points : numpy.ndarray, shape=[..., dim]
+        Latent points.
+
+    Returns
+    -------
+    mean, std : numpy.ndarray, shape=[..., n_outputs]
+        Mean and standard deviation in data space.
+    """
+    flat = np.asarray(points).reshape(-1, points.shape[-1])
+    chunks = [
+        [part.detach().cpu().numpy() for part in space.metric.decoder.mean_std(torch.as_tensor(z))]
+        for z in np.array_split(flat, max(1, -(-len(flat) // _CHUNK)))
+    ]
+    mean, std = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    return mean.reshape(*points.shape[:-1], -1), std.reshape(*points.shape[:-1], -1)
+
+
+def random_pairs(n_samples, n_pairs, rng):
+    """Draw pairs of distinct samples.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of samples, two at least.
+    n_pairs : int
+        Number of pairs.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    index : numpy.ndarray, shape=[n_pairs, 2]
+        Pairs of sample numbers.
+    """
+    first = rng.integers(n_samples, size=n_pairs)
+    second = (first + rng.integers(1, n_samples, size=n_pairs)) % n_samples
+    return np.stack([first, second], axis=-1)
+
+
+def solve_pairs(space, codes, index, progress):
+    """Solve geodesics between pairs of codes and measure them against straight lines.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The latent space.
+    codes : numpy.ndarray, shape=[n_samples, dim]
+        Codes of all samples.
+    index : numpy.ndarray, shape=[n_pairs, 2]
+        Pairs of sample numbers.
+    progress : callable
+        Wraps a sequence and a description in a progress bar.
+
+    Returns
+    -------
+    pairs : Pairs
+        The geodesics and their measures.
+    """
+    start, end = codes[index[:, 0]], codes[index[:, 1]]
+    path = space.metric.solve_geodesic(gs.from_numpy(start), gs.from_numpy(end))
+    t = np.linspace(0.0, 1.0, _N_MEASURE)
+    curves = gs.to_numpy(path(gs.from_numpy(t)))
+    straight = start[:, None] + t[:, None] * (end - start)[:, None]
+    measures = [
+        _measure(space, curve)
+        for pair in progress(list(zip(curves, straight, strict=True)), "measuring")
+        for curve in pair
+    ]
+    measures = np.array(measures).reshape(len(index), 2, 2)
+    return Pairs(
+        index=index,
+        start=start,
+        end=end,
+        curves=curves,
+        length=measures[:, 0, 0],
+        straight_length=measures[:, 1, 0],
+        sigma=measures[:, 0, 1],
+        straight_sigma=measures[:, 1, 1],
+        converged=gs.to_numpy(path.converged).astype(bool),
+        status=[status_name(status) for status in np.ravel(path.status)],
+    )
+
+
+def _measure(space, curve):
+    """Return a curve's length in data space and the mean standard deviation over its length."""
+    mean, std = decode(space, curve)
+    chords = np.linalg.norm(np.diff(np.concatenate([mean, std], axis=-1), axis=0), axis=-1)
+    sigma = std.mean(axis=-1)
+    length = chords.sum()
+    # By length, not by time: a straight line's time is not the geodesic's.
+    weighted = (chords * (sigma[1:] + sigma[:-1]) / 2).sum()
+    return length, weighted / length if length > 0 else sigma[0]
+
+
+def stratified(labels, n_points, rng):
+    """Draw samples evenly over the classes.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray, shape=[n_samples]
+        Class of each sample.
+    n_points : int
+        Samples to draw, about; every class gives one at least.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    index : numpy.ndarray, shape=[n_drawn]
+        Sample numbers, class by class.
+    """
+    names = np.unique(labels)
+    share = max(1, n_points // len(names))
+    return np.concatenate([_draw(np.flatnonzero(labels == name), share, rng) for name in names])
+
+
+def class_means(space, codes, labels, n_points, rng, progress):
+    """Compute geomstats' Frechet mean of some codes of each class.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The latent space.
+    codes : numpy.ndarray, shape=[n_samples, dim]
+        Codes of all samples.
+    labels : numpy.ndarray, shape=[n_samples]
+        Class of each sample.
+    n_points : int
+        Codes to average in each class, at most.
+    rng : numpy.random.Generator
+        Source of randomness.
+    progress : callable
+        Wraps a sequence and a description in a progress bar.
+
+    Returns
+    -------
+    means : list of ClassMean
+        One per class.
+    """
+    names = np.unique(labels)
+    chosen = [_draw(np.flatnonzero(labels == name), n_points, rng) for name in names]
+    return [
+        _class_mean(space, str(name), codes[index])
+        for name, index in progress(list(zip(names, chosen, strict=True)), "classes")
+    ]
+
+
+def _class_mean(space, name, codes):
+    center = codes.mean(axis=0)
+    # The mean of the codes may lie behind a wall of uncertainty: start at the code nearest to it.
+    nearest = codes[np.argmin(np.linalg.norm(codes - center, axis=-1))]
+    points = gs.from_numpy(codes)
+    estimator = FrechetMean(space)
+    estimator.set(max_iter=_MEAN_MAX_ITER, epsilon=_MEAN_TOL, init_point=gs.from_numpy(nearest))
+    mean = estimator.fit(points).estimate_
+    return ClassMean(
+        name=name,
+        n_points=len(codes),
+        point=gs.to_numpy(mean),
+        variance=float(variance(space, points, mean)),
+        straight_variance=float(variance(space, points, gs.from_numpy(center))),
+    )
+
+
+def _draw(members, n_points, rng):
+    return np.sort(rng.choice(members, min(n_points, len(members)), replace=False))
+
+
+def status_name(status):
+    """Return a status in words.
+
+    Parameters
+    ----------
+    status : GeodesicStatus
+        A path's status.
+
+    Returns
+    -------
+    name : str
+        Its name in lower case.
+    """
+    return status.name.lower().replace("_", " ")

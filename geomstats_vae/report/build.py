@@ -1,0 +1,300 @@
+"""The report from its inputs to its page, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geomstats.backend as gs
+import matplotlib
+import numpy as np
+import torch
+
+from geomstats_vae.models import VAE
+from geomstats_vae.plotting import LatentWindow
+from geomstats_vae.report import analysis, figures
+from geomstats_vae.report.inputs import ReportError, first_line
+from geomstats_vae.report.journal import Journal
+from geomstats_vae.report.page import Page
+
+# Codes in the distance matrix and in each class's mean, so that a report takes minutes at most.
+_N_MATRIX = 60
+_N_MEAN = 20
+
+
+def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False):
+    """Train or load a model, measure its latent space and write the report.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The data.
+    output : path-like
+        Folder for ``index.html`` and the pictures; made if it does not exist.
+    model : path-like, optional
+        A model written by `VAE.save`. Without it one is trained on the data.
+    n_pairs : int
+        Random pairs of samples to join by geodesics.
+    seed : int
+        Seed of the training and of all random choices.
+    quiet : bool
+        Whether to show no progress.
+
+    Returns
+    -------
+    page : pathlib.Path
+        The file ``index.html``.
+
+    Raises
+    ------
+    ReportError
+        If the model cannot be used with the data, or nothing can be written to the folder.
+    """
+    output = _writable(output)
+    report = _Report(inputs, output, Journal(quiet), np.random.default_rng(seed))
+    with matplotlib.rc_context(figures.STYLE):
+        report.fit(model, seed)
+        report.codes()
+        report.maps()
+        report.geodesics(n_pairs)
+        report.distances()
+        report.means()
+        report.record()
+    index = output / "index.html"
+    index.write_text(report.page.html(), encoding="utf-8")
+    return index
+
+
+class _Report:
+    """A report in the making: every method is a stage that adds its part to the page."""
+
+    def __init__(self, inputs, output, journal, rng):
+        self.inputs, self.output, self.journal, self.rng = inputs, output, journal, rng
+        self.page = Page(f"Geometry of the latent space: {inputs.name}")
+
+    def fit(self, model, seed):
+        X = self.inputs.X
+        with self.journal.stage("model"):
+            self.vae = _fitted(X, model, seed, verbose=not self.journal.quiet)
+            self.z = self.vae.transform(X)
+        self.space = self.vae.latent_space_
+        self.window = LatentWindow.around(self.z)
+        labels = self.inputs.labels
+        classes = "without labels" if labels is None else f"in {len(np.unique(labels))} classes"
+        origin = "trained for this report" if model is None else f"read from {Path(model).name}"
+        self.page.paragraph(
+            f"{len(X)} samples of {X.shape[1]} features {classes}. The variational autoencoder was "
+            f"{origin} and has {self.z.shape[1]} latent coordinates. All lengths are those of the "
+            "decoder's expected pullback metric M = J_mu' J_mu + J_sigma' J_sigma, in units of the "
+            "data."
+        )
+        if self.z.shape[1] > 2:
+            self.page.paragraph(
+                "The pictures show the first two latent coordinates; the maps hold the others at "
+                "the median of the codes, so that curves pass above and below the map."
+            )
+
+    def codes(self):
+        with self.journal.stage("latent codes"):
+            self.page.heading("Latent codes")
+            figure = figures.codes_figure(self.z, self.inputs.labels)
+            named = "" if self.inputs.labels is None else ", each class named at its median"
+            self.picture("latent_codes", figure, f"Encoder means of all samples{named}.")
+            if self.inputs.image_shape is None:
+                self.page.paragraph(
+                    "The data have no image shape, so decoded samples are not drawn; "
+                    "--image-shape HEIGHTxWIDTH adds these pictures."
+                )
+                return
+            figure = figures.images_figure(self.mean, self.window, self.inputs.image_shape)
+            self.picture(
+                "decoded_grid", figure, "Decoder means over the latent space, each at its code."
+            )
+
+    def maps(self):
+        with self.journal.stage("maps of uncertainty"):
+            self.page.heading("Uncertainty of the decoder")
+            heads = {"the decoder's own head": self.own_sigma, "RBF network": self.sigma}
+            self.picture(
+                "log_sigma",
+                figures.sigma_figure(heads, self.window, self.z),
+                "Logarithm of the sum of the decoder's standard deviations, by the variance head "
+                "that was trained with the mean and by the RBF precision network, on one colour "
+                "scale; points are the codes. Only the RBF network is uncertain away from data.",
+            )
+
+    def geodesics(self, n_pairs):
+        index = analysis.random_pairs(len(self.z), n_pairs, self.rng)
+        with self.journal.stage("geodesics"):
+            pairs = analysis.solve_pairs(self.space, self.z, index, self.journal.progress)
+            drawn = figures.pairs_to_draw(pairs)
+            self.page.heading("Geodesics and straight lines")
+            self.picture(
+                "volume_density",
+                figures.volume_figure(self.space, self.window, pairs, drawn),
+                "Volume density of the metric on a logarithmic scale, with geodesics (solid) and "
+                f"straight lines (dashed) between {len(drawn)} of the {n_pairs} random pairs of "
+                "codes; discs mark starts, squares ends.",
+            )
+            if self.inputs.image_shape is not None:
+                self.picture(
+                    "decoded_strips",
+                    figures.strips_figure(self.mean, pairs, drawn, self.inputs.image_shape),
+                    "Decoder means along the numbered curves of the map above, at equal steps of "
+                    "length along each geodesic and of time along each straight line.",
+                )
+        self.page.table(*_pairs_summary(pairs))
+        self.page.table(*_pairs_table(pairs, drawn), summary=f"All {n_pairs} pairs")
+
+    def distances(self):
+        with self.journal.stage("distance matrix"):
+            labels = self.inputs.labels
+            everything = np.zeros(len(self.z)) if labels is None else labels
+            index = analysis.stratified(everything, _N_MATRIX, self.rng)
+            points = self.z[index]
+            matrix = gs.to_numpy(self.space.metric.dist_pairwise(gs.from_numpy(points)))
+            euclidean = np.linalg.norm(points[:, None] - points, axis=-1)
+            order = "" if labels is None else ", ordered by class"
+            self.page.heading("Distances")
+            self.picture(
+                "distance_matrix",
+                figures.distances_figure(
+                    matrix, euclidean, None if labels is None else labels[index]
+                ),
+                f"Distances between {len(index)} codes{order}: by geodesics, and straight in "
+                "latent coordinates.",
+            )
+
+    def means(self):
+        labels = self.inputs.labels
+        groups = np.full(len(self.z), "all") if labels is None else labels
+        with self.journal.stage("Frechet means"):
+            means = analysis.class_means(
+                self.space, self.z, groups, _N_MEAN, self.rng, self.journal.progress
+            )
+            self.page.heading("Frechet means" if labels is None else "Frechet means by class")
+            if self.inputs.image_shape is not None:
+                figure = figures.means_figure(self.mean, means, self.inputs.image_shape)
+                self.picture("frechet_means", figure, "Decoder means at the Frechet means.")
+        self.page.table(*_means_table(means))
+
+    def record(self):
+        self.page.heading("Timings")
+        times = self.journal.times
+        rows = [[name, f"{seconds:.1f}"] for name, seconds in times.items()]
+        self.page.table(["stage", "seconds"], [*rows, ["total", f"{sum(times.values()):.1f}"]])
+        self.page.heading("Warnings")
+        if not self.journal.warnings:
+            self.page.paragraph("No warning was met.")
+            return
+        self.page.table(
+            ["stage", "kind", "message", "times"],
+            [[*key, str(count)] for key, count in self.journal.warnings.items()],
+        )
+
+    def picture(self, name, figure, caption):
+        path = self.output / f"{name}.png"
+        figure.savefig(path)
+        self.page.figure(path, caption)
+
+    def mean(self, points):
+        return analysis.decode(self.space, points)[0]
+
+    def sigma(self, points):
+        return analysis.decode(self.space, points)[1]
+
+    def own_sigma(self, points):
+        with torch.no_grad():
+            return self.vae.variance_head_(torch.as_tensor(points)).numpy()
+
+
+def _fitted(X, model, seed, verbose):
+    """Train a model, or load one and check that it fits the data and the pictures."""
+    try:
+        if model is None:
+            # Fewer samples than the default number of centres call for fewer centres.
+            n_centers = min(VAE().n_centers, len(X) // 2)
+            return VAE(n_centers=n_centers, random_state=seed, verbose=verbose).fit(X)
+        vae = VAE.load(model)
+    except (OSError, ValueError) as error:
+        source = "data to train on" if model is None else f"a model in {str(model)!r}"
+        raise ReportError(f"Expected {source}, got an error: {first_line(error)}") from error
+    if vae.n_features_in_ != X.shape[1]:
+        raise ReportError(
+            f"Expected data of {vae.n_features_in_} features for the model in {str(model)!r}, got "
+            f"{X.shape[1]}; pass the kind of data that it was trained on."
+        )
+    if vae.latent_dim < 2:
+        raise ReportError(
+            f"Expected a model with at least two latent dimensions in {str(model)!r}, got "
+            f"{vae.latent_dim}; there is nothing to draw in one."
+        )
+    return vae
+
+
+def _pairs_summary(pairs):
+    length = pairs.length_ratio
+    n_pairs = len(length)
+    return (
+        ["geodesic against straight line", "value"],
+        [
+            ["pairs that converged", f"{pairs.converged.sum()} of {n_pairs}"],
+            ["pairs whose geodesic is longer", f"{(length > 1.0).sum()} of {n_pairs}"],
+            ["length, median ratio", f"{np.median(length):.3f}"],
+            ["length, smallest and largest ratio", f"{length.min():.3f} to {length.max():.3f}"],
+            ["mean sigma along the curve, median ratio", f"{np.median(pairs.sigma_ratio):.3f}"],
+        ],
+    )
+
+
+def _pairs_table(pairs, drawn):
+    header = [
+        *("on the map", "samples", "geodesic length", "straight length", "ratio"),
+        *("geodesic mean sigma", "straight mean sigma", "ratio", "status"),
+    ]
+    rows = []
+    for k, (i, j) in enumerate(pairs.index):
+        rows.append(
+            [
+                str(drawn.index(k) + 1) if k in drawn else "",
+                f"{i} to {j}",
+                f"{pairs.length[k]:.3f}",
+                f"{pairs.straight_length[k]:.3f}",
+                f"{pairs.length_ratio[k]:.3f}",
+                f"{pairs.sigma[k]:.4f}",
+                f"{pairs.straight_sigma[k]:.4f}",
+                f"{pairs.sigma_ratio[k]:.3f}",
+                pairs.status[k],
+            ]
+        )
+    return header, rows
+
+
+def _means_table(means):
+    header = ["class", "codes", "Frechet mean", "variance", "variance about the arithmetic mean"]
+    rows = [
+        [
+            mean.name,
+            str(mean.n_points),
+            "(" + ", ".join(f"{x:.3f}" for x in mean.point) + ")",
+            f"{mean.variance:.3f}",
+            f"{mean.straight_variance:.3f}",
+        ]
+        for mean in means
+    ]
+    return header, rows
+
+
+def _writable(output):
+    """Make the folder and check, before the work begins, that files can be written to it."""
+    output = Path(output)
+    probe = output / "index.html"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with probe.open("ab"):
+            pass
+    except OSError as error:
+        raise ReportError(
+            f"Expected a folder to write to, got {str(output)!r} ({error.strerror}); pass another "
+            "--output."
+        ) from error
+    return output

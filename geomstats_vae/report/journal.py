@@ -1,0 +1,106 @@
+"""The report's own record: how long each stage took and what it warned of."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections import Counter
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+class Journal:
+    """Times, warnings and progress of a report's stages.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether to show no progress bars.
+
+    Attributes
+    ----------
+    times : dict of str to float
+        Seconds that each stage took.
+    warnings : collections.Counter
+        How often each warning, a tuple (stage, category, message), was met.
+    """
+
+    def __init__(self, quiet=False):
+        self.quiet = quiet
+        self.times = {}
+        self.warnings = Counter()
+
+    @contextmanager
+    def stage(self, name):
+        """Time a stage and record its warnings and logged warnings instead of printing them.
+
+        Parameters
+        ----------
+        name : str
+            The stage's name in the report.
+
+        Yields
+        ------
+        None
+            Nothing; the stage is the body of the ``with`` statement.
+        """
+        self.write(f"{name} ...")
+        start = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught, _logged() as records:
+            warnings.simplefilter("always")
+            yield
+        self.times[name] = time.perf_counter() - start
+        self.warnings.update((name, w.category.__name__, str(w.message)) for w in caught)
+        self.warnings.update((name, f"logged by {r.name}", r.getMessage()) for r in records)
+
+    def progress(self, items, description):
+        """Iterate with a progress bar on standard error.
+
+        Parameters
+        ----------
+        items : sequence
+            What to iterate over.
+        description : str
+            Text before the bar.
+
+        Returns
+        -------
+        items : tqdm.tqdm
+            The same items.
+        """
+        return tqdm(items, desc=f"  {description}", disable=self.quiet, leave=False)
+
+    def write(self, text):
+        """Print a line on standard error unless quiet.
+
+        Parameters
+        ----------
+        text : str
+            The line.
+        """
+        if not self.quiet:
+            tqdm.write(text, file=sys.stderr)
+
+
+class _Records(logging.Handler):
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@contextmanager
+def _logged():
+    """Collect what reaches the root logger; geomstats reports unfinished means there."""
+    handler = _Records()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield handler.records
+    finally:
+        root.removeHandler(handler)

@@ -1,0 +1,136 @@
+"""The package's layers, and what importing it may change."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import geomstats_vae
+
+PACKAGE = Path(geomstats_vae.__file__).parent
+# Each part imports only parts before it.
+LAYERS = [
+    "decoders",
+    "models",
+    "geodesics",
+    "geometry",
+    "estimators",
+    "sampling",
+    "datasets",
+    "plotting",
+    "report",
+    "__main__",
+]
+# The estimator hands out the latent space that it trained, and imports it only then.
+LAZY = {("models", "geometry")}
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def part_of(file):
+    return Path(file).parts[0].removesuffix(".py")
+
+
+def imports(file):
+    """Yield (module, whether it is imported inside a function) for every import of a file."""
+
+    def visit(node, lazy):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, lazy) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{file}: imports are absolute"
+                yield child.module, lazy
+                # `from geomstats_vae import report` names a part, too.
+                yield from ((f"{child.module}.{alias.name}", lazy) for alias in child.names)
+            else:
+                inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+                yield from visit(child, inside)
+
+    return visit(ast.parse((PACKAGE / file).read_text(encoding="utf-8")), lazy=False)
+
+
+def test_every_part_has_a_layer():
+    assert {part_of(file) for file in FILES} - {"__init__"} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if part_of(file) != "__init__"])
+def test_parts_import_only_parts_before_them(file):
+    part = part_of(file)
+    for module, lazy in imports(file):
+        root, *inner = module.split(".")
+        if root != "geomstats_vae" or not inner or inner[0] not in LAYERS:
+            continue
+        allowed = LAYERS.index(inner[0]) <= LAYERS.index(part) or (
+            lazy and (part, inner[0]) in LAZY
+        )
+        assert allowed, f"{part} must not import {inner[0]}, but {file} does"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_only_their_parts_know_geomstats_and_matplotlib(file):
+    part = part_of(file)
+    roots = {module.split(".")[0] for module, _ in imports(file)}
+    if part in ("decoders", "geodesics"):
+        assert "geomstats" not in roots
+    if part not in ("plotting", "report"):
+        assert "matplotlib" not in roots
+    assert not any(module.startswith("matplotlib.pyplot") for module, _ in imports(file))
+
+
+SNAPSHOT = """
+import json, logging, os, sys, time, warnings
+import numpy as np
+import torch
+import geomstats.backend
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+from geomstats.learning.frechet_mean import FrechetMean
+import scipy.linalg, sklearn.cluster, tqdm
+
+def settings():
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
+        "torch seed": torch.random.get_rng_state().tolist(),
+        "grad": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "numpy seed": [repr(item) for item in np.random.get_state()],
+        "numpy errors": np.geterr(),
+        "numpy printing": repr(np.get_printoptions()),
+        "warnings": [repr(item) for item in warnings.filters],
+        "logging": [repr(logging.getLogger().handlers), logging.getLogger().level],
+        "environment": dict(os.environ),
+        "geomstats": geomstats.backend.__name__,
+    }
+
+before = settings()
+start = time.perf_counter()
+import geomstats_vae
+seconds = time.perf_counter() - start
+print(json.dumps({
+    "changed": [key for key, value in settings().items() if value != before[key]],
+    "matplotlib": "matplotlib" in sys.modules,
+    "seconds": seconds,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_import():
+    command = [sys.executable, "-c", SNAPSHOT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_import_changes_no_global_setting(fresh_import):
+    assert fresh_import["changed"] == []
+
+
+def test_import_does_not_load_matplotlib(fresh_import):
+    assert not fresh_import["matplotlib"]
+
+
+def test_import_adds_less_than_two_seconds(fresh_import):
+    assert fresh_import["seconds"] < 2.0
