@@ -138,7 +138,14 @@ class Decoder:
                 first = self._stacked(probes)
             except DecoderError:
                 raise
-            except Exception as error:  # whatever a user's decoder raises, say what was asked of it
+            except (
+                ArithmeticError,
+                AttributeError,
+                IndexError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ) as error:
                 raise DecoderError(
                     f"The decoder failed on float64 codes of shape [{_N_PROBES}, {self.dim}]: "
                     f"{error}. Pass a decoder of latent codes of dimension dim={self.dim}."

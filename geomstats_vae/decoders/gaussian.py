@@ -20,7 +20,8 @@ class GaussianDecoder(torch.nn.Module):
 
     Notes
     -----
-    Under the expected metric of [1]_ (Theorem 1) this decoder is the immersion z -> (mean(z), std(z)).
+    Under the expected metric of [1]_ (Theorem 1) this decoder is the immersion
+    z -> (mean(z), std(z)).
 
     References
     ----------

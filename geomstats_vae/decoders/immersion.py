@@ -178,6 +178,7 @@ class AutodiffImmersion(Immersion):
         self.forward_mode = forward_mode
 
     def __call__(self, z):
+        """Evaluate F; see `Immersion`."""
         return self.function(z)
 
     def _pushforward(self, function, z, v):
@@ -193,30 +194,31 @@ class AutodiffImmersion(Immersion):
         return eye[:, None, :].expand(self.dim, *z.shape)
 
     def jacobian(self, z):
+        """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
         value, tangents = vmap(
             lambda e: self._pushforward(self.function, z, e), out_dims=(None, 1), randomness="same"
         )(self._basis(z))
         return value, tangents
 
     def push(self, z, v):
+        """Evaluate the derivative along a direction; see `Immersion.push`."""
         return self._pushforward(self.function, z, v)[1]
 
     def jet(self, z, v=None):
+        """Evaluate first and second derivatives; see `Immersion.jet`."""
         if v is None:
             tangents, derivatives = self.jacobian(z)[1], None
         else:
 
             def along(e):
-                return self._pushforward(
-                    lambda y: self._pushforward(self.function, y, e)[1], z, v
-                )
+                return self._pushforward(lambda y: self._pushforward(self.function, y, e)[1], z, v)
 
             tangents, derivatives = vmap(along, out_dims=(1, 1), randomness="same")(self._basis(z))
 
         def contract(covector):
             slope = grad(lambda y: (self.function(y) * covector).sum())
-            return vmap(
-                lambda e: self._pushforward(slope, z, e)[1], out_dims=1, randomness="same"
-            )(self._basis(z))
+            return vmap(lambda e: self._pushforward(slope, z, e)[1], out_dims=1, randomness="same")(
+                self._basis(z)
+            )
 
         return Jet(tangents, derivatives, contract)

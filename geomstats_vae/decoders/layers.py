@@ -61,8 +61,6 @@ def _silu(layer, u):
     return u * s, slope, lambda: s * (1.0 - s) * (2.0 + u * (1.0 - 2.0 * s))
 
 
-
-
 _ACTIVATIONS = {
     nn.Tanh: _tanh,
     nn.Sigmoid: _sigmoid,
@@ -172,8 +170,8 @@ class _RBFStd:
         self.zeta = rbf.zeta.detach()
 
     def _kernels(self, z):
-        delta = z[:, None, :] - self.centers
-        return delta, torch.exp(-self.lambdas * (delta * delta).sum(-1))
+        delta = z[:, :, None] - self.centers.T  # the centres last: sums over them run fastest
+        return delta, torch.exp(-self.lambdas * (delta * delta).sum(1))
 
     def value(self, z):
         return torch.rsqrt(self._kernels(z)[1] @ self.weights.T + self.zeta)
@@ -183,7 +181,7 @@ class _RBFStd:
         return (rows.reshape(n * m, width) @ self.weights.T).reshape(n, m, -1)
 
     def _kernel_rows(self, delta, kernels, rows):
-        return (-2.0 * self.lambdas * kernels)[:, None, :] * (rows @ delta.transpose(1, 2))
+        return (-2.0 * self.lambdas * kernels)[:, None, :] * (rows @ delta)
 
     def push(self, z, rows):
         delta, kernels = self._kernels(z)
@@ -201,21 +199,21 @@ class _RBFStd:
             first = self._weigh(first)
             return first * slope[:, None, :], None, (delta, kernels, sigma, slope, first)
         lam = self.lambdas
-        along = (delta * v[:, None, :]).sum(-1)
-        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta.transpose(1, 2) - (
+        along = (delta * v[:, :, None]).sum(1)
+        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta - (
             2.0 * lam * kernels
         )[:, None, :] * v[:, :, None]
         first, second = self._weigh(torch.cat((first, second), dim=1)).chunk(2, dim=1)
-        bend = 0.75 * sigma**5 * torch.einsum("nk,nkp->np", v, first)
+        bend = -1.5 * slope * sigma * sigma * torch.einsum("nk,nkp->np", v, first)
         derivatives = second * slope[:, None, :] + first * bend[:, None, :]
         return first * slope[:, None, :], derivatives, (delta, kernels, sigma, slope, first)
 
     def contract(self, covector, record, dim):
         delta, kernels, sigma, slope, rows = record
-        outer = _weighted_gram(rows, covector * (0.75 * sigma**5))
+        outer = _weighted_gram(rows, covector * (-1.5 * slope * sigma * sigma))
         pulled = (covector * slope) @ self.weights * kernels * self.lambdas
         eye = torch.eye(dim, dtype=delta.dtype, device=delta.device)
-        inner = _weighted_gram(delta.transpose(1, 2), 4.0 * pulled * self.lambdas)
+        inner = _weighted_gram(delta, 4.0 * pulled * self.lambdas)
         return outer + inner - 2.0 * pulled.sum(-1)[:, None, None] * eye
 
 
@@ -236,6 +234,7 @@ class NetworkImmersion(Immersion):
         self.smooth = all(part.smooth for part in parts)
 
     def __call__(self, z):
+        """Evaluate F; see `Immersion`."""
         return _join([part.value(z) for part in self.parts])
 
     def _seed(self, z):
@@ -243,13 +242,16 @@ class NetworkImmersion(Immersion):
         return eye.expand(z.shape[0], self.dim, self.dim)
 
     def jacobian(self, z):
+        """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
         pushed = [part.push(z, self._seed(z)) for part in self.parts]
         return _join([value for value, _ in pushed]), _join([rows for _, rows in pushed])
 
     def push(self, z, v):
+        """Evaluate the derivative along a direction; see `Immersion.push`."""
         return _join([part.push(z, v[:, None, :])[1][:, 0] for part in self.parts])
 
     def jet(self, z, v=None):
+        """Evaluate first and second derivatives; see `Immersion.jet`."""
         jets = [part.jet(z, self._seed(z), v) for part in self.parts]
         widths = [rows.shape[2] for rows, _, _ in jets]
 
@@ -293,9 +295,7 @@ def compile_immersion(decoder, dim):
 
 
 def _has_hooks(module):
-    return any(
-        part._forward_hooks or part._forward_pre_hooks for part in module.modules()
-    )
+    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
 def _compile_part(module):

@@ -85,11 +85,13 @@ def refuse_randomness(module):
     DecoderError
         If any part of the module is in training mode, or normalises by batch statistics.
     """
-    training = [name or type(part).__name__ for name, part in module.named_modules() if part.training]
+    training = [
+        name or type(part).__name__ for name, part in module.named_modules() if part.training
+    ]
     if training:
         raise DecoderError(
-            f"Expected a decoder in evaluation mode, got training mode (in {training[0]!r}): dropout "
-            "and batch statistics would make the metric random; call decoder.eval() first."
+            f"Expected a decoder in evaluation mode, got training mode (in {training[0]!r}): "
+            "dropout and batch statistics would make the metric random; call decoder.eval() first."
         )
     for name, part in module.named_modules():
         if isinstance(part, _BATCH_STATISTICS) and part.running_mean is None:

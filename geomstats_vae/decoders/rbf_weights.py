@@ -106,8 +106,8 @@ class _WeightProblem:
             if not len(pending):
                 return weights
         warnings.warn(
-            f"The weights of {len(pending)} of {n_outputs} outputs have not converged in {max_iter} "
-            "Newton steps; increase max_iter or tol.",
+            f"The weights of {len(pending)} of {n_outputs} outputs have not converged in "
+            f"{max_iter} Newton steps; increase max_iter or tol.",
             ConvergenceWarning,
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Chains of elements as one banded system: assembly, and a Cholesky solve that names its failures."""
+"""Chains of elements as one banded system: assembly, and Cholesky that names its failures."""
 
 from __future__ import annotations
 

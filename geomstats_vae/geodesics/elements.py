@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.polynomial import legendre
 
+_CACHE_BYTES = 2**21
+
 
 @dataclass(frozen=True)
 class ReferenceElement:
@@ -166,6 +168,26 @@ class ElementSystem:
             getattr(self, name)[rows] = getattr(other, name)
 
 
+def cache_sized_chunk(immersion):
+    """Choose how many points to evaluate at once: as many as fit a processor's cache, 2 MB.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        Evaluated at one point, the origin, to learn its number of outputs.
+
+    Returns
+    -------
+    chunk_size : int
+        Between 16 and 1024; on other devices than the host there is no such limit, and 65536.
+    """
+    if immersion.device.type != "cpu":
+        return 65536
+    origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
+    row = immersion(origin).shape[1] * (2 * immersion.dim + 1) * 8
+    return int(np.clip(_CACHE_BYTES // row, 16, 1024))
+
+
 class ElementEvaluator:
     """Evaluates elements of one degree on one immersion, in chunks of bounded memory.
 
@@ -304,7 +326,9 @@ class ElementEvaluator:
         # so that corners between elements count.
         covector = torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent)
         covector = covector.reshape(-1, covector.shape[-1])
-        covector = _normal_part(covector, jet.tangents, inner[:, :, 1, :, 1, :].reshape(-1, dim, dim))
+        covector = _normal_part(
+            covector, jet.tangents, inner[:, :, 1, :, 1, :].reshape(-1, dim, dim)
+        )
         hessian = jet.hessian(covector)
         hessian = hessian.view(n_elements, -1, dim, dim)
         ww = torch.einsum("q,qa,qb->qab", self._w, self._b, self._b)
@@ -323,7 +347,7 @@ class ElementEvaluator:
 
 
 def _normal_part(covector, tangents, metric):
-    """Part of a covector normal to the image: Christoffel symbols leave the Hessian, curvature stays."""
+    """Part of a covector normal to the image: its Hessian is the curvature alone."""
     factor, info = torch.linalg.cholesky_ex(metric)
     coefficients = torch.cholesky_solve(tangents @ covector[:, :, None], factor)
     # A singular metric has no normal space to project to: keep the plain Hessian there.

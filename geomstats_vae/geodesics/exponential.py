@@ -18,6 +18,7 @@ from enum import IntEnum
 
 import torch
 
+from geomstats_vae.geodesics.dense import Samples
 from geomstats_vae.geodesics.jacobi import GeodesicSystem, JacobiSystem
 
 # Stages, weights of order 5 (the last stage's row) and their distance from those of order 4 [1].
@@ -37,29 +38,33 @@ _LONGEST_FIRST_STEP = 0.05
 
 
 class ExponentialStatus(IntEnum):
-    """How a geodesic ended; `sentence` says it in words."""
+    """How a geodesic ended; `message` says it in a sentence."""
 
-    sentence: str
+    CONVERGED = 0
+    MAX_STEPS = 1
+    NON_FINITE = 2
+    STEP_UNDERFLOW = 3
 
-    def __new__(cls, code, sentence):
-        """Attach a sentence to each code."""
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
+    @property
+    def message(self):
+        """One sentence."""
+        return _MESSAGES[self]
 
-    CONVERGED = 0, "The geodesic was followed to its end within the tolerance."
-    MAX_STEPS = 1, "The number of steps ran out before the end; raise max_steps or shorten the vector."
-    NON_FINITE = (
-        2,
+
+_MESSAGES = {
+    ExponentialStatus.CONVERGED: "The geodesic was followed to its end within the tolerance.",
+    ExponentialStatus.MAX_STEPS: (
+        "The steps ran out before the end; raise max_steps or shorten the tangent vector."
+    ),
+    ExponentialStatus.NON_FINITE: (
         "The geodesic left the floating-point range, or met a point where the decoder is not "
-        "finite or its metric is singular.",
-    )
-    STEP_UNDERFLOW = (
-        3,
+        "finite or its metric is singular."
+    ),
+    ExponentialStatus.STEP_UNDERFLOW: (
         "The tolerance asked for steps below the floating-point resolution of time: the metric "
-        "is not smooth there, or the tolerance too small.",
-    )
+        "is not smooth there, or the tolerance is too small."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,6 @@ class ExponentialSolver:
     max_steps: int = 2000
     chunk_size: int = 64
 
-    @torch.no_grad()
     def solve(self, immersion, base_point, tangent_vec):
         """Follow geodesics for unit time.
 
@@ -136,12 +140,11 @@ class ExponentialSolver:
         ValueError
             If the shapes or types of points and vectors do not match.
         """
-        _check(immersion, base_point, tangent_vec)
+        base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
         system = GeodesicSystem(immersion, self.chunk_size)
         end, status, n_steps = self._integrate(system, torch.cat((base_point, tangent_vec), dim=1))
         return ExponentialResult(*end.split(immersion.dim, dim=1), status, n_steps)
 
-    @torch.no_grad()
     def solve_dense(self, immersion, base_point, tangent_vec, times):
         """Evaluate geodesics at given times.
 
@@ -168,7 +171,7 @@ class ExponentialSolver:
         ValueError
             If the shapes or types do not match, or a time is not finite.
         """
-        _check(immersion, base_point, tangent_vec)
+        base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
         times = torch.as_tensor(times, dtype=base_point.dtype, device=base_point.device)
         if times.ndim != 1 or not times.isfinite().all():
             raise ValueError(f"Expected finite times of shape [n_times], got {times}.")
@@ -179,14 +182,13 @@ class ExponentialSolver:
                 horizon = times[side][times[side].abs().argmax()]
                 # A geodesic at time t s is the one of velocity s v at time t.
                 start = torch.cat((base_point, horizon * tangent_vec), dim=1)
-                record = _Samples(points, side.nonzero()[:, 0], times[side] / horizon)
+                record = Samples(points, side.nonzero()[:, 0], times[side] / horizon)
                 system = GeodesicSystem(immersion, self.chunk_size)
                 end, code, _ = self._integrate(system, start, record)
                 record.close(end, code)
                 status = torch.where(status == 0, code, status)
         return points, status
 
-    @torch.no_grad()
     def differential(self, immersion, base_point, tangent_vec):
         """Follow geodesics for unit time together with their Jacobi fields.
 
@@ -216,7 +218,7 @@ class ExponentialSolver:
         ValueError
             If the shapes or types of points and vectors do not match.
         """
-        _check(immersion, base_point, tangent_vec)
+        base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
         dim = immersion.dim
         system = JacobiSystem(immersion, self.chunk_size)
         ends, codes = [base_point.new_zeros(0, system.width)], []
@@ -256,6 +258,7 @@ class ExponentialSolver:
 
 
 def _check(immersion, base_point, tangent_vec):
+    """Refuse what does not match; detach the rest, for no graph is to grow along the steps."""
     shape = (len(base_point), immersion.dim)
     if base_point.shape != shape or tangent_vec.shape != shape:
         raise ValueError(
@@ -267,6 +270,7 @@ def _check(immersion, base_point, tangent_vec):
             "Expected base points and tangent vectors of one floating-point type, got "
             f"{base_point.dtype} and {tangent_vec.dtype}."
         )
+    return base_point.detach(), tangent_vec.detach()
 
 
 class _Run:
@@ -356,50 +360,3 @@ class _Run:
 
 def _combine(weights, slopes):
     return sum(w * slope for w, slope in zip(weights, slopes, strict=True) if w)
-
-
-class _Samples:
-    """Points of paths at times within [0, 1], picked up as the steps go by.
-
-    Positions, velocities and accelerations at both ends of a step fix a polynomial of degree 5,
-    one order better than the interpolant of the method itself.
-    """
-
-    def __init__(self, points, columns, times):
-        self.points, self.columns, self.times = points, columns, times
-        self.filled = torch.zeros(
-            len(points), len(times), dtype=torch.bool, device=points.device
-        )
-
-    def __call__(self, rows, time, step, state, slope, new, new_slope):
-        """Fill the samples within (time, time + step]."""
-        # Rounding may leave the last time just behind the last step.
-        end = time + step
-        end = torch.where(end >= 1.0 - 4 * torch.finfo(end.dtype).eps, torch.ones_like(end), end)
-        inside = (self.times > time[:, None]) & (self.times <= end[:, None])
-        path, sample = inside.nonzero(as_tuple=True)
-        dim = state.shape[1] // 2
-        h = step[path, None]
-        s = ((self.times[sample] - time[path]) / step[path])[:, None]
-        left = state[path, :dim], h * state[path, dim:], h * h * slope[path, dim:]
-        right = new[path, :dim], h * new[path, dim:], h * h * new_slope[path, dim:]
-        self.points[rows[path], self.columns[sample]] = _hermite(s, left, right)
-        self.filled[rows[path], sample] = True
-
-    def close(self, end, status):
-        """Put the last point that was reached where a failed path has none."""
-        dim = end.shape[1] // 2
-        path, sample = ((status != 0)[:, None] & ~self.filled).nonzero(as_tuple=True)
-        self.points[path, self.columns[sample]] = end[path, :dim]
-
-
-def _hermite(s, left, right):
-    """Quintic through value, first and second derivative at s = 0 and s = 1."""
-
-    def half(s, derivatives, sign):
-        value, first, second = derivatives
-        return (1 - s) ** 3 * (
-            (1 + 3 * s + 6 * s * s) * value + sign * (s + 3 * s * s) * first + 0.5 * s * s * second
-        )
-
-    return half(s, left, 1.0) + half(1 - s, right, -1.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from geomstats_vae.decoders.immersion import gram
+
 
 class GeodesicSystem:
     """State (z, v) with z' = v, v' = -M^{-1} J' d^2F(v, v).
@@ -21,12 +23,17 @@ class GeodesicSystem:
 
     def slope(self, state):
         """Time derivative of states, shape=[n, width]; not finite where there is none."""
-        return torch.cat([self._slope(part) for part in state.split(self.chunk_size)])
+        # Some activations of torch (SiLU) can be differentiated twice in forward mode only while
+        # gradients are enabled; a graph grows only if the decoder itself has one, and is cut.
+        with torch.enable_grad():
+            parts = [self._slope(part).detach() for part in state.split(self.chunk_size)]
+        return torch.cat(parts)
 
     def _slope(self, state):
         point, velocity = state.split(self.dim, dim=1)
-        christoffel = connection(self.immersion.jet(point, velocity))[0]
-        return torch.cat((velocity, -(christoffel @ velocity[:, :, None])[:, :, 0]), dim=1)
+        jet = self.immersion.jet(point, velocity)
+        acceleration = connection(jet, velocity[:, None, :] @ jet.derivatives)[0]
+        return torch.cat((velocity, -acceleration[:, :, 0]), dim=1)
 
     def at_rest(self, state):
         """Whether states stay as they are, shape=[n]."""
@@ -37,7 +44,7 @@ class GeodesicSystem:
         return state[:, self.dim : 2 * self.dim].abs().amax(1)
 
     def scale(self, state):
-        """What errors are relative to, shape=[n, 1]: no choice of origin should matter."""
+        """Return what errors are relative to, shape=[n, 1]: no choice of origin should matter."""
         return self.speed(state)[:, None]
 
 
@@ -65,8 +72,10 @@ class JacobiSystem(GeodesicSystem):
         """Fields Y of D_v Exp (0, with W = 1) and of D_x Exp (1, with Y' = 0), side by side."""
         n, dim = point.shape
         eye = torch.eye(dim, dtype=point.dtype, device=point.device).expand(n, dim, dim)
-        parts = zip(point.split(self.chunk_size), velocity.split(self.chunk_size), strict=True)
-        christoffel = torch.cat([connection(self.immersion.jet(*part))[0] for part in parts])
+        with torch.enable_grad():
+            parts = zip(point.split(self.chunk_size), velocity.split(self.chunk_size), strict=True)
+            parts = [_christoffel(self.immersion.jet(*part))[0].detach() for part in parts]
+        christoffel = torch.cat(parts)
         fields = torch.cat((torch.zeros_like(eye), eye), dim=2)
         rates = torch.cat((eye, christoffel), dim=2)
         return torch.cat((point, velocity, fields.flatten(1), rates.flatten(1)), dim=1)
@@ -84,7 +93,7 @@ class JacobiSystem(GeodesicSystem):
     def _slope(self, state):
         point, velocity, fields, rates = self._split(state)
         jet = self.immersion.jet(point, velocity)
-        christoffel, factor, regular = connection(jet)
+        christoffel, factor, regular = _christoffel(jet)
         # II(e_k, v), and II(v, v), which no tangent sees: its Hessian is <II(., .), II(v, v)>.
         normal = jet.derivatives - christoffel.transpose(1, 2) @ jet.tangents
         bend = (velocity[:, None, :] @ normal)[:, 0]
@@ -95,9 +104,11 @@ class JacobiSystem(GeodesicSystem):
         return torch.cat((velocity, acceleration, *(s.flatten(1) for s in slopes)), dim=1)
 
     def at_rest(self, state):
+        """Never: fields move even where the geodesic does not."""
         return torch.zeros(len(state), dtype=torch.bool, device=state.device)
 
     def scale(self, state):
+        """Return what errors are relative to, shape=[n, width]; of fields, the largest."""
         _, _, fields, rates = self._split(state)
         largest = torch.maximum(fields.abs(), rates.abs()).amax((1, 2))
         n_path, n_fields = 2 * self.dim, 4 * self.dim**2
@@ -110,27 +121,33 @@ class JacobiSystem(GeodesicSystem):
         )
 
 
-def connection(jet):
-    """Christoffel symbols contracted with the jet's direction.
+def connection(jet, rows):
+    """Tangential part of vectors in the decoder's target, in latent coordinates.
 
     Parameters
     ----------
     jet : Jet
-        Derivatives of an immersion at n points along directions v.
+        Derivatives of an immersion at n points.
+    rows : torch.Tensor, shape=[n, n_rows, n_outputs]
+        Vectors.
 
     Returns
     -------
-    christoffel : torch.Tensor, shape=[n, dim, dim]
-        Gamma(., v) = M^{-1} J' d^2F(., v); NaN where the metric is not positive definite.
+    coordinates : torch.Tensor, shape=[n, dim, n_rows]
+        M^{-1} J' rows; NaN where the metric is not positive definite.
     factor : torch.Tensor, shape=[n, dim, dim]
         Cholesky factor of the metric.
     regular : torch.Tensor of bool, shape=[n]
         Whether the metric is positive definite.
     """
-    tangents = jet.tangents.transpose(1, 2)
-    factor, info = torch.linalg.cholesky_ex(jet.tangents @ tangents)
+    factor, info = torch.linalg.cholesky_ex(gram(jet.tangents))
     regular = info == 0
-    return _solve(jet.tangents @ jet.derivatives.transpose(1, 2), factor, regular), factor, regular
+    return _solve(jet.tangents @ rows.transpose(1, 2), factor, regular), factor, regular
+
+
+def _christoffel(jet):
+    """Gamma(., v) = M^{-1} J' d^2F(., v) along the jet's direction."""
+    return connection(jet, jet.derivatives)
 
 
 def _solve(matrix, factor, regular):

@@ -17,9 +17,9 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from geomstats_vae.geodesics.elements import to_numpy
+from geomstats_vae.geodesics.elements import cache_sized_chunk, to_numpy
 
-_GRID_SIZE = {2: 256, 3: 48}
+_GRID_SIZE = {2: 192, 3: 48}
 _REACH = {2: 3, 3: 2}
 _MARGIN = 0.08
 _MAX_CODES = 2000
@@ -38,16 +38,17 @@ class Landscape:
         Latent codes the graph is to cover.
     grid_size : int, optional
         Nodes per side of the grid in two and three dimensions.
-    chunk_size : int
-        Points evaluated at once.
+    chunk_size : int, optional
+        Points evaluated at once; by default as many as fit a processor's cache.
     """
 
-    def __init__(self, immersion, points, *, grid_size=None, chunk_size=64):
-        self.immersion, self.n_mean, self.chunk_size = immersion, immersion.n_mean, chunk_size
+    def __init__(self, immersion, points, *, grid_size=None, chunk_size=None):
+        self.immersion, self.n_mean = immersion, immersion.n_mean
+        self.chunk_size = chunk_size or cache_sized_chunk(immersion)
         self.points = np.asarray(points, dtype=float)
         self.dim = self.points.shape[1]
         self.grid_size = grid_size or _GRID_SIZE.get(self.dim)
-        self.nodes, self.graph = self._grid() if self.grid_size else self._code_graph()
+        self.nodes, self.graph = self._grid() if self.grid_size else self._code_graph(self.points)
         self._tree = cKDTree(self.nodes)
 
     def _tensor(self, array):
@@ -80,7 +81,15 @@ class Landscape:
         slope : array, shape=[n_points, dim]
             Its gradient.
         """
-        return self._each_chunk(lambda z: self._metric_and_slope(z)[1:], points)
+
+        def evaluate(z):
+            z = z.detach().requires_grad_()
+            with torch.enable_grad():
+                height = self.immersion(z)[:, self.n_mean :].norm(dim=1)
+                (slope,) = torch.autograd.grad(height.sum(), z)
+            return height.detach(), slope
+
+        return self._each_chunk(evaluate, points)
 
     # -- grids ------------------------------------------------------------------------------
 
@@ -95,22 +104,39 @@ class Landscape:
         metric, height, slope = self._each_chunk(self._metric_and_slope, nodes)
         usable = np.isfinite(metric).all(axis=(1, 2))
         if self.n_mean is not None:
-            nodes, metric, height, slope = self._snap(nodes, spacing, metric, height, slope)
-        graph = self._grid_graph(nodes, metric, height, slope, usable)
-        return nodes, graph
+            usable &= height <= self._highest()
+            kept = np.flatnonzero(usable)
+            nodes[kept] = self._snap(nodes[kept], spacing, height[kept], slope[kept])
+            metric[kept], height[kept], slope[kept] = self._each_chunk(
+                self._metric_and_slope, nodes[kept]
+            )
+        return nodes, self._grid_graph(nodes, metric, height, slope, usable)
 
-    def _snap(self, nodes, spacing, metric, height, slope):
+    def _highest(self):
+        """Height that no shortest way between codes exceeds.
+
+        To climb h above its ends costs a way 2 h at least, and the way from code to code over one
+        of them is no longer than twice the longest from it.
+        """
+        codes = self.points[np.linspace(0, len(self.points) - 1, 200).astype(int)]
+        _, graph = self._code_graph(codes)
+        reach = dijkstra(graph, indices=0).max()
+        return self.height(self.points)[0].max() + reach
+
+    def _snap(self, nodes, spacing, height, slope):
         """Move each node to the roundest level of the height within its cell."""
         half = 0.5 * np.linalg.norm(slope * spacing, axis=1)
         target = _roundest(height - half, height + half)
-        home, current = nodes, height
+        home = nodes
         for _ in range(3):
-            norm = np.maximum((slope**2).sum(axis=1), np.finfo(float).tiny)
-            step = slope * ((target - current) / norm)[:, None]
-            nodes = np.clip(nodes + np.clip(step, -0.6 * spacing, 0.6 * spacing),
-                            home - 0.7 * spacing, home + 0.7 * spacing)
-            metric, current, slope = self._each_chunk(self._metric_and_slope, nodes)
-        return nodes, metric, current, slope
+            step = _step_to_level(target - height, slope)
+            nodes = np.clip(
+                nodes + np.clip(step, -0.6 * spacing, 0.6 * spacing),
+                home - 0.7 * spacing,
+                home + 0.7 * spacing,
+            )
+            height, slope = self.height(nodes)
+        return nodes
 
     def _grid_graph(self, nodes, metric, height, slope, usable):
         shape = (self.grid_size,) * self.dim
@@ -118,8 +144,12 @@ class Landscape:
         soft = metric - slope[:, :, None] * slope[:, None, :]
         rows, columns, weights = [], [], []
         for offset in _stencil(self.dim, _REACH[self.dim]):
-            near = tuple(slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True))
-            far = tuple(slice(max(0, k), n - max(0, -k)) for k, n in zip(offset, shape, strict=True))
+            near = tuple(
+                slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True)
+            )
+            far = tuple(
+                slice(max(0, k), n - max(0, -k)) for k, n in zip(offset, shape, strict=True)
+            )
             a, b = index[near].ravel(), index[far].ravel()
             keep = usable[a] & usable[b]
             a, b = a[keep], b[keep]
@@ -130,8 +160,8 @@ class Landscape:
 
     # -- codes ------------------------------------------------------------------------------
 
-    def _code_graph(self):
-        nodes = np.unique(self.points, axis=0)
+    def _code_graph(self, codes):
+        nodes = np.unique(codes, axis=0)
         if len(nodes) > _MAX_CODES:
             nodes = nodes[np.linspace(0, len(nodes) - 1, _MAX_CODES).astype(int)]
         if len(nodes) == 1:
@@ -178,13 +208,15 @@ class Landscape:
 
     # -- ways -------------------------------------------------------------------------------
 
-    def ways(self, start, end):
+    def ways(self, start, end, limit=None):
         """Shortest ways on the graph.
 
         Parameters
         ----------
         start, end : array, shape=[n_pairs, dim]
             End points.
+        limit : array, shape=[n_pairs], optional
+            Lengths past which no way is of use, such as those of the straight lines.
 
         Returns
         -------
@@ -201,8 +233,14 @@ class Landscape:
         swap = len(np.unique(last)) < len(np.unique(first))
         source, target = (last, first) if swap else (first, last)
         for node in np.unique(source):
-            distance, before = dijkstra(self.graph, indices=node, return_predecessors=True)
-            for pair in np.flatnonzero(source == node):
+            pairs = np.flatnonzero(source == node)
+            distance, before = dijkstra(
+                self.graph,
+                indices=node,
+                return_predecessors=True,
+                limit=np.inf if limit is None else np.max(limit[pairs]),
+            )
+            for pair in pairs:
                 cost[pair] = distance[target[pair]]
                 if np.isfinite(cost[pair]):
                     way = _trace(before, target[pair])
@@ -251,8 +289,7 @@ class Landscape:
         flat, level = nodes.reshape(-1, self.dim), level.ravel()
         for _ in range(3):
             height, slope = self.height(flat)
-            norm = np.maximum((slope**2).sum(axis=1), np.finfo(float).tiny)
-            step = slope * ((level - height) / norm)[:, None]
+            step = _step_to_level(level - height, slope)
             size = np.linalg.norm(step, axis=1)
             step *= np.minimum(1.0, max_step / np.maximum(size, np.finfo(float).tiny))[:, None]
             flat = flat + np.where(np.isfinite(step), step, 0.0)
@@ -264,6 +301,13 @@ def _height(value, tangents, n_mean):
     height = sigma.norm(dim=1)
     slope = (tangents[:, :, n_mean:] @ sigma[:, :, None])[:, :, 0] / height[:, None]
     return height, slope
+
+
+def _step_to_level(rise, slope):
+    """Step up the slope that should rise by as much; none where there is no slope."""
+    square = (slope**2).sum(axis=1)
+    flat = ~(square > 1e-20 * np.nanmax(square, initial=0.0))
+    return slope * np.where(flat, 0.0, rise / np.where(flat, 1.0, square))[:, None]
 
 
 def _roundest(low, high):
@@ -297,11 +341,7 @@ def _edge_length(nodes, soft, height, slope, a, b):
     rise = height[b] - height[a]
     slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
     s = np.linspace(0.0, 1.0, 9)[:, None]
-    cubic = (
-        (3 * s**2 - 2 * s**3) * rise
-        + (s - 2 * s**2 + s**3) * slope_a
-        + (s**3 - s**2) * slope_b
-    )
+    cubic = (3 * s**2 - 2 * s**3) * rise + (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
     variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
     norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
     agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
@@ -363,4 +403,3 @@ def _smooth_elements(way, element, size):
     else:
         nodes = np.stack([np.interp(where, knots, column) for column in vertices.T], axis=-1)
     return nodes, where, (knots, inner)
-

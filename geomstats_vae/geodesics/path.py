@@ -179,14 +179,14 @@ def _host(array):
 
 def _evaluate(times, points, t, degree):
     """Invert the time on each element by Newton's method, then evaluate its polynomial."""
-    n_curves, n_points, _ = points.shape
+    n_curves = len(points)
     rows = np.arange(n_curves)[:, None]
     ends = times[:, ::degree]
     # One search for all curves: each curve's times are shifted into an interval of its own.
     shift = 4.0 * np.arange(n_curves)[:, None]
     inside = np.clip(t, 0.0, 1.0)[None]
     element = np.searchsorted((ends + shift).ravel(), (inside + shift).ravel(), side="right")
-    element = element.reshape(n_curves, -1) - 1 - ends.shape[1] * rows
+    element = element.reshape(n_curves, len(t)) - 1 - ends.shape[1] * rows
     element = np.clip(element, 0, ends.shape[1] - 2)
     nodes = element[..., None] * degree + np.arange(degree + 1)
     node_times = times[rows[..., None], nodes]

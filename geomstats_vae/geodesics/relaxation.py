@@ -38,6 +38,8 @@ class Relaxation:
         Angle in radians by which the curve may turn, in the decoder's target, on one element.
     min_slide : float
         Least weight of the tangential part.
+    first_scale : float
+        A quarter of the share of the first step that is tried first.
     """
 
     tol: float = 1e-4
@@ -45,6 +47,7 @@ class Relaxation:
     max_elements: int = 1000
     max_turning: float = 1.5
     min_slide: float = 0.1
+    first_scale: float = 0.25
 
 
 class RelaxedCurves:
@@ -82,7 +85,7 @@ class RelaxedCurves:
         self.n_iter = np.zeros(n_curves, dtype=int)
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._slide = np.full(n_curves, 0.3)
-        self._scale = np.full(n_curves, 0.25)
+        self._scale = np.full(n_curves, options.first_scale)
         self.system = evaluator.system(curves.nodes)
         self._fine = evaluator.length(curves.nodes)
         self.finite = np.isfinite(curves.total(self._fine)) & self._finite_systems()
@@ -153,6 +156,8 @@ class RelaxedCurves:
 
     def _evaluate(self, rows, fine=None):
         nodes = self.curves.nodes[rows]
+        if not len(nodes):
+            return
         self.system[rows] = self.evaluator.system(nodes)
         self._fine[rows] = self.evaluator.length(nodes) if fine is None else fine
         self.finite &= self._finite_systems()
@@ -194,7 +199,9 @@ class RelaxedCurves:
         searching = np.ones(len(which), dtype=bool)
         for _ in range(10):
             element = searching[batch.owner]
-            trial = batch.nodes[element] + scale[batch.owner][element, None, None] * direction[element]
+            trial = (
+                batch.nodes[element] + scale[batch.owner][element, None, None] * direction[element]
+            )
             trial_fine = np.full(len(rows), 0.0)
             trial_fine[element] = self.evaluator.length(trial)
             new = batch.total(trial_fine)
@@ -261,7 +268,7 @@ def newton_direction(curves, system, slide, length):
 
 
 def _solve(curves, matrices, gradient):
-    """Solve for the displacement, end points fixed; zero where a matrix is not positive definite."""
+    """Solve for the displacement, end points fixed; zero where a matrix is not definite."""
     degree, dim, counts = curves.degree, curves.dim, curves.counts
     matrices, gradient = matrices.copy(), gradient.copy()
     first, last = curves.offsets[:-1], curves.offsets[1:] - 1
@@ -273,9 +280,7 @@ def _solve(curves, matrices, gradient):
         gradient[element, ends] = 0.0
     right = -banded.assemble_vector(gradient, counts, degree, dim)
     starts = np.concatenate(([0], np.cumsum((counts * degree + 1) * dim)))
-    solution, definite = banded.solve(
-        banded.assemble(matrices, counts, degree, dim), right, starts
-    )
+    solution, definite = banded.solve(banded.assemble(matrices, counts, degree, dim), right, starts)
     unknowns = np.repeat(np.arange(len(counts)), np.diff(starts))
     decrement = np.bincount(unknowns, weights=right * solution, minlength=len(counts))
     return banded.scatter(solution, counts, degree, dim), decrement, definite

@@ -8,13 +8,22 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from geomstats_vae.geodesics.curves import Curves, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator, reference_element
+from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk, reference_element
 from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves, newton_direction
 
 _FINE_CHORDS = 20
-_SMOOTH_DEGREE, _WALL_DEGREE = 8, 4
-_SMOOTH_ELEMENTS = 16
+_LINE_CHORDS = 512
+# Degree of the elements and their number across the landscape, on gentle ways and along walls.
+_MILD_MESH, _STEEP_MESH = (6, 16), (4, 85)
+_LINE_DEGREE = 8
+_DEGREE = 8  # of the paths returned: at least each of these
+# Straight lines at most this much longer than the way on the graph are good starts: a grid knows
+# lengths to a few percent, a graph of codes does not.
+_ON_A_GRID, _ON_A_GRAPH = 1.02, 1.5
+_STEEP = 2.0
+_TYPICAL_ELEMENTS = 8
+_TURNING_PER_DEGREE = 0.4  # radians that a polynomial of degree one more follows
 _MAX_REFINEMENTS = 4
 _MATRICES = 12  # element matrices held at once, temporaries included
 
@@ -33,23 +42,23 @@ class GeodesicSolver:
         Newton steps of a curve, at each resolution.
     max_elements : int
         Elements of a curve.
-    chunk_size : int
-        Points the decoder is evaluated on at once.
+    chunk_size : int, optional
+        Points the decoder is evaluated on at once; by default as many as fit a processor's cache.
     memory_limit : int
         Bytes that a batch of curves may take; larger batches are worked in blocks.
 
     Notes
     -----
-    Ordinary pairs start on the straight line, with two elements of degree 8. Pairs whose straight
-    line crosses walls, or ends longer than the way on the landscape's graph, start on that way,
-    with many elements of degree 4. The shorter curve is returned.
+    A pair whose straight line is about as short as the way on the landscape's graph starts on the
+    line, with two elements of degree 8; others start on the way, with elements of degree 6, or, if
+    the line crosses high walls, with many of degree 4. Of several curves the shortest is returned.
     """
 
     tol: float = 1e-4
     rtol: float = 1e-3
     max_iter: int = 60
     max_elements: int = 1000
-    chunk_size: int = 64
+    chunk_size: int | None = None
     memory_limit: int = 2**30
 
     def solve(self, immersion, start, end, landscape=None):
@@ -78,55 +87,66 @@ class GeodesicSolver:
         return _join_paths(blocks)
 
     def _block_size(self, dim):
-        size = 8 * _MATRICES * (_SMOOTH_ELEMENTS // 2) * ((_SMOOTH_DEGREE + 1) * dim) ** 2
+        size = 8 * _MATRICES * _TYPICAL_ELEMENTS * ((_DEGREE + 1) * dim) ** 2
         return max(1, self.memory_limit // size)
 
     def _solve_block(self, immersion, start, end, landscape):
+        chunk_size = self.chunk_size or cache_sized_chunk(immersion)
         evaluator = {
-            degree: ElementEvaluator(immersion, degree, self.chunk_size)
-            for degree in (_SMOOTH_DEGREE, _WALL_DEGREE)
+            degree: ElementEvaluator(immersion, degree, chunk_size)
+            for degree in (_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0])
         }
         distinct = np.flatnonzero((start != end).any(axis=1))
         begin, finish = start[distinct], end[distinct]
         ways, cost, line = None, np.full(len(distinct), np.inf), np.zeros(len(distinct))
         if landscape is not None and len(distinct):
-            ways, cost = landscape.ways(begin, finish)
-            line = landscape.chord_length(begin, finish, 8 * self.chunk_size)
+            line = landscape.chord_length(begin, finish, _LINE_CHORDS)
+            ways, cost = landscape.ways(begin, finish, 1.05 * line)
         answers = _Answers(start, end, distinct)
-        direct = np.flatnonzero(~(line > 2.0 * cost))
-        if len(direct):
-            curves = straight(begin[direct], finish[direct], 2, _SMOOTH_DEGREE)
-            limit = self.max_elements if ways is None else _SMOOTH_ELEMENTS
-            self._relax(evaluator[_SMOOTH_DEGREE], curves, limit, answers, direct)
+        grid = landscape is not None and landscape.grid_size is not None
+        direct = ~(line > (_ON_A_GRID if grid else _ON_A_GRAPH) * cost)
+        self._from_lines(evaluator[_LINE_DEGREE], begin, finish, answers, direct)
         if ways is not None:
-            doubtful = ~answers.converged[distinct] | (answers.length[distinct] > 1.02 * cost)
-            doubtful = np.flatnonzero(doubtful & np.isfinite(cost))
-            if len(doubtful):
-                element = evaluator[_WALL_DEGREE].element
-                nodes = landscape.elements([ways[k] for k in doubtful], element)
-                curves = Curves(np.concatenate(nodes), np.array([len(piece) for piece in nodes]))
-                self._relax(
-                    evaluator[_WALL_DEGREE], curves, self.max_elements, answers, doubtful
-                )
-            lost = np.flatnonzero(~(answers.length[distinct] <= line * (1.0 + self.rtol)))
-            if len(lost):
-                curves = straight(begin[lost], finish[lost], 16, _WALL_DEGREE)
-                self._relax(evaluator[_WALL_DEGREE], curves, self.max_elements, answers, lost)
+            around = np.isfinite(cost) & (line > cost)
+            around &= ~answers.converged[distinct] if grid else True
+            steep = around & (line > _STEEP * cost)
+            for mesh, chosen in ((_MILD_MESH, around & ~steep), (_STEEP_MESH, steep)):
+                self._from_ways(evaluator, mesh, landscape, ways, answers, chosen)
+            again = around & ~steep & ~answers.converged[distinct]
+            self._from_ways(evaluator, _STEEP_MESH, landscape, ways, answers, again)
+            lost = ~(answers.length[distinct] <= line * (1.0 + self.rtol))
+            self._from_lines(evaluator[_LINE_DEGREE], begin, finish, answers, lost)
         return answers.path()
 
-    def _relax(self, evaluator, curves, max_elements, answers, which):
+    def _from_lines(self, evaluator, start, end, answers, chosen):
+        which = np.flatnonzero(chosen)
+        if len(which):
+            curves = straight(start[which], end[which], 2, evaluator.element.degree)
+            self._relax(evaluator, curves, answers, which)
+
+    def _from_ways(self, evaluator, mesh, landscape, ways, answers, chosen):
+        which = np.flatnonzero(chosen)
+        if len(which):
+            degree, per_side = mesh
+            element = evaluator[degree].element
+            nodes = landscape.elements([ways[k] for k in which], element, per_side)
+            curves = Curves(np.concatenate(nodes), np.array([len(piece) for piece in nodes]))
+            self._relax(evaluator[degree], curves, answers, which)
+
+    def _relax(self, evaluator, curves, answers, which):
         """Shorten, certify, refine where that would shorten further, and offer the result."""
-        options = Relaxation(self.tol, self.max_iter, max_elements)
+        turning = _TURNING_PER_DEGREE * evaluator.element.degree
+        options = Relaxation(self.tol, self.max_iter, self.max_elements, turning)
         relaxed = RelaxedCurves(evaluator, curves, options)
         relaxed.run()
         residual = np.full(len(curves), np.inf)
         open_ = np.flatnonzero(relaxed.finite)
-        for refinement in range(_MAX_REFINEMENTS):
+        for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
             residual[open_], marked = _enrich(evaluator, relaxed, open_, self.tol)
             length = relaxed.length
             open_ = open_[residual[open_] > self.tol * length[open_]]
             allowed = np.zeros(len(curves), dtype=bool)
-            allowed[open_] = relaxed.curves.counts[open_] < max_elements
+            allowed[open_] = relaxed.curves.counts[open_] < self.max_elements
             marked &= allowed[relaxed.curves.owner]
             if not marked.any() or refinement == _MAX_REFINEMENTS - 1:
                 break
@@ -149,7 +169,7 @@ class GeodesicSolver:
         status[~(error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
         status[~relaxed.finite | ~np.isfinite(fine)] = GeodesicStatus.NON_FINITE
         return {
-            "curves": curves.raise_degree(_SMOOTH_DEGREE),
+            "curves": curves.raise_degree(_DEGREE),
             "arc": _arc_length(evaluator, curves),
             "length": np.where(relaxed.finite, np.maximum(fine, length), np.inf),
             "velocity": _end_velocities(evaluator, relaxed),
@@ -166,9 +186,11 @@ class _Answers:
     def __init__(self, start, end, distinct):
         n_pairs, dim = start.shape
         self.distinct = distinct
-        self.curves = [straight(a[None], b[None], 1, _SMOOTH_DEGREE).nodes
-                       for a, b in zip(start, end, strict=True)]
-        self.arcs = [np.linspace(0.0, 1.0, _SMOOTH_DEGREE + 1) for _ in range(n_pairs)]
+        self.curves = [
+            straight(a[None], b[None], 1, _DEGREE).nodes
+            for a, b in zip(start, end, strict=True)
+        ]
+        self.arcs = [np.linspace(0.0, 1.0, _DEGREE + 1) for _ in range(n_pairs)]
         self.length = np.zeros(n_pairs)
         self.length[distinct] = np.inf
         self.velocity = np.zeros((n_pairs, 2, dim))
@@ -198,7 +220,7 @@ class _Answers:
             self.arcs[pairs[k]] = _times(arcs[k])
 
     def path(self):
-        n_points = max((len(piece) for piece in self.curves), default=1) * _SMOOTH_DEGREE + 1
+        n_points = max((len(piece) for piece in self.curves), default=1) * _DEGREE + 1
         dim = self.velocity.shape[2]
         points = np.zeros((len(self.curves), n_points, dim))
         times = np.ones((len(self.curves), n_points))
@@ -217,7 +239,7 @@ class _Answers:
             residual=self.residual,
             length_error=self.length_error,
             n_iter=self.n_iter,
-            degree=_SMOOTH_DEGREE,
+            degree=_DEGREE,
         )
 
 
@@ -262,18 +284,16 @@ def _arc_length(evaluator, curves):
     element = evaluator.element
     n_fine = len(element.fine_weights)
     points = legendre.leggauss(n_fine)[0]
-    nodes = reference_element(_SMOOTH_DEGREE).nodes
+    nodes = reference_element(_DEGREE).nodes
     # Antiderivatives of the Legendre polynomials through the speeds at the finer points.
     to_series = np.linalg.inv(legendre.legvander(points, n_fine - 1))
-    integral = np.stack(
-        [legendre.legint(series, lbnd=-1.0) for series in np.eye(n_fine)], axis=1
-    )
+    integral = np.stack([legendre.legint(series, lbnd=-1.0) for series in np.eye(n_fine)], axis=1)
     rule = legendre.legvander(nodes, n_fine) @ integral @ to_series
     return evaluator.speed(curves.nodes) @ rule.T
 
 
 def _times(arcs):
-    """Times of the nodes of one curve, proportional to the arc length."""
+    """Give the nodes of one curve times proportional to the arc length."""
     before = np.concatenate(([0.0], np.cumsum(arcs[:-1, -1])))
     arc = np.concatenate(((arcs + before[:, None])[:, :-1].ravel(), [arcs[:, -1].sum()]))
     arc = np.maximum.accumulate(np.where(np.isfinite(arc), arc, 0.0))

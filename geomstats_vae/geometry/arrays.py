@@ -60,12 +60,12 @@ class Origin:
         """
         values = torch.as_tensor(values)
         dtype = self.dtype if values.is_floating_point() else values.dtype
-        values = values.reshape(*self.batch_shape, *values.shape[1:])
+        values = values.reshape((*self.batch_shape, *values.shape[1:]))
         if not self.requires_grad:
             values = values.detach()
         # A copy, whatever was handed in: geomstats' estimators write into what they get.
         values = values.to(device=self.device, dtype=dtype, copy=True).contiguous()
-        return values if USES_TORCH else values.numpy()
+        return to_array(values)
 
 
 def enter(dim, device=None, **arrays):
@@ -151,6 +151,12 @@ def to_tensor(array, name):
     keep = USES_TORCH and values.dtype in (np.float32, np.float64)
     # Copied: torch warns of read-only arrays and refuses negative strides.
     return torch.from_numpy(values.astype(values.dtype if keep else np.float64, copy=True))
+
+
+def to_array(tensor):
+    """Convert a tensor to an array of the backend, without a copy."""
+    # Indexing by () turns an array without dimensions into a scalar, as numpy itself does.
+    return tensor if USES_TORCH else tensor.numpy()[()]
 
 
 def to_host(tensor):

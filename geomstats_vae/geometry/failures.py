@@ -31,7 +31,7 @@ def report(on_failure, status, kind, what):
     status : array-like of int, shape=[n]
         Status of each item; 0 is success.
     kind : type
-        Enum of the statuses, with a ``message`` each.
+        Enum of the statuses, with a sentence each.
     what : str
         What the items are, in the plural.
 
@@ -51,7 +51,7 @@ def report(on_failure, status, kind, what):
         return
     values, counts = np.unique(failed, return_counts=True)
     reasons = " ".join(
-        f"{count} {kind(int(value)).name}: {kind(int(value)).message}"
+        f"{count} {kind(int(value)).name}: {_sentence(kind(int(value)))}"
         for value, count in zip(values, counts, strict=True)
     )
     message = f"{len(failed)} of {len(status)} {what} did not converge. {reasons}"
@@ -62,6 +62,10 @@ def report(on_failure, status, kind, what):
         "on_failure='raise' or 'ignore' changes this warning."
     )
     warnings.warn(message, GeodesicConvergenceWarning, stacklevel=_caller_level())
+
+
+def _sentence(status):
+    return status.sentence if hasattr(status, "sentence") else status.message
 
 
 def _caller_level():

@@ -128,8 +128,6 @@ def differentiable_log(exponential, immersion, point, base_point, velocity):
         The logarithms, differentiable once; not where y is conjugate to x.
     """
     with torch.no_grad():
-        _, d_vector, d_point, _ = exponential.differential(
-            immersion, base_point.detach(), velocity
-        )
+        _, d_vector, d_point, _ = exponential.differential(immersion, base_point.detach(), velocity)
         inverse, _ = torch.linalg.inv_ex(d_vector)
     return linearised(velocity, [inverse, -inverse @ d_point], [point, base_point])

@@ -37,9 +37,10 @@ def evaluate(function, immersion, z):
     values : torch.Tensor, shape=[n_points, ...]
         All rows.
     """
-    # An empty batch is one empty chunk, so that the result has the right shape.
-    parts = [function(immersion, part) for part in z.split(CHUNK_SIZE)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    if not len(z):
+        # Not every decoder takes an empty batch; a row of one point knows the result's shape.
+        return function(immersion, z.new_zeros(1, z.shape[1]))[:0]
+    return torch.cat([function(immersion, part) for part in z.split(CHUNK_SIZE)])
 
 
 def metric_matrix(immersion, z):
@@ -100,7 +101,7 @@ def christoffels(immersion, z):
 
 
 def metric_derivative(immersion, z):
-    """Derivative of the metric, index of the derivation last, shape=[n, dim, dim, dim]."""
+    """Differentiate the metric, index of the derivation last, shape=[n, dim, dim, dim]."""
     first = _first_kind(immersion.jet(z))
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 

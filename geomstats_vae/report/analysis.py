@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from geomstats.learning.frechet_mean import FrechetMean, variance
 
+from geomstats_vae.geodesics import GeodesicStatus
+
 # Points at which curves are measured: fine enough to notice a wall that a solver stepped over.
 _N_MEASURE = 2000
 # Rows that pass through the decoder at once, to bound the memory of wide outputs.
@@ -36,7 +38,7 @@ class Pairs:
         The decoder's standard deviation, averaged over the outputs and over the curve's length.
     converged : numpy.ndarray, shape=[n_pairs]
         Whether the solver vouches for the geodesic.
-    status : list of str
+    status : list of GeodesicStatus
         The solver's word on each pair.
     """
 
@@ -49,7 +51,7 @@ class Pairs:
     sigma: np.ndarray
     straight_sigma: np.ndarray
     converged: np.ndarray
-    status: list[str]
+    status: list[GeodesicStatus]
 
     @property
     def length_ratio(self):
@@ -205,7 +207,7 @@ def solve_pairs(space, codes, index, progress):
         sigma=measures[:, 0, 1],
         straight_sigma=measures[:, 1, 1],
         converged=gs.to_numpy(path.converged).astype(bool),
-        status=[status_name(status) for status in np.ravel(path.status)],
+        status=[GeodesicStatus(int(status)) for status in path.status],
     )
 
 
@@ -292,19 +294,3 @@ def _class_mean(space, name, codes):
 
 def _draw(members, n_points, rng):
     return np.sort(rng.choice(members, min(n_points, len(members)), replace=False))
-
-
-def status_name(status):
-    """Return a status in words.
-
-    Parameters
-    ----------
-    status : GeodesicStatus
-        A path's status.
-
-    Returns
-    -------
-    name : str
-        Its name in lower case.
-    """
-    return status.name.lower().replace("_", " ")

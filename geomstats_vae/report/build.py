@@ -143,6 +143,8 @@ class _Report:
                     "length along each geodesic and of time along each straight line.",
                 )
         self.page.table(*_pairs_summary(pairs))
+        for status in sorted(set(pairs.status)):
+            self.page.paragraph(f"{_words(status)}: {status.message}".capitalize())
         self.page.table(*_pairs_table(pairs, drawn), summary=f"All {n_pairs} pairs")
 
     def distances(self):
@@ -263,10 +265,14 @@ def _pairs_table(pairs, drawn):
                 f"{pairs.sigma[k]:.4f}",
                 f"{pairs.straight_sigma[k]:.4f}",
                 f"{pairs.sigma_ratio[k]:.3f}",
-                pairs.status[k],
+                _words(pairs.status[k]),
             ]
         )
     return header, rows
+
+
+def _words(status):
+    return status.name.lower().replace("_", " ")
 
 
 def _means_table(means):

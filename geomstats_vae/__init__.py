@@ -1,0 +1,34 @@
+"""Riemannian geometry in the latent space of a variational autoencoder.
+
+An extension of geomstats: `PullbackDecoderMetric` gives the latent space of any torch decoder the
+expected metric of "Latent Space Oddity" (Arvanitidis, Hansen and Hauberg, ICLR 2018), and with it
+geodesics, distances, means and everything else that geomstats builds on a metric.
+"""
+
+from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision
+from geomstats_vae.geodesics import (
+    GeodesicConvergenceError,
+    GeodesicConvergenceWarning,
+    GeodesicPath,
+    GeodesicSolver,
+    GeodesicStatus,
+)
+from geomstats_vae.geometry import LatentSpace, PullbackDecoderMetric
+from geomstats_vae.models import VAE, LatentCollapseWarning
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VAE",
+    "DecoderError",
+    "GaussianDecoder",
+    "GeodesicConvergenceError",
+    "GeodesicConvergenceWarning",
+    "GeodesicPath",
+    "GeodesicSolver",
+    "GeodesicStatus",
+    "LatentCollapseWarning",
+    "LatentSpace",
+    "PullbackDecoderMetric",
+    "RBFPrecision",
+]

@@ -1,0 +1,385 @@
+"""The pullback metric of a decoder, for geomstats."""
+
+from __future__ import annotations
+
+import geomstats.backend as gs
+import torch
+
+from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.landscape import Landscape
+from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geometry import failures, gradients
+from geomstats_vae.geometry.arrays import enter, to_host, to_tensor
+from geomstats_vae.geometry.pairs import solve_ends
+from geomstats_vae.geometry.pointwise import PointwiseMetric
+from geomstats_vae.geometry.scaled import scale_metric
+
+
+class PullbackDecoderMetric(PointwiseMetric):
+    """Expected pullback metric of a stochastic decoder, M = J_mu' J_mu + J_sigma' J_sigma.
+
+    That is the pullback of the Euclidean metric by F: z -> (mu(z), sigma(z)) ([1]_, Theorem 1);
+    for a deterministic decoder, by its mean alone.
+
+    Parameters
+    ----------
+    space : Manifold
+        Latent space, an open set of a vector space; equip it by ``equip_with_metric``.
+    decoder : callable
+        Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
+        `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
+        ``.mean``. A module is copied and frozen; it must be in evaluation mode.
+    output : callable, optional
+        Reads what the decoder returns, instead of the rules above.
+    points : array-like, shape=[n_points, dim], optional
+        Latent codes of the data: they show where geodesics may run, for global starts. Without
+        them every geodesic starts from the straight line.
+    solver : GeodesicSolver, optional
+        Solves for geodesics between points.
+    exponential : ExponentialSolver, optional
+        Follows geodesics from a point along a velocity.
+    on_failure : str, {'warn', 'raise', 'ignore'}
+        What `exp`, `log`, `geodesic` and the distances do if some items did not converge: a
+        `GeodesicConvergenceWarning` once per call, a `GeodesicConvergenceError`, or nothing. The
+        best results found are returned; `solve_geodesic` returns the status of each instead.
+
+    Attributes
+    ----------
+    decoder : Decoder
+        The frozen copy.
+
+    Raises
+    ------
+    DecoderError
+        A ValueError: if the decoder is random, in training mode, or cannot be read.
+    ValueError
+        If points or options are not as described.
+
+    Notes
+    -----
+    Points and tangent vectors live in latent space and broadcast against each other. Computed in
+    float64, results come in the type and on the device of the input under the pytorch backend,
+    where `metric_matrix` and the other local methods, `exp`, `log`, `dist`, `squared_dist` and
+    `dist_pairwise` are differentiable; paths are not. A distance is the length of the curve found:
+    stationary where it converged, not proved to be the shortest.
+
+    References
+    ----------
+    .. [1] Arvanitidis, Hansen, Hauberg. "Latent Space Oddity: on the Curvature of Deep Generative
+       Models." ICLR 2018. arXiv:1710.11379.
+    """
+
+    def __init__(
+        self,
+        space,
+        decoder,
+        *,
+        output=None,
+        points=None,
+        solver=None,
+        exponential=None,
+        on_failure="warn",
+    ):
+        super().__init__(space, decoder, output=output)
+        failures.check_policy(on_failure)
+        self.points = None if points is None else _check_codes(points, space.dim)
+        self.solver = GeodesicSolver() if solver is None else solver
+        self.exponential = ExponentialSolver() if exponential is None else exponential
+        self.on_failure = on_failure
+        self._landscape = None
+
+    def __mul__(self, scalar):
+        """Scale the metric tensor; lengths scale by the square root.
+
+        Parameters
+        ----------
+        scalar : float
+            Positive factor.
+
+        Returns
+        -------
+        metric : ScaledDecoderMetric
+            The scaled metric; the space is not equipped with it.
+        """
+        return scale_metric(self, scalar)
+
+    # -- geodesics -----------------------------------------------------------------------------
+
+    def _start_landscape(self):
+        """Graph for global starts, built when first needed; None without points."""
+        if self._landscape is None and self.points is not None:
+            self._landscape = Landscape(self.decoder.immersion(), self.points)
+        return self._landscape
+
+    @torch.no_grad()
+    def _solve(self, start, end):
+        immersion, landscape = self.decoder.immersion(), self._start_landscape()
+        return self.solver.solve(immersion, to_host(start), to_host(end), landscape)
+
+    def _report_paths(self, status):
+        failures.report(self.on_failure, status, GeodesicStatus, "geodesics")
+
+    def solve_geodesic(self, start, end):
+        """Solve for geodesics between pairs of points.
+
+        Parameters
+        ----------
+        start, end : array-like, shape=[..., dim]
+            End points in latent space.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Curves in arrays of the backend, batch shapes broadcast, with their lengths and what is
+            known of their accuracy. Failures are in ``path.status``: no warning, no error.
+        """
+        (start, end), origin = self._enter(start=start, end=end)
+        return self._solve(start, end).map(origin.give)
+
+    def log(self, point, base_point):
+        """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., dim]
+            End points in latent space.
+        base_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., dim]
+            Tangent vectors at the base points.
+        """
+        (point, base), origin = self._enter(points=point, base_points=base_point)
+        path = self._solve(base, point)
+        self._report_paths(path.status)
+        velocity = torch.as_tensor(path.initial_velocity, device=base.device)
+        if origin.requires_grad:
+            velocity = gradients.differentiable_log(
+                self.exponential, self._immersion(base), point, base, velocity
+            )
+        return origin.give(velocity)
+
+    def exp(self, tangent_vec, base_point):
+        """Exponential map: follow geodesics for unit time.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., dim]
+            Initial velocities, in latent coordinates.
+        base_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+
+        Returns
+        -------
+        point : array-like, shape=[..., dim]
+            End points in latent space; after a failure the last point that was reached.
+        """
+        (vector, base), origin = self._enter(tangent_vectors=tangent_vec, base_points=base_point)
+        immersion = self._immersion(base)
+        if origin.requires_grad:
+            point, status = gradients.differentiable_exp(self.exponential, immersion, base, vector)
+        else:
+            result = self.exponential.solve(immersion, base.detach(), vector.detach())
+            point, status = result.point, result.status
+        self._report_exponentials(status)
+        return origin.give(point)
+
+    def _report_exponentials(self, status):
+        failures.report(self.on_failure, status.cpu(), ExponentialStatus, "exponentials")
+
+    def geodesic(self, initial_point, end_point=None, initial_tangent_vec=None):
+        """Geodesics by their end points, or by initial points and velocities.
+
+        Parameters
+        ----------
+        initial_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+        end_point : array-like, shape=[..., dim], optional
+            End points; solved for at once, for the whole batch.
+        initial_tangent_vec : array-like, shape=[..., dim], optional
+            Initial velocities, instead of end points.
+
+        Returns
+        -------
+        path : callable
+            Maps times, shape=[n_times] or a float, to points, shape=[..., n_times, dim]; times
+            from 0 to 1 run from end to end.
+
+        Raises
+        ------
+        ValueError
+            Unless exactly one of end_point and initial_tangent_vec is given.
+        """
+        if (end_point is None) == (initial_tangent_vec is None):
+            raise ValueError(
+                "Expected either end_point or initial_tangent_vec, got "
+                f"{'neither' if end_point is None else 'both'}; pass one."
+            )
+        if end_point is None:
+            return self._initial_value_geodesic(initial_point, initial_tangent_vec)
+        (start, end), origin = self._enter(initial_points=initial_point, end_points=end_point)
+        solved = self._solve(start, end)
+        self._report_paths(solved.status)
+        return lambda t: origin.give(solved(to_host(_times(t))))
+
+    def _initial_value_geodesic(self, initial_point, initial_tangent_vec):
+        (base, vector), origin = self._enter(
+            initial_points=initial_point, tangent_vectors=initial_tangent_vec
+        )
+        base, vector = base.detach(), vector.detach()
+
+        def path(t):
+            points, status = self.exponential.solve_dense(
+                self._immersion(base), base, vector, _times(t).to(base)
+            )
+            self._report_exponentials(status)
+            return origin.give(points)
+
+        return path
+
+    # -- distances -----------------------------------------------------------------------------
+
+    def _lengths(self, start, end, origin, *, squared=False, n_jobs=1, **joblib_kwargs):
+        """Lengths of geodesics between rows, shape=[n_pairs]."""
+        with torch.no_grad():
+            self._start_landscape()  # once, and not in every worker
+        ends = solve_ends(self._solve, start, end, n_jobs=n_jobs, **joblib_kwargs)
+        self._report_paths(ends.status)
+        if origin.requires_grad:
+            return gradients.differentiable_length(
+                self._immersion(start), start, end, ends, squared=squared
+            )
+        length = torch.as_tensor(ends.length, device=start.device)
+        return length**2 if squared else length
+
+    def dist(self, point_a, point_b):
+        """Geodesic distance: the length of the curve, not the norm of its logarithm.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        dist : array-like, shape=[...]
+            Distances, in the units of the data.
+        """
+        (a, b), origin = self._enter(points=point_a, other_points=point_b)
+        return origin.give(self._lengths(a, b, origin))
+
+    def squared_dist(self, point_a, point_b):
+        """Squared geodesic distance.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        squared_dist : array-like, shape=[...]
+            Squared distances; differentiable also where the points coincide.
+        """
+        (a, b), origin = self._enter(points=point_a, other_points=point_b)
+        return origin.give(self._lengths(a, b, origin, squared=True))
+
+    def dist_pairwise(self, points, n_jobs=1, **joblib_kwargs):
+        """Distances between all pairs of points, each pair solved once.
+
+        Parameters
+        ----------
+        points : array-like, shape=[n_points, dim]
+            Points in latent space.
+        n_jobs : int, optional
+            Blocks of pairs solved at a time, as joblib understands it; 1 works in this process.
+        **joblib_kwargs : dict
+            Further arguments of `joblib.Parallel`.
+
+        Returns
+        -------
+        dist : array-like, shape=[n_points, n_points]
+            Symmetric matrix of distances.
+        """
+        (z,), origin = self._enter(points=points)
+        if len(origin.batch_shape) != 1:
+            raise ValueError(
+                f"Expected points of shape [n_points, {self._space.dim}], got "
+                f"{[*origin.batch_shape, self._space.dim]}; pass one row per point."
+            )
+        rows, columns = torch.triu_indices(len(z), len(z), 1, device=z.device)
+        lengths = self._lengths(z[rows], z[columns], origin, n_jobs=n_jobs, **joblib_kwargs)
+        upper = z.new_zeros(len(z), len(z)).index_put((rows, columns), lengths)
+        return origin.give(upper + upper.T)
+
+    def dist_broadcast(self, point_a, point_b):
+        """Distances between points of the same index, or all pairs if the numbers differ.
+
+        Parameters
+        ----------
+        point_a : array-like, shape=[n_points_a, dim] or [dim]
+            Points in latent space.
+        point_b : array-like, shape=[n_points_b, dim] or [dim]
+            Points in latent space.
+
+        Returns
+        -------
+        dist : array-like, shape=[n_points] or [n_points_a, n_points_b]
+            Distances.
+        """
+        a, b = to_tensor(point_a, "points"), to_tensor(point_b, "other_points")
+        if a.ndim == b.ndim == 2 and len(a) != len(b) and 1 not in (len(a), len(b)):
+            a = a[:, None]
+        return self.dist(a, b)
+
+    def closest_neighbor_index(self, point, neighbors):
+        """Index of the closest neighbor of each point.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., dim]
+            Points in latent space.
+        neighbors : array-like, shape=[n_neighbors, dim]
+            Points to choose from.
+
+        Returns
+        -------
+        index : array-like of int, shape=[...]
+            Rows of neighbors.
+
+        Raises
+        ------
+        ValueError
+            If there are no neighbors.
+        """
+        point, neighbors = to_tensor(point, "points"), to_tensor(neighbors, "neighbors")
+        if neighbors.ndim != 2 or len(neighbors) == 0:
+            raise ValueError(
+                f"Expected neighbors of shape [n_neighbors > 0, {self._space.dim}], got "
+                f"{list(neighbors.shape)}; pass one row per neighbor."
+            )
+        dist = self.dist(point.detach()[..., None, :], neighbors.detach())
+        return gs.argmin(dist, axis=-1)
+
+
+def _times(t):
+    times = to_tensor(t, "times").detach()
+    if times.ndim > 1:
+        raise ValueError(
+            f"Expected times of shape [n_times] or one time, got {list(times.shape)}; "
+            "pass the same times for the whole batch."
+        )
+    return times.reshape(-1)
+
+
+def _check_codes(points, dim):
+    (codes,), origin = enter(dim, points=points)
+    if len(origin.batch_shape) != 1 or len(codes) == 0:
+        raise ValueError(
+            f"Expected latent codes of shape [n_points > 0, {dim}] as points, got "
+            f"{[*origin.batch_shape, dim]}; pass the codes of the data, or None."
+        )
+    return to_host(codes)

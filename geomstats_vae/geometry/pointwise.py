@@ -1,0 +1,146 @@
+"""What a decoder's metric is at single points: matrices, connection, curvature, volume."""
+
+from __future__ import annotations
+
+import torch
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+
+from geomstats_vae.decoders.decoder import Decoder
+from geomstats_vae.geometry import local
+from geomstats_vae.geometry.arrays import enter
+
+
+class PointwiseMetric(RiemannianMetric):
+    """Local geometry of the immersion that a decoder defines, in arrays of the backend.
+
+    Parameters
+    ----------
+    space : Manifold
+        Latent space.
+    decoder : callable
+        Decoder; see `PullbackDecoderMetric`.
+    output : callable, optional
+        Reads what the decoder returns.
+    """
+
+    def __init__(self, space, decoder, *, output=None):
+        super().__init__(space)
+        self.decoder = Decoder(decoder, space.dim, output=output)
+
+    def _enter(self, **arrays):
+        return enter(self._space.dim, self.decoder.device, **arrays)
+
+    def _immersion(self, z):
+        return self.decoder.immersion(device=z.device)
+
+    def _local(self, function, base_point):
+        (z,), origin = self._enter(points=base_point)
+        with origin.recording():
+            return origin.give(local.evaluate(function, self._immersion(z), z))
+
+    def metric_matrix(self, base_point):
+        """Metric matrix M.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        matrix : array-like, shape=[..., dim, dim]
+            Symmetric, positive semi-definite.
+        """
+        return self._local(local.metric_matrix, base_point)
+
+    def cometric_matrix(self, base_point):
+        """Inverse of the metric matrix.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        matrix : array-like, shape=[..., dim, dim]
+            Inverse matrices; NaN where the metric is singular.
+        """
+        return self._local(local.cometric_matrix, base_point)
+
+    def inner_product_derivative_matrix(self, base_point):
+        """Differentiate the metric matrix.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        derivative : array-like, shape=[..., dim, dim, dim]
+            d_k M_ij, the index k of the derivation last.
+        """
+        return self._local(local.metric_derivative, base_point)
+
+    def christoffels(self, base_point):
+        """Christoffel symbols of the second kind.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        christoffels : array-like, shape=[..., dim, dim, dim]
+            Gamma^k_ij, the upper index k first; NaN where the metric is singular.
+        """
+        return self._local(local.christoffels, base_point)
+
+    def riemann_tensor(self, base_point):
+        """Curvature tensor, by Gauss' equation; the other curvatures of geomstats follow from it.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        curvature : array-like, shape=[..., dim, dim, dim, dim]
+            R_ijk^l with R(e_j, e_k) e_i = R_ijk^l e_l; NaN where the metric is singular.
+        """
+        return self._local(local.riemann_tensor, base_point)
+
+    def volume_density(self, base_point):
+        """Volume density sqrt(det M).
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        density : array-like, shape=[...]
+            Riemannian volume per unit of latent volume.
+        """
+        return self._local(local.volume_density, base_point)
+
+    def injectivity_radius(self, base_point):
+        """Radius up to which `exp` is taken to be one to one: no bound.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        radius : array-like, shape=[...]
+            Infinity. The true radius of a decoder's metric is not known; where geodesics meet
+            again it is finite, and `log` returns one of several solutions.
+        """
+        (z,), origin = self._enter(points=base_point)
+        return origin.give(z.new_full((len(z),), torch.inf))
