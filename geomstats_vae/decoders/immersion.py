@@ -12,6 +12,7 @@ References
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
 
 import torch
@@ -158,6 +159,26 @@ def gram(tangents):
     return tangents @ tangents.transpose(-1, -2)
 
 
+def _with_gradients(method):
+    """Let torch record gradients inside, whatever the caller's mode; detach where it was off.
+
+    With gradients off torch takes other formulas for some activations, SiLU among them, and those
+    have no second forward-mode derivative.
+    """
+
+    @functools.wraps(method)
+    def wrapped(*args):
+        if torch.is_grad_enabled():
+            return method(*args)
+        with torch.enable_grad():
+            result = method(*args)
+        if isinstance(result, tuple):
+            return tuple(part.detach() for part in result)
+        return result.detach() if isinstance(result, torch.Tensor) else result
+
+    return wrapped
+
+
 class AutodiffImmersion(Immersion):
     """An immersion given by any torch function; derivatives through torch.func.
 
@@ -193,13 +214,15 @@ class AutodiffImmersion(Immersion):
         eye = torch.eye(self.dim, dtype=z.dtype, device=z.device)
         return eye[:, None, :].expand(self.dim, *z.shape)
 
+    @_with_gradients
     def jacobian(self, z):
         """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
         value, tangents = vmap(
-            lambda e: self._pushforward(self.function, z, e), out_dims=(None, 1), randomness="same"
+            lambda e: self._pushforward(self.function, z, e), out_dims=(None, 0), randomness="same"
         )(self._basis(z))
-        return value, tangents
+        return value, tangents.transpose(0, 1)
 
+    @_with_gradients
     def push(self, z, v):
         """Evaluate the derivative along a direction; see `Immersion.push`."""
         return self._pushforward(self.function, z, v)[1]
@@ -209,16 +232,21 @@ class AutodiffImmersion(Immersion):
         if v is None:
             tangents, derivatives = self.jacobian(z)[1], None
         else:
+            tangents, derivatives = self._tangents_along(z, v)
 
-            def along(e):
-                return self._pushforward(lambda y: self._pushforward(self.function, y, e)[1], z, v)
-
-            tangents, derivatives = vmap(along, out_dims=(1, 1), randomness="same")(self._basis(z))
-
+        @_with_gradients
         def contract(covector):
             slope = grad(lambda y: (self.function(y) * covector).sum())
-            return vmap(lambda e: self._pushforward(slope, z, e)[1], out_dims=1, randomness="same")(
+            return vmap(lambda e: self._pushforward(slope, z, e)[1], randomness="same")(
                 self._basis(z)
-            )
+            ).transpose(0, 1)
 
         return Jet(tangents, derivatives, contract)
+
+    @_with_gradients
+    def _tangents_along(self, z, v):
+        def along(e):
+            return self._pushforward(lambda y: self._pushforward(self.function, y, e)[1], z, v)
+
+        tangents, derivatives = vmap(along, out_dims=(0, 0), randomness="same")(self._basis(z))
+        return tangents.transpose(0, 1), derivatives.transpose(0, 1)

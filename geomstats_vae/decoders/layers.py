@@ -37,7 +37,7 @@ def _relu(layer, u):
 
 
 def _leaky_relu(layer, u):
-    slope = torch.where(u > 0, 1.0, layer.negative_slope).to(u.dtype)
+    slope = torch.where(u > 0, torch.ones_like(u), layer.negative_slope)
     return u * slope, slope, lambda: torch.zeros_like(u)
 
 
@@ -85,7 +85,7 @@ class _Affine:
 
     def tangents(self, rows):
         n, m, width = rows.shape
-        return (rows.reshape(n * m, width) @ self.weight.T).reshape(n, m, -1)
+        return (rows.reshape(n * m, width) @ self.weight.T).reshape(n, m, self.weight.shape[0])
 
     def pull(self, covector):
         return covector @ self.weight
@@ -178,7 +178,7 @@ class _RBFStd:
 
     def _weigh(self, rows):
         n, m, width = rows.shape
-        return (rows.reshape(n * m, width) @ self.weights.T).reshape(n, m, -1)
+        return (rows.reshape(n * m, width) @ self.weights.T).reshape(n, m, self.weights.shape[0])
 
     def _kernel_rows(self, delta, kernels, rows):
         return (-2.0 * self.lambdas * kernels)[:, None, :] * (rows @ delta)
@@ -200,9 +200,9 @@ class _RBFStd:
             return first * slope[:, None, :], None, (delta, kernels, sigma, slope, first)
         lam = self.lambdas
         along = (delta * v[:, :, None]).sum(1)
-        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta - (
-            2.0 * lam * kernels
-        )[:, None, :] * v[:, :, None]
+        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta - (2.0 * lam * kernels)[
+            :, None, :
+        ] * v[:, :, None]
         first, second = self._weigh(torch.cat((first, second), dim=1)).chunk(2, dim=1)
         bend = -1.5 * slope * sigma * sigma * torch.einsum("nk,nkp->np", v, first)
         derivatives = second * slope[:, None, :] + first * bend[:, None, :]
@@ -295,7 +295,10 @@ def compile_immersion(decoder, dim):
 
 
 def _has_hooks(module):
-    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    return any(
+        part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part)
+        for part in module.modules()
+    )
 
 
 def _compile_part(module):

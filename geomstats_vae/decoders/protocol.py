@@ -5,7 +5,13 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    OneHotCategorical,
+)
 
 _BATCH_STATISTICS = (torch.nn.modules.batchnorm._NormBase,)
 _OUTPUT_ATTRIBUTES = ("reconstruction", "sample", "mean")
@@ -22,9 +28,9 @@ def read_output(output):
     ----------
     output : torch.Tensor, tuple, torch.distributions.Distribution or object
         A tensor is the mean of a deterministic decoder. A pair is (mean, std). A distribution
-        gives its mean and standard deviation; a Bernoulli gives 2 arcsin(sqrt(p)), whose
-        Euclidean metric is Fisher-Rao's. Of any other object the first tensor among
-        ``.reconstruction``, ``.sample`` and ``.mean`` is the mean.
+        gives its mean and standard deviation; a Bernoulli gives 2 arcsin(sqrt(p)) and a
+        categorical one 2 sqrt(p), whose Euclidean metrics are Fisher-Rao's. Of any other object the
+        first tensor among ``.reconstruction``, ``.sample`` and ``.mean`` is the mean.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def read_output(output):
     if isinstance(output, (tuple, list)) and len(output) == 2:
         mean, std = output
         if isinstance(mean, torch.Tensor) and isinstance(std, torch.Tensor):
-            return _flatten(mean), _flatten(std)
+            return _same_width(_flatten(mean), _flatten(std))
     for name in _OUTPUT_ATTRIBUTES:
         part = getattr(output, name, None)
         if isinstance(part, torch.Tensor):
@@ -57,6 +63,15 @@ def read_output(output):
     )
 
 
+def _same_width(mean, std):
+    if mean.shape != std.shape:
+        raise DecoderError(
+            f"Expected a mean and a std of the same shape, got {list(mean.shape)} and "
+            f"{list(std.shape)}; expand the std to the shape of the mean."
+        )
+    return mean, std
+
+
 def _read_distribution(distribution):
     base = distribution
     while isinstance(base, Independent):
@@ -65,11 +80,13 @@ def _read_distribution(distribution):
         # Fisher-Rao: d(2 arcsin sqrt p)^2 = dp^2 / (p (1 - p)); from the logits it is smooth
         # even where p rounds to 0 or 1: 2 arcsin(sqrt p) = 2 arctan(exp(logit / 2)).
         return _flatten(2.0 * torch.atan(torch.exp(0.5 * base.logits))), None
+    if isinstance(base, (Categorical, OneHotCategorical)):
+        return _flatten(2.0 * torch.exp(0.5 * base.logits)), None  # 2 sqrt(p), Fisher-Rao again
     return _flatten(distribution.mean), _flatten(distribution.stddev)
 
 
 def _flatten(tensor):
-    return tensor.reshape(tensor.shape[0], -1) if tensor.ndim > 1 else tensor[:, None]
+    return tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]
 
 
 def refuse_randomness(module):

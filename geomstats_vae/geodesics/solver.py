@@ -187,8 +187,7 @@ class _Answers:
         n_pairs, dim = start.shape
         self.distinct = distinct
         self.curves = [
-            straight(a[None], b[None], 1, _DEGREE).nodes
-            for a, b in zip(start, end, strict=True)
+            straight(a[None], b[None], 1, _DEGREE).nodes for a, b in zip(start, end, strict=True)
         ]
         self.arcs = [np.linspace(0.0, 1.0, _DEGREE + 1) for _ in range(n_pairs)]
         self.length = np.zeros(n_pairs)

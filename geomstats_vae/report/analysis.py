@@ -16,7 +16,7 @@ _N_MEASURE = 2000
 # Rows that pass through the decoder at once, to bound the memory of wide outputs.
 _CHUNK = 4096
 # A mean is shown to three digits; geomstats' step tolerance is on the squared length of the step.
-_MEAN_MAX_ITER = 20
+_MEAN_MAX_ITER = 12
 _MEAN_TOL = 1e-6
 
 
@@ -220,6 +220,30 @@ def _measure(space, curve):
     # By length, not by time: a straight line's time is not the geodesic's.
     weighted = (chords * (sigma[1:] + sigma[:-1]) / 2).sum()
     return length, weighted / length if length > 0 else sigma[0]
+
+
+def distance_matrix(space, points, progress):
+    """Compute all geodesic distances between points, a row at a time to show progress.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The latent space.
+    points : numpy.ndarray, shape=[n_points, dim]
+        Latent points.
+    progress : callable
+        Wraps a sequence and a description in a progress bar.
+
+    Returns
+    -------
+    distances : numpy.ndarray, shape=[n_points, n_points]
+        Symmetric matrix.
+    """
+    distances = np.zeros((len(points), len(points)))
+    for k in progress(range(len(points) - 1), "rows"):
+        row = space.metric.dist(gs.from_numpy(points[k]), gs.from_numpy(points[k + 1 :]))
+        distances[k, k + 1 :] = distances[k + 1 :, k] = gs.to_numpy(row)
+    return distances
 
 
 def stratified(labels, n_points, rng):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import geomstats.backend as gs
 import matplotlib
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from geomstats_vae.report.journal import Journal
 from geomstats_vae.report.page import Page
 
 # Codes in the distance matrix and in each class's mean, so that a report takes minutes at most.
-_N_MATRIX = 60
-_N_MEAN = 20
+_N_MATRIX = 40
+_N_MEAN = 12
 
 
 def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False):
@@ -153,7 +152,7 @@ class _Report:
             everything = np.zeros(len(self.z)) if labels is None else labels
             index = analysis.stratified(everything, _N_MATRIX, self.rng)
             points = self.z[index]
-            matrix = gs.to_numpy(self.space.metric.dist_pairwise(gs.from_numpy(points)))
+            matrix = analysis.distance_matrix(self.space, points, self.journal.progress)
             euclidean = np.linalg.norm(points[:, None] - points, axis=-1)
             order = "" if labels is None else ", ordered by class"
             self.page.heading("Distances")

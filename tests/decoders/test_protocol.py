@@ -152,10 +152,6 @@ REFUSED = {
     "another number of rows": (lambda: lambda z: mean_of(z)[:1], "one output per"),
     "not callable": (lambda: 3, "callable"),
     "another dimension": (lambda: nn.Linear(5, 3).eval(), "dim=2"),
-    "a distribution without a mean": (
-        lambda: lambda z: Categorical(logits=mean_of(z)),
-        "",
-    ),
 }
 
 
@@ -176,9 +172,27 @@ def test_a_decoder_error_is_a_value_error():
     assert issubclass(DecoderError, ValueError)
 
 
-def test_pair_of_different_widths_is_refused_or_read():
+def test_a_categorical_likelihood_gets_the_fisher_rao_metric():
+    immersion = Decoder(lambda z: Categorical(logits=mean_of(z)), 2).immersion()
+    p = torch.softmax(mean_of(Z), dim=-1)
+    slope = torch.stack(
+        [
+            torch.func.jvp(
+                lambda y: torch.softmax(mean_of(y), dim=-1),
+                (Z,),
+                (torch.eye(2, dtype=Z.dtype)[k].expand_as(Z),),
+            )[1]
+            for k in range(2)
+        ],
+        dim=1,
+    )
+    fisher = (slope / p[:, None]) @ slope.transpose(1, 2)
+    torch.testing.assert_close(immersion.metric(Z), fisher)
+
+
+def test_pair_of_different_widths_is_refused():
     """A scalar scale must not silently become one more output."""
-    with pytest.raises(DecoderError):
+    with pytest.raises(DecoderError, match="same shape"):
         Decoder(lambda z: (mean_of(z), z[:, :1].exp()), 2)
 
 

@@ -1,5 +1,7 @@
 """Elements: quadrature, variations against finite differences, assembly against dense algebra."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,7 @@ def test_length_converges_spectrally_to_the_arc_of_a_circle():
         )
         for degree in (1, 2, 3, 4)
     ]
-    assert all(b < 0.05 * a for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b < 0.05 * a for a, b in pairwise(errors))
 
 
 def test_gradient_is_the_derivative_of_the_length():
@@ -135,7 +137,9 @@ def test_splitting_and_raising_the_degree_leave_the_curve_as_it_is():
     marked = np.array([True, False, True, False, True])
     halves = curves.split(marked)
     assert halves.counts.tolist() == [5, 3]
-    evaluator = {d: ElementEvaluator(surfaces.AutodiffImmersion(surfaces.plane, 2), d) for d in (3, 6)}
+    evaluator = {
+        d: ElementEvaluator(surfaces.AutodiffImmersion(surfaces.plane, 2), d) for d in (3, 6)
+    }
     # A plane's speed is not polynomial, so lengths agree only as far as quadrature goes.
     whole = curves.total(evaluator[3].length(curves.nodes))
     np.testing.assert_allclose(halves.total(evaluator[3].length(halves.nodes)), whole, rtol=1e-3)

@@ -77,14 +77,10 @@ def test_a_batch_is_its_pairs_one_by_one(sphere):
 def test_affine_change_of_latent_coordinates(sphere):
     matrix, shift = np.array([[3.0, 1.0], [-0.5, 0.2]]), np.array([0.3, -1.0])
     inverse = torch.tensor(np.linalg.inv(matrix))
-    changed = AutodiffImmersion(
-        lambda w: surfaces.sphere((w - torch.tensor(shift)) @ inverse.T), 2
-    )
+    changed = AutodiffImmersion(lambda w: surfaces.sphere((w - torch.tensor(shift)) @ inverse.T), 2)
     start, end = _pairs(5)
     old = GeodesicSolver(tol=1e-9).solve(sphere, start, end)
-    new = GeodesicSolver(tol=1e-9).solve(
-        changed, start @ matrix.T + shift, end @ matrix.T + shift
-    )
+    new = GeodesicSolver(tol=1e-9).solve(changed, start @ matrix.T + shift, end @ matrix.T + shift)
     np.testing.assert_allclose(new.length, old.length, rtol=1e-8)
     np.testing.assert_allclose(
         new.initial_velocity, old.initial_velocity @ matrix.T, rtol=1e-3, atol=1e-4
@@ -202,14 +198,18 @@ def test_landscape_joins_codes_in_separate_clusters():
 
 def test_relu_decoders_give_curves_and_a_status():
     torch_generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(shape, generator=torch_generator, dtype=torch.float64)
-               for shape in ((8, 2), (8,), (5, 8))]
+    weights = [
+        torch.randn(shape, generator=torch_generator, dtype=torch.float64)
+        for shape in ((8, 2), (8,), (5, 8))
+    ]
 
     def relu(z):
         return torch.cat((torch.relu(z @ weights[0].T + weights[1]) @ weights[2].T, z), -1)
 
     start, end = _pairs(4, scale=1.0)
-    path = GeodesicSolver(max_iter=30, max_elements=64).solve(AutodiffImmersion(relu, 2), start, end)
+    path = GeodesicSolver(max_iter=30, max_elements=64).solve(
+        AutodiffImmersion(relu, 2), start, end
+    )
     assert set(path.summary()) <= {
         GeodesicStatus.CONVERGED,
         GeodesicStatus.STALLED,
@@ -223,7 +223,11 @@ def test_relu_decoders_give_curves_and_a_status():
 
 
 def test_nothing_global_changes(sphere):
-    state, threads, dtype = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    state, threads, dtype = (
+        torch.get_rng_state(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+    )
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
     GeodesicSolver().solve(sphere, *_pairs(2))
     assert torch.equal(torch.get_rng_state(), state)

@@ -76,7 +76,7 @@ EXACT = {
 }
 
 
-def exact_space(name, n_pairs=6):
+def exact_space(name, n_pairs=4):
     """Space, pairs of points, and their distances in closed form."""
     surface, distance, shift, scale = EXACT[name]
     start, end = draw(2, n_pairs, 2, scale=scale, shift=np.array(shift))

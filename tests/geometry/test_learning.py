@@ -30,7 +30,8 @@ def test_frechet_mean(space, codes, method, epsilon):
     np.testing.assert_allclose(residual, 0.0, atol=1e-4)
 
 
-def test_riemannian_kmeans(space):
+def test_riemannian_kmeans():
+    space = LatentSpace(spaces.vae_like_decoder(), 2, on_failure="raise")
     groups = draw(12, 2, scale=0.1)
     groups[6:] += 1.5
     kmeans = RiemannianKMeans(space, n_clusters=2, init="kmeans++").fit(array(groups))

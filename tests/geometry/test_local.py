@@ -16,7 +16,7 @@ from tests.geometry.spaces import array, draw, host
 DECODERS = {
     "vae": spaces.vae_like_decoder,
     "mean only": spaces.network,
-    "pair": lambda: lambda z: (surfaces.torus(z), 1.0 + 0.1 * torch.sin(z)),
+    "pair": lambda: lambda z: (surfaces.torus(z), 1.0 + 0.1 * surfaces.paraboloid(z)),
 }
 
 
