@@ -365,4 +365,4 @@ def _curve(nodes, interpolate, differentiate):
 
 def to_numpy(tensor):
     """Copy a tensor to a float64 array on the host."""
-    return tensor.double().cpu().numpy()
+    return tensor.detach().double().cpu().numpy()

@@ -42,7 +42,7 @@ class Relaxation:
         A quarter of the share of the first step that is tried first.
     """
 
-    tol: float = 1e-4
+    tol: float = 1e-6
     max_iter: int = 60
     max_elements: int = 1000
     max_turning: float = 1.5
@@ -132,7 +132,8 @@ class RelaxedCurves:
         goal = np.maximum(0.1 * self.decrement, options.tol * length) / curves.counts * 3.0
         allowed = np.minimum(0.02 * self._fine + 1e-4 * share[owner], goal[owner])
         coarse = (mismatch > allowed) | (self.system.turning > options.max_turning)
-        coarse &= (self._fine > 1e-4 * share[owner]) & active[owner]
+        # An element shorter than the tolerance can hide nothing that matters.
+        coarse &= (self._fine > options.tol * length[owner]) & active[owner]
         self.split(coarse & (curves.counts < options.max_elements)[owner])
 
     def split(self, marked):
@@ -191,7 +192,7 @@ class RelaxedCurves:
         old = batch.total(self._fine[rows])
         extent = np.maximum.reduceat(np.ptp(batch.nodes, axis=1).max(axis=1), batch.offsets[:-1])
         size = np.maximum.reduceat(np.abs(direction).max(axis=(1, 2)), batch.offsets[:-1])
-        reach = 4.0 * batch.counts * extent / np.maximum(size, np.finfo(float).tiny)
+        reach = 4.0 * batch.counts * extent / np.maximum(size, np.finfo(float).eps * extent)
         scale = np.minimum(np.minimum(1.0, 4.0 * self._scale[which]), reach)
         accepted = np.zeros(len(which))
         nodes, fine = batch.nodes.copy(), self._fine[rows].copy()

@@ -15,7 +15,7 @@ from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves, newton
 _FINE_CHORDS = 20
 _LINE_CHORDS = 512
 # Degree of the elements and their number across the landscape, on gentle ways and along walls.
-_MILD_MESH, _STEEP_MESH = (6, 16), (4, 85)
+_MILD_MESH, _STEEP_MESH = (4, 20), (4, 85)
 _LINE_DEGREE = 8
 _DEGREE = 8  # of the paths returned: at least each of these
 # Straight lines at most this much longer than the way on the graph are good starts: a grid knows
@@ -23,7 +23,7 @@ _DEGREE = 8  # of the paths returned: at least each of these
 _ON_A_GRID, _ON_A_GRAPH = 1.02, 1.5
 _STEEP = 2.0
 _TYPICAL_ELEMENTS = 8
-_TURNING_PER_DEGREE = 0.4  # radians that a polynomial of degree one more follows
+_TURNING_PER_DEGREE = 0.5  # radians that a polynomial of degree one more follows
 _MAX_REFINEMENTS = 4
 _MATRICES = 12  # element matrices held at once, temporaries included
 
@@ -50,11 +50,11 @@ class GeodesicSolver:
     Notes
     -----
     A pair whose straight line is about as short as the way on the landscape's graph starts on the
-    line, with two elements of degree 8; others start on the way, with elements of degree 6, or, if
-    the line crosses high walls, with many of degree 4. Of several curves the shortest is returned.
+    line, with two elements of degree 8; others start on the way, with elements of degree 4, more of
+    them if the line crosses high walls. Of several curves the shortest is returned.
     """
 
-    tol: float = 1e-4
+    tol: float = 1e-6
     rtol: float = 1e-3
     max_iter: int = 60
     max_elements: int = 1000
@@ -94,7 +94,7 @@ class GeodesicSolver:
         chunk_size = self.chunk_size or cache_sized_chunk(immersion)
         evaluator = {
             degree: ElementEvaluator(immersion, degree, chunk_size)
-            for degree in (_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0])
+            for degree in {_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0]}
         }
         distinct = np.flatnonzero((start != end).any(axis=1))
         begin, finish = start[distinct], end[distinct]

@@ -51,7 +51,7 @@ def report(on_failure, status, kind, what):
         return
     values, counts = np.unique(failed, return_counts=True)
     reasons = " ".join(
-        f"{count} {kind(int(value)).name}: {_sentence(kind(int(value)))}"
+        f"{count} {kind(int(value)).name}: {kind(int(value)).message}"
         for value, count in zip(values, counts, strict=True)
     )
     message = f"{len(failed)} of {len(status)} {what} did not converge. {reasons}"
@@ -62,10 +62,6 @@ def report(on_failure, status, kind, what):
         "on_failure='raise' or 'ignore' changes this warning."
     )
     warnings.warn(message, GeodesicConvergenceWarning, stacklevel=_caller_level())
-
-
-def _sentence(status):
-    return status.sentence if hasattr(status, "sentence") else status.message
 
 
 def _caller_level():

@@ -34,10 +34,13 @@ def draw(*shape, seed=0, scale=1.0, shift=0.0):
 
 
 def network(dim=2, n_outputs=5):
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        layers = (torch.nn.Linear(dim, 8), torch.nn.Tanh(), torch.nn.Linear(8, n_outputs))
-        return torch.nn.Sequential(*layers).double().eval()
+    rng = np.random.default_rng(1)
+    layers = (torch.nn.Linear(dim, 8), torch.nn.Tanh(), torch.nn.Linear(8, n_outputs))
+    module = torch.nn.Sequential(*layers).double().eval()
+    for parameter in module.parameters():
+        # Not torch's own draw, which depends on the default type, and so on the backend.
+        parameter.data = torch.from_numpy(0.5 * rng.standard_normal(parameter.shape))
+    return module
 
 
 def vae_like_decoder(dim=2, n_outputs=5):

