@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--grid-size", type=int, default=None)
     parser.add_argument("--pairs", type=int, default=None)
     parser.add_argument("--alone", action="store_true", help="one pair per call")
+    parser.add_argument("--tol", type=float, default=1e-4)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -71,7 +72,7 @@ def main():
     cover = np.concatenate((arrays["codes"], arrays["z0"], arrays["z1"]))
     landscape = Landscape(immersion, cover, grid_size=options.grid_size)
     print(f"landscape: {time.perf_counter() - clock:.1f} s, once per decoder")
-    solver = GeodesicSolver()
+    solver = GeodesicSolver(tol=options.tol)
     clock, seconds = time.perf_counter(), []
     if options.alone:
         paths = []

@@ -142,8 +142,6 @@ class ElementSystem:
         Derivative of the length.
     stiffness : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
         Gauss-Newton matrix of the energy at the present speed, int |D u|^2 / |c'|.
-    tangential : array, same shape
-        Its tangential part, int <D u, t>^2 / |c'|; the length's own second variation leaves it out.
     curvature : array, same shape
         What Gauss-Newton leaves out, int <t, (d^2 F(u, u))'>.
     mass : array, same shape
@@ -155,7 +153,6 @@ class ElementSystem:
     length: np.ndarray
     gradient: np.ndarray
     stiffness: np.ndarray
-    tangential: np.ndarray
     curvature: np.ndarray
     mass: np.ndarray
     turning: np.ndarray
@@ -319,8 +316,6 @@ class ElementEvaluator:
         per_speed = self._w / speed.clamp_min(torch.finfo(speed.dtype).tiny)
         size = n_nodes * dim
         stiffness = torch.einsum("eq,qsa,eqsitj,qtb->eaibj", per_speed, basis, inner, basis)
-        push = torch.einsum("qsa,eqsi->eqai", basis, along).reshape(n_elements, -1, size)
-        tangential = (push * per_speed[:, :, None]).transpose(1, 2) @ push
         turn = torch.einsum("qr,erp->eqp", self._dq, tangent)
         # int t . (d^2F(u, u))', the derivative taken off the interpolant at the quadrature points,
         # so that corners between elements count.
@@ -337,9 +332,8 @@ class ElementEvaluator:
         mass = torch.einsum("qab,eq,eqij->eaibj", ww, speed, inner[:, :, 1, :, 1, :])
         return (
             speed @ self._w,
-            torch.einsum("q,eqx->ex", self._w, push),
+            torch.einsum("q,qsa,eqsi->eai", self._w, basis, along).reshape(n_elements, size),
             stiffness.reshape(n_elements, size, size),
-            tangential,
             curvature.reshape(n_elements, size, size),
             mass.reshape(n_elements, size, size),
             turn.norm(dim=-1) @ self._w,

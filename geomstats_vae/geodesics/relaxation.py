@@ -1,11 +1,12 @@
 """Shortening of curves: damped Newton steps on their length, each curve at its own pace.
 
-The length of a path along a wall is nearly an L1 norm of its climbs, so plain Newton steps fail
-far from the solution. Three remedies: `slide`, the weight of the tangential part of the energy's
-Gauss-Newton matrix (1 is reweighted least squares, a majoriser of the length; small, it only
-keeps the nodes spread along the curve); a shift of the Hessian until it is positive definite; and
-a line search on a length measured twice as finely. Elements on which the two measures differ, or
-on which the curve turns much, are bisected on the way, so that no step can hide in a coarse mesh.
+The length of a path along a wall is nearly an L1 norm of its climbs, and its own Gauss-Newton
+matrix is blind to the climbs. The matrix of the energy at the present speeds majorises it, as in
+iteratively reweighted least squares, and also keeps the nodes spread along the curve. With the
+curvature that Gauss-Newton leaves out it is Newton's matrix; where that is not positive definite
+it is shifted. The line search measures the length twice as finely, and elements on which the two
+measures differ, or on which the curve turns much, are bisected on the way: no step can hide in a
+coarse mesh.
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ class Relaxation:
         Elements of a curve; past it no element is bisected.
     max_turning : float
         Angle in radians by which the curve may turn, in the decoder's target, on one element.
-    min_slide : float
-        Least weight of the tangential part.
     first_scale : float
         A quarter of the share of the first step that is tried first.
     """
@@ -46,7 +45,6 @@ class Relaxation:
     max_iter: int = 60
     max_elements: int = 1000
     max_turning: float = 1.5
-    min_slide: float = 0.1
     first_scale: float = 0.25
 
 
@@ -84,7 +82,6 @@ class RelaxedCurves:
         self.decrement = np.full(n_curves, np.inf)
         self.n_iter = np.zeros(n_curves, dtype=int)
         self.stalled = np.zeros(n_curves, dtype=bool)
-        self._slide = np.full(n_curves, 0.3)
         self._scale = np.full(n_curves, options.first_scale)
         self.system = evaluator.system(curves.nodes)
         self._fine = evaluator.length(curves.nodes)
@@ -168,9 +165,7 @@ class RelaxedCurves:
         rows = self.curves.rows(which)
         batch = Curves(self.curves.nodes[rows], self.curves.counts[which])
         length = batch.total(self._fine[rows])
-        direction, decrement = newton_direction(
-            batch, self.system[rows], self._slide[which], length
-        )
+        direction, decrement = newton_direction(batch, self.system[rows], length)
         self.decrement[which] = decrement
         done = decrement <= self.options.tol * length
         scale, trial, fine = self._line_search(which, batch, direction, decrement, rows)
@@ -178,9 +173,6 @@ class RelaxedCurves:
         self.stalled[which] = ~moved & ~done
         self.n_iter[which] += moved
         self._scale[which] = np.where(moved, scale, 0.25)
-        slide = self._slide[which]
-        slide = np.where(scale >= 0.5, slide / 3.0, np.where(scale < 0.2, 1.5 * slide, slide))
-        self._slide[which] = np.clip(slide, self.options.min_slide, 1.0)
         element_moved = moved[batch.owner]
         changed = rows[element_moved]
         self.curves.nodes[changed] = trial[element_moved]
@@ -218,7 +210,7 @@ class RelaxedCurves:
         return accepted, nodes, fine
 
 
-def newton_direction(curves, system, slide, length):
+def newton_direction(curves, system, length):
     """Descent direction of each curve's length.
 
     Parameters
@@ -227,8 +219,6 @@ def newton_direction(curves, system, slide, length):
         Curves.
     system : ElementSystem
         Length and variations of their elements.
-    slide : array, shape=[n_curves]
-        Weight of the tangential part.
     length : array, shape=[n_curves]
         Lengths.
 
@@ -241,31 +231,40 @@ def newton_direction(curves, system, slide, length):
 
     Notes
     -----
-    Newton's matrix where it is positive definite. Else, far from the solution, Gauss-Newton, which
-    always is; near it Newton's matrix shifted by the least tried multiple of the mass.
+    Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
+    alone, which always is; near it Newton's matrix shifted by the least tried multiple of the mass.
     """
-    majoriser = system.stiffness - (1.0 - slide)[curves.owner][:, None, None] * system.tangential
-    direction, decrement, definite = _solve(curves, majoriser + system.curvature, system.gradient)
+    newton = system.stiffness + system.curvature
+    direction, decrement, definite = _solve(curves, newton, system.gradient)
     failed = np.flatnonzero(~definite)
-    if not len(failed):
-        return direction, decrement
-    rows = curves.rows(failed)
-    part = Curves(curves.nodes[rows], curves.counts[failed])
-    direction[rows], decrement[failed], _ = _solve(part, majoriser[rows], system.gradient[rows])
-    failed = failed[decrement[failed] < 1e-2 * length[failed]]
+    _Attempt(curves, system, failed).take(direction, decrement, system.stiffness)
+    near = failed[decrement[failed] < 1e-2 * length[failed]]
     for shift in _SHIFTS:
-        if not len(failed):
+        if not len(near):
             break
-        rows = curves.rows(failed)
-        part = Curves(curves.nodes[rows], curves.counts[failed])
-        weight = (shift / length[failed] ** 2)[part.owner][:, None, None]
-        matrices = majoriser[rows] + system.curvature[rows] + weight * system.mass[rows]
-        shifted, expected, definite = _solve(part, matrices, system.gradient[rows])
-        taken = definite[part.owner]
-        direction[rows[taken]] = shifted[taken]
-        decrement[failed[definite]] = expected[definite]
-        failed = failed[~definite]
+        weight = (shift / length**2)[curves.owner][:, None, None]
+        shifted = newton + weight * system.mass
+        near = _Attempt(curves, system, near).take(direction, decrement, shifted)
     return direction, decrement
+
+
+class _Attempt:
+    """A solve for some of the curves, with other matrices."""
+
+    def __init__(self, curves, system, which):
+        self.which, self.rows = which, curves.rows(which)
+        self.part = Curves(curves.nodes[self.rows], curves.counts[which])
+        self.gradient = system.gradient[self.rows]
+
+    def take(self, direction, decrement, matrices):
+        """Write the solutions where the matrices are definite; returns the curves left."""
+        if not len(self.which):
+            return self.which
+        found, expected, definite = _solve(self.part, matrices[self.rows], self.gradient)
+        taken = definite[self.part.owner]
+        direction[self.rows[taken]] = found[taken]
+        decrement[self.which[definite]] = expected[definite]
+        return self.which[~definite]
 
 
 def _solve(curves, matrices, gradient):

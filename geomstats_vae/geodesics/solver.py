@@ -15,7 +15,7 @@ from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves, newton
 _FINE_CHORDS = 20
 _LINE_CHORDS = 512
 # Degree of the elements and their number across the landscape, on gentle ways and along walls.
-_MILD_MESH, _STEEP_MESH = (4, 20), (4, 85)
+_MILD_MESH, _STEEP_MESH = (6, 16), (4, 85)
 _LINE_DEGREE = 8
 _DEGREE = 8  # of the paths returned: at least each of these
 # Straight lines at most this much longer than the way on the graph are good starts: a grid knows
@@ -24,7 +24,8 @@ _ON_A_GRID, _ON_A_GRAPH = 1.02, 1.5
 _STEEP = 2.0
 _TYPICAL_ELEMENTS = 8
 _TURNING_PER_DEGREE = 0.5  # radians that a polynomial of degree one more follows
-_MAX_REFINEMENTS = 4
+_MAX_REFINEMENTS = 6
+_BULK = 0.8  # share of the expected shortening that refined elements bear
 _MATRICES = 12  # element matrices held at once, temporaries included
 
 
@@ -142,7 +143,7 @@ class GeodesicSolver:
         residual = np.full(len(curves), np.inf)
         open_ = np.flatnonzero(relaxed.finite)
         for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
-            residual[open_], marked = _enrich(evaluator, relaxed, open_, self.tol)
+            residual[open_], marked = _enrich(evaluator, relaxed, open_)
             length = relaxed.length
             open_ = open_[residual[open_] > self.tol * length[open_]]
             allowed = np.zeros(len(curves), dtype=bool)
@@ -242,20 +243,29 @@ class _Answers:
         )
 
 
-def _enrich(evaluator, relaxed, which, tol):
+def _enrich(evaluator, relaxed, which):
     """Newton decrements on meshes of halves, and the elements whose halving would matter."""
     curves = relaxed.curves.take(which)
     halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
     system = evaluator.system(halves.nodes)
-    length = relaxed.length[which]
-    slide = np.full(len(which), 0.3)
-    direction, decrement = newton_direction(halves, system, slide, length)
+    direction, decrement = newton_direction(halves, system, relaxed.length[which])
     gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
     gain = gain.reshape(-1, 2).sum(axis=1)
     marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)
-    share = 0.25 * np.maximum(tol * length, 0.1 * decrement) / curves.counts
-    marked[relaxed.curves.rows(which)] = np.abs(gain) > share[curves.owner]
+    marked[relaxed.curves.rows(which)] = _bulk(np.abs(gain), curves)
     return decrement, marked
+
+
+def _bulk(indicator, curves):
+    """Mark the fewest elements that bear most of their curve's total (Doerfler's marking)."""
+    order = np.lexsort((-indicator, curves.owner))
+    running = np.cumsum(indicator[order])
+    total = curves.total(indicator)
+    before = np.concatenate(([0.0], np.cumsum(total)[:-1]))
+    marked = np.zeros(len(indicator), dtype=bool)
+    owner = curves.owner[order]
+    marked[order] = running - indicator[order] - before[owner] < _BULK * total[owner]
+    return marked
 
 
 def _end_velocities(evaluator, relaxed):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import contextmanager
+
+import torch
 
 from geomstats_vae.report.build import build_report
 from geomstats_vae.report.inputs import ReportError, read_inputs
@@ -35,14 +38,15 @@ def main(arguments=None):
     try:
         options = _parser().parse_args(arguments)
         inputs = read_inputs(options.data, options.labels, options.image_shape)
-        page = build_report(
-            inputs,
-            options.output,
-            model=options.model,
-            n_pairs=options.n_pairs,
-            seed=options.seed,
-            quiet=options.quiet,
-        )
+        with _one_thread():
+            page = build_report(
+                inputs,
+                options.output,
+                model=options.model,
+                n_pairs=options.n_pairs,
+                seed=options.seed,
+                quiet=options.quiet,
+            )
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_BAD_INPUT
@@ -51,6 +55,21 @@ def main(arguments=None):
         return _EXIT_INTERRUPTED
     print(page)
     return 0
+
+
+@contextmanager
+def _one_thread():
+    """Let torch compute in one thread, for as long as the command runs.
+
+    The networks are small: threads wait for each other longer than they work, and training takes
+    twice as long with two of them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _parser():

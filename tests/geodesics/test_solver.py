@@ -117,7 +117,7 @@ def test_a_decoder_that_is_not_finite_says_so():
 
 def test_a_single_step_is_not_called_converged(sphere):
     start, end = np.array([[-1.5, 1.0]]), np.array([[1.2, 1.4]])
-    path = GeodesicSolver(max_iter=1).solve(sphere, start, end)
+    path = GeodesicSolver(max_iter=1, max_elements=2).solve(sphere, start, end)
     assert path.status[0] == GeodesicStatus.MAX_ITER
     assert path.summary() == {GeodesicStatus.MAX_ITER: 1}
     assert "max_iter" in GeodesicStatus.MAX_ITER.message
