@@ -16,8 +16,8 @@ from geomstats_vae.report.journal import Journal
 from geomstats_vae.report.page import Page
 
 # Codes in the distance matrix and in each class's mean, so that a report takes minutes at most.
-_N_MATRIX = 40
-_N_MEAN = 12
+_N_MATRIX = 60
+_N_MEAN = 20
 
 
 def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False):
@@ -216,9 +216,13 @@ def _fitted(X, model, seed, verbose):
             n_centers = min(VAE().n_centers, len(X) // 2)
             return VAE(n_centers=n_centers, random_state=seed, verbose=verbose).fit(X)
         vae = VAE.load(model)
-    except (OSError, ValueError) as error:
-        source = "data to train on" if model is None else f"a model in {str(model)!r}"
-        raise ReportError(f"Expected {source}, got an error: {first_line(error)}") from error
+    except OSError as error:
+        raise ReportError(
+            f"Expected a model in {str(model)!r}, got {first_line(error)}; pass a file written by "
+            "VAE.save."
+        ) from error
+    except ValueError as error:
+        raise ReportError(first_line(error)) from error
     if vae.n_features_in_ != X.shape[1]:
         raise ReportError(
             f"Expected data of {vae.n_features_in_} features for the model in {str(model)!r}, got "

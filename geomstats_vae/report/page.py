@@ -20,7 +20,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
 table { font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.8rem; border-bottom: 1px solid #8886; text-align: right; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
+th.text, td.text { text-align: left; min-width: 6rem; }
 summary { cursor: pointer; }
 """
 

@@ -1,0 +1,145 @@
+"""The whole way on real data: train on the digits, measure, and use geomstats' tools."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geomstats_vae import VAE, LatentSpace
+from geomstats_vae.datasets import load_digits
+
+N_PAIRS = 50
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return VAE(latent_dim=2, random_state=0).fit(load_digits().data)
+
+
+@pytest.fixture(scope="module")
+def codes(vae):
+    return vae.transform(load_digits().data)
+
+
+def _measure(decoder, points):
+    """Length and mean sigma along curves of 2,000 points, shape=[n_curves, 2000, 2]."""
+    flat = torch.as_tensor(points.reshape(-1, 2))
+    with torch.no_grad():
+        mean, std = decoder(flat)
+    value = torch.cat((mean, std), dim=1).reshape(*points.shape[:2], -1)
+    chords = (value[:, 1:] - value[:, :-1]).norm(dim=2)
+    sigma = std.mean(dim=1).reshape(points.shape[:2])
+    along = (chords * 0.5 * (sigma[:, 1:] + sigma[:, :-1])).sum(dim=1) / chords.sum(dim=1)
+    return chords.sum(dim=1).numpy(), along.numpy()
+
+
+def test_geodesics_keep_to_the_data(vae, codes):
+    generator = np.random.default_rng(0)
+    start, end = codes[generator.integers(len(codes), size=(2, N_PAIRS))]
+    path = vae.latent_space_.metric.solve_geodesic(start, end)
+    t = np.linspace(0.0, 1.0, 2000)
+    length, sigma = _measure(vae.decoder_, np.asarray(path(t)))
+    lines = start[:, None] + t[:, None] * (end - start)[:, None]
+    straight, straight_sigma = _measure(vae.decoder_, lines)
+    assert np.asarray(path.converged).all()
+    assert (length <= straight * (1.0 + 1e-6)).all()
+    np.testing.assert_allclose(np.asarray(path.length), length, rtol=1e-3)
+    assert np.median(sigma / straight_sigma) < 1.0
+
+
+SCRIPT = """
+import sys
+
+import numpy as np
+import sklearn
+import geomstats.backend as gs
+from geomstats.learning.frechet_mean import FrechetMean
+from geomstats.learning.kmeans import RiemannianKMeans
+from geomstats.learning.pca import TangentPCA
+from geomstats_vae import VAE
+
+vae = VAE.load(sys.argv[1])
+codes = np.load(sys.argv[2])
+space = vae.latent_space_
+z = gs.from_numpy(codes)
+mean = FrechetMean(space).set(max_iter=12).fit(z).estimate_
+logs = gs.to_numpy(space.metric.log(z, mean))
+kmeans = RiemannianKMeans(space, n_clusters=2, max_iter=3)
+kmeans.init = z[[0, 4]]
+kmeans.fit(z)
+# Without it scikit-learn's svd_flip fails on geomstats' tensors, for every metric.
+sklearn.set_config(array_api_dispatch=gs.__name__.endswith("pytorch"))
+pca = TangentPCA(space, n_components=2).fit(z, base_point=mean)
+np.savez(
+    sys.argv[3],
+    mean=gs.to_numpy(mean),
+    logs=logs,
+    labels=gs.to_numpy(kmeans.labels_),
+    components=gs.to_numpy(pca.components_),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def tools(vae, codes, tmp_path_factory):
+    """Results of geomstats' estimators, each backend in a process of its own."""
+    folder = tmp_path_factory.mktemp("tools")
+    vae.save(folder / "vae.npz")
+    target = load_digits().target
+    chosen = np.concatenate([np.flatnonzero(target == digit)[:4] for digit in (0, 1)])
+    np.save(folder / "codes.npy", codes[chosen])
+    (folder / "script.py").write_text(SCRIPT)
+    results = {}
+    for backend in ("numpy", "pytorch"):
+        arguments = [
+            folder / "script.py",
+            folder / "vae.npz",
+            folder / "codes.npy",
+            folder / f"{backend}.npz",
+        ]
+        environment = os.environ | {
+            "GEOMSTATS_BACKEND": backend,
+            "SCIPY_ARRAY_API": "1",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        results[backend] = dict(np.load(folder / f"{backend}.npz"))
+    return results, codes[chosen]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "pytorch"])
+def test_geomstats_tools_run_on_the_digits(tools, backend):
+    results, codes = tools
+    found = results[backend]
+    # At the mean the logs cancel; geomstats stops at a step of squared length 1e-4 by default.
+    spread = np.abs(found["logs"]).max()
+    assert np.linalg.norm(found["logs"].mean(axis=0)) < 0.1 * spread
+    assert set(found["labels"].astype(int)) == {0, 1}
+    # Zeros and ones are far apart: k-means finds them.
+    assert len(set(found["labels"][:4])) == len(set(found["labels"][4:])) == 1
+    assert found["components"].shape == (2, 2)
+    assert np.isfinite(found["components"]).all()
+    assert (codes.min(axis=0) <= found["mean"]).all()
+    assert (found["mean"] <= codes.max(axis=0)).all()
+
+
+def test_backends_agree_on_the_digits(tools):
+    results, _ = tools
+    np.testing.assert_allclose(
+        results["numpy"]["mean"], results["pytorch"]["mean"], rtol=1e-9, atol=1e-9
+    )
+
+
+def test_the_space_can_be_rebuilt_from_the_decoder(vae, codes):
+    space = LatentSpace(vae.decoder_, dim=2, points=codes)
+    pair = codes[:2], codes[2:4]
+    np.testing.assert_allclose(
+        space.metric.dist(*pair), vae.latent_space_.metric.dist(*pair), rtol=1e-6
+    )
