@@ -1,0 +1,46 @@
+"""Measure the time and the certificate of geodesics on the digits, all in one batch.
+
+Run: ``python benchmarks/digits_geodesics.py [--pairs 64] [--tol 1e-4] [--threads 1]``.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from geomstats_vae import VAE, GeodesicSolver
+from geomstats_vae.datasets import load_digits
+from geomstats_vae.decoders import Decoder
+from geomstats_vae.geodesics import Landscape
+
+
+def main():
+    """Print the cost of the landscape, and per pair time, steps and status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--tol", type=float, default=1e-4)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    X = load_digits().data
+    vae = VAE(latent_dim=2, random_state=0).fit(X)
+    codes = vae.transform(X)
+    immersion = Decoder(vae.decoder_, 2).immersion()
+    begin = time.perf_counter()
+    landscape = Landscape(immersion, codes)
+    print(f"landscape {time.perf_counter() - begin:.2f} s, once per decoder")
+    generator = np.random.default_rng(1)
+    start, end = codes[generator.integers(len(codes), size=(2, options.pairs))]
+    solver = GeodesicSolver(tol=options.tol)
+    begin = time.perf_counter()
+    path = solver.solve(immersion, start, end, landscape)
+    seconds = time.perf_counter() - begin
+    reference = GeodesicSolver(tol=1e-8).solve(immersion, start, end, landscape)
+    same = np.abs(path.length / np.maximum(reference.length, 1e-300) - 1.0)
+    print(f"{1e3 * seconds / options.pairs:.1f} ms per pair, {path.converged.mean():.1%} converged")
+    print(f"length against tol = 1e-8: median {np.median(same):.1e}, largest {same.max():.1e}")
+
+
+if __name__ == "__main__":
+    main()
