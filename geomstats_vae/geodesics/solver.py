@@ -51,8 +51,8 @@ class GeodesicSolver:
     Notes
     -----
     A pair whose straight line is about as short as the way on the landscape's graph starts on the
-    line, with two elements of degree 8; others start on the way, with elements of degree 4, more of
-    them if the line crosses high walls. Of several curves the shortest is returned.
+    line, with two elements of degree 8; others start on the way, with elements of degree 6, or, if
+    the line crosses high walls, with many of degree 4. Of several curves the shortest is returned.
     """
 
     tol: float = 1e-6
@@ -285,7 +285,9 @@ def _end_velocities(evaluator, relaxed):
     condition = np.linalg.cond(np.where(good[..., None, None], metric, np.eye(dim)))
     good &= condition < 1.0 / np.finfo(float).eps
     velocity[good] = np.linalg.solve(metric[good], covector[good][..., None])[..., 0]
-    return velocity * relaxed.length[:, None, None]
+    # A geodesic's unit speed is known: what quadrature adds along the curve goes.
+    speed = np.sqrt(np.maximum((velocity * covector).sum(axis=2), np.finfo(float).tiny))
+    return velocity * (relaxed.length[:, None] / speed)[..., None]
 
 
 def _arc_length(evaluator, curves):
