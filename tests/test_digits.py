@@ -26,7 +26,11 @@ def codes(vae):
 
 
 def _measure(decoder, points):
-    """Length and mean sigma along curves of 2,000 points, shape=[n_curves, 2000, 2]."""
+    """Length and mean sigma along curves of 2,000 points, shape=[n_curves, 2000, 2].
+
+    The mean is over the length in the decoder's metric. A plain mean over the 2,000 points would
+    compare unlike things: equal steps of length on one curve, of latent distance on the other.
+    """
     flat = torch.as_tensor(points.reshape(-1, 2))
     with torch.no_grad():
         mean, std = decoder(flat)

@@ -52,6 +52,7 @@ class Decoder:
         self._source = frozen_copy(decoder, torch.float64, None)
         self._copies: dict = {}
         self._immersions: dict = {}
+        self._width: int | None = None
         self._check()
 
     @property
@@ -91,7 +92,13 @@ class Decoder:
 
     def _stacked(self, z):
         mean, std = self.mean_std(z)
-        return mean if std is None else torch.cat((mean, std), dim=-1)
+        stacked = mean if std is None else torch.cat((mean, std), dim=-1)
+        if self._width is not None and stacked.shape[-1] != self._width:
+            raise DecoderError(
+                f"Expected {self._width} outputs per latent code, as at first, got "
+                f"{stacked.shape[-1]}; the decoder must not change its output shape."
+            )
+        return stacked
 
     def immersion(self, dtype=torch.float64, device=None) -> Immersion:
         """F: z -> (mean(z), std(z)) with its derivatives.
@@ -153,6 +160,7 @@ class Decoder:
             mean, std = self.mean_std(probes)
             self.n_mean = None if std is None else mean.shape[1]
             second, single = self._stacked(probes), self._stacked(probes[:1])
+        self._width = first.shape[1]
         if first.shape[0] != _N_PROBES:
             raise DecoderError(
                 f"Expected one output per latent code, got {first.shape[0]} for {_N_PROBES} codes."

@@ -271,3 +271,16 @@ def test_pickling_and_an_empty_batch():
     torch.testing.assert_close(again.immersion()(Z), decoder.immersion()(Z))
     assert decoder.mean_std(Z[:0])[0].shape == (0, 3)
     assert decoder.immersion().metric(Z[:0]).shape == (0, 2, 2)
+
+
+def test_a_decoder_that_changes_its_output_shape_later_is_refused():
+    calls = []
+
+    def changing(z):
+        calls.append(z)
+        return mean_of(z) if len(calls) < 12 else z[:, :1].expand(-1, 7)
+
+    decoder = Decoder(changing, 2)
+    calls.extend([None] * 12)
+    with pytest.raises(DecoderError, match="must not change its output shape"):
+        decoder.immersion()(Z)
