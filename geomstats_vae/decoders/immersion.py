@@ -153,6 +153,27 @@ class Immersion(abc.ABC):
         """
         return gram(self.jacobian(z)[1])
 
+    def height(self, z):
+        """Norm of the standard deviation, and its gradient; needs `n_mean`.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape=[n_points, dim]
+            Latent codes.
+
+        Returns
+        -------
+        height : torch.Tensor, shape=[n_points]
+            Norm of sigma.
+        slope : torch.Tensor, shape=[n_points, dim]
+            Its gradient.
+        """
+        z = z.detach().requires_grad_()
+        with torch.enable_grad():
+            height = self(z)[:, self.n_mean :].norm(dim=1)
+            (slope,) = torch.autograd.grad(height.sum(), z)
+        return height.detach(), slope
+
 
 def gram(tangents):
     """Inner products of the rows: shape=[..., m, n_outputs] -> shape=[..., m, m]."""

@@ -171,7 +171,8 @@ class _RBFStd:
 
     def _kernels(self, z):
         delta = z[:, :, None] - self.centers.T  # the centres last: sums over them run fastest
-        return delta, torch.exp(-self.lambdas * (delta * delta).sum(1))
+        square = sum(part * part for part in delta.unbind(1))  # torch sums a middle axis slowly
+        return delta, torch.exp(-self.lambdas * square)
 
     def value(self, z):
         return torch.rsqrt(self._kernels(z)[1] @ self.weights.T + self.zeta)
@@ -207,6 +208,15 @@ class _RBFStd:
         bend = -1.5 * slope * sigma * sigma * torch.einsum("nk,nkp->np", v, first)
         derivatives = second * slope[:, None, :] + first * bend[:, None, :]
         return first * slope[:, None, :], derivatives, (delta, kernels, sigma, slope, first)
+
+    def height(self, z):
+        """Norm of sigma and its gradient."""
+        delta, kernels = self._kernels(z)
+        precision = kernels @ self.weights.T + self.zeta
+        variance = precision.reciprocal()
+        height = variance.sum(dim=1).sqrt()
+        pulled = (variance * variance / height[:, None]) @ self.weights * kernels * self.lambdas
+        return height, (delta * pulled[:, None, :]).sum(2)
 
     def contract(self, covector, record, dim):
         delta, kernels, sigma, slope, rows = record
@@ -249,6 +259,11 @@ class NetworkImmersion(Immersion):
     def push(self, z, v):
         """Evaluate the derivative along a direction; see `Immersion.push`."""
         return _join([part.push(z, v[:, None, :])[1][:, 0] for part in self.parts])
+
+    def height(self, z):
+        """Evaluate the norm of sigma and its gradient; see `Immersion.height`."""
+        std = self.parts[-1]
+        return std.height(z) if isinstance(std, _RBFStd) else super().height(z)
 
     def jet(self, z, v=None):
         """Evaluate first and second derivatives; see `Immersion.jet`."""

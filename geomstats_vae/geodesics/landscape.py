@@ -81,15 +81,7 @@ class Landscape:
         slope : array, shape=[n_points, dim]
             Its gradient.
         """
-
-        def evaluate(z):
-            z = z.detach().requires_grad_()
-            with torch.enable_grad():
-                height = self.immersion(z)[:, self.n_mean :].norm(dim=1)
-                (slope,) = torch.autograd.grad(height.sum(), z)
-            return height.detach(), slope
-
-        return self._each_chunk(evaluate, points)
+        return self._each_chunk(self.immersion.height, points)
 
     # -- grids ------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ from geomstats_vae.geodesics import banded
 from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import ElementSystem
 
+_ATTEMPTS = 14
+_LINGER = 8
+_FADING, _FORGET = 0.1, 1e-3
 _SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
 
 
@@ -83,6 +86,8 @@ class RelaxedCurves:
         self.n_iter = np.zeros(n_curves, dtype=int)
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._scale = np.full(n_curves, options.first_scale)
+        self._damping = np.zeros(len(curves.nodes))
+        self._lingered = np.zeros(n_curves, dtype=int)
         self.system = evaluator.system(curves.nodes)
         self._fine = evaluator.length(curves.nodes)
         self.finite = np.isfinite(curves.total(self._fine)) & self._finite_systems()
@@ -150,6 +155,7 @@ class RelaxedCurves:
             *(np.repeat(getattr(self.system, name), repeats, axis=0) for name in names)
         )
         self._fine = np.repeat(self._fine, repeats)
+        self._damping = np.repeat(self._damping, repeats)
         self._evaluate(np.repeat(marked, repeats))
 
     def _evaluate(self, rows, fine=None):
@@ -164,53 +170,103 @@ class RelaxedCurves:
         """One Newton step of some curves; returns which of them are done."""
         rows = self.curves.rows(which)
         batch = Curves(self.curves.nodes[rows], self.curves.counts[which])
-        length = batch.total(self._fine[rows])
-        direction, decrement = newton_direction(batch, self.system[rows], length)
+        system, length = self.system[rows], batch.total(self._fine[rows])
+        damping = self._remembered(system, rows)
+        direction, decrement, definite = newton_direction(batch, system, length, damping)
+        near = decrement <= self.options.tol * length
+        if (near & (batch.total(damping) > 0.0)).any():
+            damping[near[batch.owner]] = 0.0
+            direction, decrement, definite = newton_direction(batch, system, length, damping)
+            near = decrement <= self.options.tol * length
         self.decrement[which] = decrement
-        done = decrement <= self.options.tol * length
-        scale, trial, fine = self._line_search(which, batch, direction, decrement, rows)
-        moved = scale > 0.0
+        # A saddle is stationary too: some steps are spent on leaving it.
+        self._lingered[which] += near & ~definite
+        done = near & (definite | (self._lingered[which] > _LINGER))
+        search = _LineSearch(self.evaluator, batch, system, self._fine[rows], damping)
+        search.run(direction, decrement, np.minimum(1.0, 4.0 * self._scale[which]))
+        moved = search.accepted > 0.0
         self.stalled[which] = ~moved & ~done
         self.n_iter[which] += moved
-        self._scale[which] = np.where(moved, scale, 0.25)
+        self._scale[which] = np.where(moved, search.accepted, 0.25)
+        self._damping[rows] = search.damping
         element_moved = moved[batch.owner]
         changed = rows[element_moved]
-        self.curves.nodes[changed] = trial[element_moved]
-        self._evaluate(changed, fine[element_moved])
+        self.curves.nodes[changed] = search.nodes[element_moved]
+        self._evaluate(changed, search.fine[element_moved])
         return done
 
-    def _line_search(self, which, batch, direction, decrement, rows):
-        """Largest tried share of the step that shortens each curve; 0 where none does."""
-        old = batch.total(self._fine[rows])
-        extent = np.maximum.reduceat(np.ptp(batch.nodes, axis=1).max(axis=1), batch.offsets[:-1])
-        size = np.maximum.reduceat(np.abs(direction).max(axis=(1, 2)), batch.offsets[:-1])
-        reach = 4.0 * batch.counts * extent / np.maximum(size, np.finfo(float).eps * extent)
-        scale = np.minimum(np.minimum(1.0, 4.0 * self._scale[which]), reach)
-        accepted = np.zeros(len(which))
-        nodes, fine = batch.nodes.copy(), self._fine[rows].copy()
-        noise = 16.0 * np.finfo(self.evaluator.numpy_dtype).eps
-        searching = np.ones(len(which), dtype=bool)
-        for _ in range(10):
-            element = searching[batch.owner]
-            trial = (
-                batch.nodes[element] + scale[batch.owner][element, None, None] * direction[element]
-            )
-            trial_fine = np.full(len(rows), 0.0)
-            trial_fine[element] = self.evaluator.length(trial)
-            new = batch.total(trial_fine)
-            good = searching & (new <= old * (1.0 + noise) - 0.1 * scale * decrement)
-            good_element = good[batch.owner]
-            nodes[good_element] = trial[good[batch.owner[element]]]
-            fine[good_element] = trial_fine[good_element]
-            accepted[good] = scale[good]
-            searching &= ~good
-            if not searching.any():
+    def _remembered(self, system, rows):
+        """Damping of the last step, fading; none where it is small beside the matrices."""
+        damping = _FADING * self._damping[rows]
+        usual = np.einsum("eii->e", system.stiffness) / system.stiffness.shape[1]
+        return np.where(damping > _FORGET * usual, damping, 0.0)
+
+
+class _LineSearch:
+    """Steps that shorten each curve, with damping learnt where the model fails.
+
+    Along walls a Newton step fails first on a few elements, on which the length grows faster than
+    its second variation says. What a failed trial measures there, the excess over the linear
+    prediction per squared displacement, is the curvature that the model lacks; it is added to
+    those elements' matrices and the step solved again. So the rest of a long curve is not held
+    back by its worst spot.
+    """
+
+    def __init__(self, evaluator, curves, system, fine, damping):
+        self.evaluator, self.curves, self.system = evaluator, curves, system
+        self.fine, self.damping = fine.copy(), damping
+        self.nodes = curves.nodes.copy()
+        self.accepted = np.zeros(len(curves))
+        self._old, self._length = fine, curves.total(fine)
+
+    def run(self, direction, decrement, scale):
+        """Search; results are in `nodes`, `fine`, `accepted` and `damping`."""
+        owner = self.curves.owner
+        scale = np.minimum(scale, self._reach(direction))
+        noise = 1.0 + 16.0 * np.finfo(self.evaluator.numpy_dtype).eps
+        searching = np.arange(len(self.curves))
+        for attempt in range(_ATTEMPTS):
+            rows = self.curves.rows(searching)
+            step = scale[owner[rows], None, None] * direction[rows]
+            trial = self.curves.nodes[rows] + step
+            fine = self.evaluator.length(trial)
+            part = Curves(trial, self.curves.counts[searching])
+            goal = self._length * noise - 0.1 * scale * decrement
+            good = part.total(fine) <= goal[searching]
+            element = good[part.owner]
+            self.nodes[rows[element]], self.fine[rows[element]] = trial[element], fine[element]
+            self.accepted[searching[good]] = scale[searching[good]]
+            self._learn(rows[~element], step[~element], fine[~element])
+            searching = searching[~good]
+            if not len(searching):
                 break
-            scale = np.where(searching, 0.4 * scale, scale)
-        return accepted, nodes, fine
+            rows = self.curves.rows(searching)
+            direction[rows], decrement[searching], _ = newton_direction(
+                self.curves.take(searching),
+                self.system[rows],
+                self._length[searching],
+                self.damping[rows],
+            )
+            if attempt % 3 == 2:
+                scale[searching] *= 0.4
+
+    def _reach(self, direction):
+        """Share of the step past which a node would leave the curve's surroundings."""
+        curves, starts = self.curves, self.curves.offsets[:-1]
+        extent = np.maximum.reduceat(np.ptp(curves.nodes, axis=1).max(axis=1), starts)
+        size = np.maximum.reduceat(np.abs(direction).max(axis=(1, 2)), starts)
+        return 4.0 * curves.counts * extent / np.maximum(size, np.finfo(float).eps * extent)
+
+    def _learn(self, rows, step, fine):
+        """Damp elements by the curvature that a failed trial has shown to be missing."""
+        slope = (self.system.gradient[rows].reshape(step.shape) * step).sum(axis=(1, 2))
+        square = np.maximum((step**2).sum(axis=(1, 2)), np.finfo(float).tiny)
+        excess = np.maximum(fine - self._old[rows] - slope, 0.0) / square
+        excess[~np.isfinite(excess)] = 0.0
+        self.damping[rows] = np.maximum(self.damping[rows], excess)
 
 
-def newton_direction(curves, system, length):
+def newton_direction(curves, system, length, damping):
     """Descent direction of each curve's length.
 
     Parameters
@@ -221,6 +277,8 @@ def newton_direction(curves, system, length):
         Length and variations of their elements.
     length : array, shape=[n_curves]
         Lengths.
+    damping : array, shape=[n_elements]
+        Multiples of the identity added to the elements' matrices.
 
     Returns
     -------
@@ -228,16 +286,21 @@ def newton_direction(curves, system, length):
         Displacement of the nodes; zero at the end points.
     decrement : array, shape=[n_curves]
         Newton decrement, -gradient . direction.
+    definite : array of bool, shape=[n_curves]
+        Whether Newton's matrix is positive definite.
 
     Notes
     -----
     Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
     alone, which always is; near it Newton's matrix shifted by the least tried multiple of the mass.
     """
-    newton = system.stiffness + system.curvature
-    direction, decrement, definite = _solve(curves, newton, system.gradient)
+    stiffness = system.stiffness
+    if damping.any():
+        stiffness = stiffness + damping[:, None, None] * np.eye(stiffness.shape[1])
+    newton = stiffness + system.curvature
+    direction, decrement, definite = solve_between_ends(curves, newton, system.gradient)
     failed = np.flatnonzero(~definite)
-    _Attempt(curves, system, failed).take(direction, decrement, system.stiffness)
+    _Attempt(curves, system, failed).take(direction, decrement, stiffness)
     near = failed[decrement[failed] < 1e-2 * length[failed]]
     for shift in _SHIFTS:
         if not len(near):
@@ -245,7 +308,7 @@ def newton_direction(curves, system, length):
         weight = (shift / length**2)[curves.owner][:, None, None]
         shifted = newton + weight * system.mass
         near = _Attempt(curves, system, near).take(direction, decrement, shifted)
-    return direction, decrement
+    return direction, decrement, definite
 
 
 class _Attempt:
@@ -260,15 +323,36 @@ class _Attempt:
         """Write the solutions where the matrices are definite; returns the curves left."""
         if not len(self.which):
             return self.which
-        found, expected, definite = _solve(self.part, matrices[self.rows], self.gradient)
+        found, expected, definite = solve_between_ends(
+            self.part, matrices[self.rows], self.gradient
+        )
         taken = definite[self.part.owner]
         direction[self.rows[taken]] = found[taken]
         decrement[self.which[definite]] = expected[definite]
         return self.which[~definite]
 
 
-def _solve(curves, matrices, gradient):
-    """Solve for the displacement, end points fixed; zero where a matrix is not definite."""
+def solve_between_ends(curves, matrices, gradient):
+    """Solve for the displacement of the nodes, end points fixed.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    matrices : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
+        Symmetric element matrices.
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
+        Element gradients.
+
+    Returns
+    -------
+    displacement : array, shape=[n_elements, degree + 1, dim]
+        Displacement; zero at the ends, and where a curve's matrix is not definite.
+    decrement : array, shape=[n_curves]
+        -gradient . displacement.
+    definite : array of bool, shape=[n_curves]
+        Whether the matrix is positive definite.
+    """
     degree, dim, counts = curves.degree, curves.dim, curves.counts
     matrices, gradient = matrices.copy(), gradient.copy()
     first, last = curves.offsets[:-1], curves.offsets[1:] - 1

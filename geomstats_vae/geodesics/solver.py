@@ -248,7 +248,9 @@ def _enrich(evaluator, relaxed, which):
     curves = relaxed.curves.take(which)
     halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
     system = evaluator.system(halves.nodes)
-    direction, decrement = newton_direction(halves, system, relaxed.length[which])
+    direction, decrement, _ = newton_direction(
+        halves, system, relaxed.length[which], np.zeros(len(halves.nodes))
+    )
     gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
     gain = gain.reshape(-1, 2).sum(axis=1)
     marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)
@@ -328,5 +330,6 @@ def _join_paths(blocks):
             parts = [pad(part, None) for part in parts]
         if name == "times":
             parts = [pad(part, 1.0) for part in parts]
-        columns[name] = parts[0] if name == "degree" else np.concatenate(parts)
+        alike = name == "degree" or parts[0] is None
+        columns[name] = parts[0] if alike else np.concatenate(parts)
     return GeodesicPath(**columns)
