@@ -7,7 +7,9 @@ from geomstats_vae.geodesics.path import (
     GeodesicPath,
     GeodesicStatus,
 )
+from geomstats_vae.geodesics.polish import polish_velocities
 from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.stability import local_minima
 
 __all__ = [
     "GeodesicConvergenceError",
@@ -16,4 +18,6 @@ __all__ = [
     "GeodesicSolver",
     "GeodesicStatus",
     "Landscape",
+    "local_minima",
+    "polish_velocities",
 ]

@@ -241,6 +241,54 @@ class Landscape:
                     ways[pair] = np.concatenate((start[pair, None], middle, end[pair, None]))
         return ways, cost
 
+    def distances(self, start, end):
+        """Lengths of the shortest ways on the graph, from the points themselves.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_pairs, dim]
+            End points; each is joined to the nodes around it.
+
+        Returns
+        -------
+        cost : array, shape=[n_pairs]
+            Lengths on the graph, infinite where it has no way. Those of a pair do not depend on
+            the other pairs.
+        """
+        points, place = np.unique(np.concatenate((start, end)), axis=0, return_inverse=True)
+        source, target = place.ravel()[: len(start)], place.ravel()[len(start) :]
+        if len(np.unique(target)) < len(np.unique(source)):
+            source, target = target, source
+        near = self._tree.query(points, k=[*range(1, min(_N_NEIGHBORS, len(self.nodes)) + 1)])[1]
+        links = self.chord_length(
+            np.repeat(points, near.shape[1], axis=0), self.nodes[near.ravel()]
+        )
+        links = np.maximum(links, np.finfo(float).tiny).reshape(near.shape)
+        # Every point is a vertex that ways leave but never pass through.
+        indptr = near.shape[1] * np.arange(len(points) + 1)
+        leaving = sparse.csr_matrix(
+            (links.ravel(), near.ravel(), indptr), (len(points), self.graph.shape[1])
+        )
+        graph = sparse.vstack((self.graph, leaving), format="csr")
+        graph.resize((graph.shape[0],) * 2)
+        to_landmarks = self._landmark_distances(near, links, len(np.unique(source)) // 8)
+        cost = np.full(len(start), np.inf)
+        for vertex in np.unique(source):
+            pairs = np.flatnonzero(source == vertex)
+            ends = target[pairs]
+            around = (to_landmarks[:, ends] + to_landmarks[:, vertex, None]).min(
+                axis=0, initial=np.inf
+            )
+            reached = dijkstra(graph, indices=len(self.nodes) + vertex, limit=1.001 * around.max())
+            cost[pairs] = (reached[near[ends]] + links[ends]).min(axis=1)
+        return cost
+
+    def _landmark_distances(self, near, links, n_landmarks):
+        """Distances of points to some nodes, which bound those between points from above."""
+        chosen = np.linspace(0, len(near) - 1, min(n_landmarks, 8)).astype(int)
+        reached = dijkstra(self.graph, indices=near[chosen, 0])
+        return (reached[:, near] + links).min(axis=2)
+
     def elements(self, ways, element, per_side=85):
         """Put polynomial elements along ways, on the levels that the ways keep.
 

@@ -86,6 +86,13 @@ class GeodesicPath:
     degree : int
         Degree of the polynomials between the nodes, which follow one another in groups of
         ``degree`` after the first.
+    velocity_error : array-like, shape=[...], optional
+        Where the velocities were polished, their relative change by the last halving of the
+        elements, usually far more than their error; NaN where they were not. None unless asked
+        for.
+    local_minimum : array-like of bool, shape=[...], optional
+        Whether the curve converged and no curve near it with the same ends is shorter: it has no
+        conjugate points. None unless asked for.
 
     Notes
     -----
@@ -104,6 +111,8 @@ class GeodesicPath:
     length_error: Any
     n_iter: Any
     degree: int = 1
+    velocity_error: Any = None
+    local_minimum: Any = None
 
     def __call__(self, t):
         """Evaluate the curves, at constant speed.
@@ -143,7 +152,8 @@ class GeodesicPath:
             The converted path.
         """
         names = [field.name for field in fields(self) if field.name != "degree"]
-        return replace(self, **{name: function(getattr(self, name)) for name in names})
+        arrays = {name: getattr(self, name) for name in names}
+        return replace(self, **{k: function(a) for k, a in arrays.items() if a is not None})
 
     def reshape(self, shape):
         """Give the batch another shape.

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import geomstats.backend as gs
+import numpy as np
 import torch
 
 from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
 from geomstats_vae.geodesics.landscape import Landscape
 from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
 from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.stability import local_minima
 from geomstats_vae.geometry import failures, gradients
 from geomstats_vae.geometry.arrays import enter, to_host, to_tensor
-from geomstats_vae.geometry.pairs import solve_ends
+from geomstats_vae.geometry.pairs import graph_lengths, solve_ends
 from geomstats_vae.geometry.pointwise import PointwiseMetric
 from geomstats_vae.geometry.scaled import scale_metric
+
+METHODS = ("exact", "graph")
 
 
 class PullbackDecoderMetric(PointwiseMetric):
@@ -113,20 +120,31 @@ class PullbackDecoderMetric(PointwiseMetric):
         return self._landscape
 
     @torch.no_grad()
-    def _solve(self, start, end):
+    def _solve(self, start, end, *, polish=False, check_minimum=False):
         immersion, landscape = self.decoder.immersion(), self._start_landscape()
-        return self.solver.solve(immersion, to_host(start), to_host(end), landscape)
+        path = self.solver.solve(immersion, to_host(start), to_host(end), landscape)
+        if polish:
+            path = polish_velocities(immersion, path, self.solver.rtol)
+        if check_minimum:
+            path = replace(path, local_minimum=local_minima(immersion, path))
+        return path
 
     def _report_paths(self, status):
         failures.report(self.on_failure, status, GeodesicStatus, "geodesics")
 
-    def solve_geodesic(self, start, end):
+    def solve_geodesic(self, start, end, *, polish=False, check_minimum=False):
         """Solve for geodesics between pairs of points.
 
         Parameters
         ----------
         start, end : array-like, shape=[..., dim]
             End points in latent space.
+        polish : bool
+            Make velocities and lengths exact to about 1e-9, by Newton's method on finer meshes;
+            ``path.velocity_error`` says how exact. The points of the path stay. Takes a few times
+            as long as the geodesics.
+        check_minimum : bool
+            Fill ``path.local_minimum``: whether no curve near a geodesic is shorter.
 
         Returns
         -------
@@ -135,9 +153,10 @@ class PullbackDecoderMetric(PointwiseMetric):
             known of their accuracy. Failures are in ``path.status``: no warning, no error.
         """
         (start, end), origin = self._enter(start=start, end=end)
-        return self._solve(start, end).map(origin.give)
+        path = self._solve(start, end, polish=polish, check_minimum=check_minimum)
+        return path.map(origin.give)
 
-    def log(self, point, base_point):
+    def log(self, point, base_point, *, polish=False):
         """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.
 
         Parameters
@@ -146,6 +165,9 @@ class PullbackDecoderMetric(PointwiseMetric):
             End points in latent space.
         base_point : array-like, shape=[..., dim]
             Initial points in latent space.
+        polish : bool
+            Make logarithms exact to about 1e-9, so that `exp` inverts them as far as its own
+            tolerance goes; see `solve_geodesic`.
 
         Returns
         -------
@@ -153,8 +175,11 @@ class PullbackDecoderMetric(PointwiseMetric):
             Tangent vectors at the base points.
         """
         (point, base), origin = self._enter(points=point, base_points=base_point)
-        path = self._solve(base, point)
+        path = self._solve(base, point, polish=polish)
         self._report_paths(path.status)
+        if polish:
+            rough = path.converged & np.isnan(path.velocity_error)
+            failures.report(self.on_failure, rough, PolishStatus, "polished logarithms")
         velocity = torch.as_tensor(path.initial_velocity, device=base.device)
         if origin.requires_grad:
             velocity = gradients.differentiable_log(
@@ -242,11 +267,17 @@ class PullbackDecoderMetric(PointwiseMetric):
 
     # -- distances -----------------------------------------------------------------------------
 
-    def _lengths(self, start, end, origin, *, squared=False, n_jobs=1, **joblib_kwargs):
+    def _lengths(self, start, end, origin, *, method="exact", squared=False, **options):
         """Lengths of geodesics between rows, shape=[n_pairs]."""
+        if method not in METHODS:
+            raise ValueError(
+                f"Expected method to be one of {', '.join(map(repr, METHODS))}, got {method!r}."
+            )
         with torch.no_grad():
-            self._start_landscape()  # once, and not in every worker
-        ends = solve_ends(self._solve, start, end, n_jobs=n_jobs, **joblib_kwargs)
+            landscape = self._start_landscape()  # once, and not in every worker
+        if method == "graph":
+            return self._graph_lengths(landscape, start, end, options)
+        ends = solve_ends(self._solve, start, end, **options)
         self._report_paths(ends.status)
         if origin.requires_grad:
             return gradients.differentiable_length(
@@ -254,6 +285,18 @@ class PullbackDecoderMetric(PointwiseMetric):
             )
         length = torch.as_tensor(ends.length, device=start.device)
         return length**2 if squared else length
+
+    @torch.no_grad()
+    def _graph_lengths(self, landscape, start, end, options):
+        if landscape is None:
+            raise ValueError(
+                "Expected latent codes for method='graph', got a metric without points; pass the "
+                "codes of the data as points, or method='exact'."
+            )
+        length = graph_lengths(landscape, start, end, **options)
+        lost = np.where(np.isfinite(length), GeodesicStatus.CONVERGED, GeodesicStatus.NON_FINITE)
+        self._report_paths(lost)
+        return torch.as_tensor(length, device=start.device)
 
     def dist(self, point_a, point_b):
         """Geodesic distance: the length of the curve, not the norm of its logarithm.
@@ -287,7 +330,7 @@ class PullbackDecoderMetric(PointwiseMetric):
         (a, b), origin = self._enter(points=point_a, other_points=point_b)
         return origin.give(self._lengths(a, b, origin, squared=True))
 
-    def dist_pairwise(self, points, n_jobs=1, **joblib_kwargs):
+    def dist_pairwise(self, points, n_jobs=1, *, method="exact", verbose=False, **joblib_kwargs):
         """Distances between all pairs of points, each pair solved once.
 
         Parameters
@@ -296,6 +339,11 @@ class PullbackDecoderMetric(PointwiseMetric):
             Points in latent space.
         n_jobs : int, optional
             Blocks of pairs solved at a time, as joblib understands it; 1 works in this process.
+        method : str, {'exact', 'graph'}
+            Solve for geodesics, or take the shortest ways on the graph of global starts, or
+            straight lines where they are shorter; the metric must have points. See the notes.
+        verbose : bool
+            Show a progress bar.
         **joblib_kwargs : dict
             Further arguments of `joblib.Parallel`.
 
@@ -303,6 +351,20 @@ class PullbackDecoderMetric(PointwiseMetric):
         -------
         dist : array-like, shape=[n_points, n_points]
             Symmetric matrix of distances.
+
+        Raises
+        ------
+        ValueError
+            If points are no rows, method is neither, or there is no graph.
+
+        Notes
+        -----
+        How far graph distances are from exact ones, measured on random pairs of the 1,797 digits
+        of 8 x 8 pixels: 2.8 % in the median and 4.5 % at the 90th percentile in two latent
+        dimensions, nearly all too small, for the grid leaves out what a way climbs between nodes;
+        6.0 % and 11 % in four and 8.2 % and 14 % in eight dimensions, all too large. In more than
+        three dimensions the graph joins the codes themselves, and ways go from code to code. Graph
+        distances are not differentiable.
         """
         (z,), origin = self._enter(points=points)
         if len(origin.batch_shape) != 1:
@@ -311,11 +373,19 @@ class PullbackDecoderMetric(PointwiseMetric):
                 f"{[*origin.batch_shape, self._space.dim]}; pass one row per point."
             )
         rows, columns = torch.triu_indices(len(z), len(z), 1, device=z.device)
-        lengths = self._lengths(z[rows], z[columns], origin, n_jobs=n_jobs, **joblib_kwargs)
+        lengths = self._lengths(
+            z[rows],
+            z[columns],
+            origin,
+            method=method,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            **joblib_kwargs,
+        )
         upper = z.new_zeros(len(z), len(z)).index_put((rows, columns), lengths)
         return origin.give(upper + upper.T)
 
-    def dist_broadcast(self, point_a, point_b):
+    def dist_broadcast(self, point_a, point_b, *, method="exact"):
         """Distances between points of the same index, or all pairs if the numbers differ.
 
         Parameters
@@ -324,6 +394,8 @@ class PullbackDecoderMetric(PointwiseMetric):
             Points in latent space.
         point_b : array-like, shape=[n_points_b, dim] or [dim]
             Points in latent space.
+        method : str, {'exact', 'graph'}
+            As of `dist_pairwise`.
 
         Returns
         -------
@@ -333,7 +405,8 @@ class PullbackDecoderMetric(PointwiseMetric):
         a, b = to_tensor(point_a, "points"), to_tensor(point_b, "other_points")
         if a.ndim == b.ndim == 2 and len(a) != len(b) and 1 not in (len(a), len(b)):
             a = a[:, None]
-        return self.dist(a, b)
+        (a, b), origin = self._enter(points=a, other_points=b)
+        return origin.give(self._lengths(a, b, origin, method=method))
 
     def closest_neighbor_index(self, point, neighbors):
         """Index of the closest neighbor of each point.

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed, effective_n_jobs
+from tqdm import tqdm
 
-# Pairs are independent, so blocks change memory and not results.
+from geomstats_vae.geometry.arrays import to_host
+
+# Pairs are independent, so blocks change memory and not results. What a search of the graph sets
+# up serves all pairs of a block, and takes little memory of each.
 PAIRS_PER_BLOCK = 512
+PAIRS_PER_SEARCH = 2**15
+# A straight line is measured by more chords as long as it may be the shorter way.
+_LINE_CHORDS = (8, 32, 128)
 
 
 class Ends(NamedTuple):
@@ -30,7 +39,7 @@ class Ends(NamedTuple):
     status: np.ndarray
 
 
-def solve_ends(solve, start, end, *, n_jobs=1, **joblib_kwargs):
+def solve_ends(solve, start, end, **options):
     """Solve for geodesics between rows and keep their ends.
 
     Parameters
@@ -39,32 +48,108 @@ def solve_ends(solve, start, end, *, n_jobs=1, **joblib_kwargs):
         Takes end points, shape=[n_pairs, dim] each, and returns a `GeodesicPath` of numpy arrays.
     start, end : torch.Tensor, shape=[n_pairs, dim]
         End points.
-    n_jobs : int, optional
-        Blocks solved at a time, as joblib understands it.
-    **joblib_kwargs : dict
-        Further arguments of `joblib.Parallel`.
+    **options : dict
+        n_jobs, verbose and arguments of `joblib.Parallel`; see `in_blocks`.
 
     Returns
     -------
     ends : Ends
         Lengths, end velocities and statuses.
     """
-    start, end = start.detach(), end.detach()
-    if n_jobs == 1 and not joblib_kwargs:
-        size = PAIRS_PER_BLOCK
-        blocks = [
-            _block(solve, a, b) for a, b in zip(start.split(size), end.split(size), strict=True)
-        ]
-    else:
-        # Several blocks a worker: pairs differ in cost.
-        size = min(PAIRS_PER_BLOCK, max(1, -(-len(start) // (4 * effective_n_jobs(n_jobs)))))
-        blocks = Parallel(n_jobs=n_jobs, **joblib_kwargs)(
-            delayed(_block)(solve, a, b)
-            for a, b in zip(start.split(size), end.split(size), strict=True)
-        )
-    return Ends(*map(np.concatenate, zip(*blocks, strict=True)))
+    columns = in_blocks(partial(_ends, solve), start, end, PAIRS_PER_BLOCK, **options)
+    return Ends(*columns)
 
 
-def _block(solve, start, end):
+def _ends(solve, start, end):
     path = solve(start, end)
-    return Ends(*(getattr(path, name) for name in Ends._fields))
+    return tuple(getattr(path, name) for name in Ends._fields)
+
+
+def graph_lengths(landscape, start, end, **options):
+    """Lengths of ways on the landscape's graph, or of the straight line where it is shorter.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Graph over the latent space.
+    start, end : torch.Tensor, shape=[n_pairs, dim]
+        End points.
+    **options : dict
+        n_jobs, verbose and arguments of `joblib.Parallel`; see `in_blocks`.
+
+    Returns
+    -------
+    length : array, shape=[n_pairs]
+        Lengths; infinite where the decoder is finite along neither.
+    """
+    search = partial(_graph_lengths, landscape)
+    return in_blocks(search, start, end, PAIRS_PER_SEARCH, blocks_per_job=1, **options)[0]
+
+
+def _graph_lengths(landscape, start, end):
+    start, end = to_host(start), to_host(end)
+    length = np.zeros(len(start))
+    rows = np.flatnonzero((start != end).any(axis=1))
+    if len(rows):
+        length[rows] = landscape.distances(start[rows], end[rows])
+    # Chords undercut the line that they measure: one that is no shorter by few chords is longer.
+    for n_chords in _LINE_CHORDS:
+        if not len(rows):
+            return (length,)
+        line = landscape.chord_length(start[rows], end[rows], n_chords)
+        shorter = line < length[rows]
+        rows, line = rows[shorter], line[shorter]
+    length[rows] = line
+    return (length,)
+
+
+def in_blocks(function, start, end, size, *, n_jobs=1, blocks_per_job=4, verbose=False, **kwargs):
+    """Work on pairs in blocks, those with a common end point together.
+
+    Parameters
+    ----------
+    function : callable
+        Takes end points, shape=[n_block, dim] each, and returns a tuple of arrays with one row
+        per pair.
+    start, end : torch.Tensor, shape=[n_pairs, dim]
+        End points.
+    size : int
+        Largest number of pairs of a block.
+    n_jobs : int, optional
+        Blocks worked on at a time, as joblib understands it; 1 works in this process.
+    blocks_per_job : int
+        Least number of blocks for each job: more of them even out pairs of different cost.
+    verbose : bool
+        Show a progress bar.
+    **kwargs : dict
+        Further arguments of `joblib.Parallel`.
+
+    Returns
+    -------
+    columns : list of array, shape=[n_pairs, ...]
+        The arrays of all pairs, in their order.
+    """
+    start, end = start.detach(), end.detach()
+    serial = n_jobs == 1 and not kwargs
+    if not serial:
+        least = blocks_per_job * effective_n_jobs(n_jobs)
+        size = min(size, max(1, -(-len(start) // least)))
+    # One search of the graph serves all pairs of a block that share their start, or their end.
+    order = torch.as_tensor(_by_common_ends(to_host(start), to_host(end)), device=start.device)
+    blocks = list(zip(start[order].split(size), end[order].split(size), strict=True))
+    if serial:
+        results = (function(*block) for block in blocks)
+    else:
+        kwargs = kwargs | {"return_as": "generator"} if verbose else kwargs
+        results = Parallel(n_jobs=n_jobs, **kwargs)(delayed(function)(*block) for block in blocks)
+    results = tqdm(results, desc="Distances", unit="block", total=len(blocks), disable=not verbose)
+    columns = [np.concatenate(parts) for parts in zip(*results, strict=True)]
+    inverse = np.argsort(order.cpu().numpy())
+    return [column[inverse] for column in columns]
+
+
+def _by_common_ends(start, end):
+    """Order of the pairs, by whichever ends have fewer distinct points."""
+    places = [np.unique(points, axis=0, return_inverse=True)[1].ravel() for points in (start, end)]
+    fewer = min(places, key=lambda place: place.max(initial=0))
+    return np.argsort(fewer, kind="stable")

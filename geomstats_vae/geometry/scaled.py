@@ -44,20 +44,22 @@ class ScaledDecoderMetric(ScalarProductMetric):
         factor = self.scale ** (0.5 * self._space.dim)
         return factor * self.underlying_metric.volume_density(base_point)
 
-    def solve_geodesic(self, start, end):
+    def solve_geodesic(self, start, end, **options):
         """Solve for geodesics between pairs of points; see `PullbackDecoderMetric.solve_geodesic`.
 
         Parameters
         ----------
         start, end : array-like, shape=[..., dim]
             End points in latent space.
+        **options : dict
+            Options of `PullbackDecoderMetric.solve_geodesic`.
 
         Returns
         -------
         path : GeodesicPath
             Geodesics, lengths and energies in the scaled metric.
         """
-        path = self.underlying_metric.solve_geodesic(start, end)
+        path = self.underlying_metric.solve_geodesic(start, end, **options)
         length = math.sqrt(self.scale) * path.length
         return replace(path, length=length, energy=self.scale * path.energy)
 
