@@ -188,7 +188,7 @@ def _host(array):
 
 
 def _evaluate(times, points, t, degree):
-    """Invert the time on each element by Newton's method, then evaluate its polynomial."""
+    """Invert the time on each element, then evaluate its polynomial."""
     n_curves = len(points)
     rows = np.arange(n_curves)[:, None]
     ends = times[:, ::degree]
@@ -200,14 +200,35 @@ def _evaluate(times, points, t, degree):
     element = np.clip(element, 0, ends.shape[1] - 2)
     nodes = element[..., None] * degree + np.arange(degree + 1)
     node_times = times[rows[..., None], nodes]
-    start, width = node_times[..., 0], node_times[..., -1] - node_times[..., 0]
     reference = reference_element(degree).nodes
-    derivative = differentiation_matrix(reference)
-    x = 2.0 * (inside - start) / np.maximum(width, np.finfo(float).tiny) - 1.0
-    for _ in range(8):
-        basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
-        excess = (basis * node_times).sum(-1) - inside
-        rate = (basis * (node_times @ derivative.T)).sum(-1)
-        x = np.clip(x - excess / np.maximum(rate, 0.05 * width + np.finfo(float).tiny), -1.0, 1.0)
+    x = _invert(node_times, np.broadcast_to(inside, element.shape), reference)
     basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
     return np.einsum("nta,ntad->ntd", basis, points[rows[..., None], nodes])
+
+
+def _invert(node_times, t, reference):
+    """Parameters in [-1, 1] at which the times of elements are t, shape=[n_curves, n_times].
+
+    Newton's method on the interpolant of the times, kept between the two nodes around t. Where the
+    interpolant goes back in time, as where the speed changes by orders of magnitude within an
+    element, times are linear between nodes: speed is not constant there, but points stay in order.
+    """
+    degree = len(reference) - 1
+    derivative = node_times @ differentiation_matrix(reference).T
+    between = lagrange_matrix(reference, np.linspace(-1.0, 1.0, 4 * degree + 1))
+    forward = (derivative @ between.T > 0.0).all(axis=-1)
+    last = (node_times[..., 1:-1] <= t[..., None]).sum(axis=-1)
+    low, high = reference[last], reference[last + 1]
+    before = np.take_along_axis(node_times, last[..., None], axis=-1)[..., 0]
+    after = np.take_along_axis(node_times, last[..., None] + 1, axis=-1)[..., 0]
+    share = (t - before) / np.maximum(after - before, np.finfo(float).tiny)
+    linear = low + np.clip(share, 0.0, 1.0) * (high - low)
+    x = linear
+    for _ in range(12):
+        basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
+        excess = (basis * node_times).sum(axis=-1) - t
+        rate = (basis * derivative).sum(axis=-1)
+        low, high = np.where(excess < 0.0, x, low), np.where(excess > 0.0, x, high)
+        step = x - excess / np.where(rate > 0.0, rate, np.inf)
+        x = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+    return np.where(forward, x, linear)
