@@ -17,6 +17,7 @@ import torch
 from numpy.polynomial import legendre
 
 _CACHE_BYTES = 2**21
+_SPEED_FLOOR = 1e-9  # of |J| |c'|
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,9 @@ class ElementEvaluator:
         speed_vector = torch.einsum("nk,nkp->np", velocity, jet.tangents)
         speed = speed_vector.norm(dim=1)
         tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
+        # Where the velocity lies in the metric's null space its speed says nothing: a floor.
+        floor = _SPEED_FLOOR * jet.tangents.flatten(1).norm(dim=1) * velocity.norm(dim=1)
+        per_speed = torch.where(floor > 0.0, torch.maximum(speed, floor), 1.0).reciprocal()
         rows = torch.cat((jet.derivatives, jet.tangents), dim=1)
         shape = (n_elements, -1, 2, dim)
         inner = (rows @ rows.transpose(1, 2)).view(n_elements, -1, 2, dim, 2, dim)
@@ -313,7 +317,7 @@ class ElementEvaluator:
 
         # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).
         basis = torch.stack((self._b, self._d), dim=1)
-        per_speed = self._w / speed.clamp_min(torch.finfo(speed.dtype).tiny)
+        per_speed = self._w * per_speed.view(n_elements, -1)
         size = n_nodes * dim
         stiffness = torch.einsum("eq,qsa,eqsitj,qtb->eaibj", per_speed, basis, inner, basis)
         turn = torch.einsum("qr,erp->eqp", self._dq, tangent)

@@ -10,6 +10,8 @@ node. In more dimensions, a graph of nearest neighbours over the codes.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -25,6 +27,8 @@ _MARGIN = 0.08
 _MAX_CODES = 2000
 _N_NEIGHBORS = 12
 _EDGE_SAMPLES = 8
+# Other ways: edges within this share of the box of a way cost this much more.
+_NEAR, _DEARER = 0.01, 1.5
 
 
 class Landscape:
@@ -240,6 +244,44 @@ class Landscape:
                     middle = self.nodes[way][1:-1]
                     ways[pair] = np.concatenate((start[pair, None], middle, end[pair, None]))
         return ways, cost
+
+    def other_ways(self, ways):
+        """Find the shortest ways once those near given ways are made dearer.
+
+        Parameters
+        ----------
+        ways : list of array, shape=[n_vertices, dim]
+            Vertices from start to end.
+
+        Returns
+        -------
+        others : list of array, shape=[n_vertices, dim]
+            Ways with the same ends; partly or wholly the given ones where nothing is nearly as
+            short.
+        cost : array, shape=[n_ways]
+            Their lengths on the graph as it is; infinite where there is none.
+        """
+        size = np.ptp(self.nodes, axis=0).max()
+        rows = np.repeat(np.arange(len(self.nodes)), np.diff(self.graph.indptr))
+        others, cost = [], np.full(len(ways), np.inf)
+        for k, way in enumerate(ways):
+            ends = self._tree.query(way[[0, -1]])[1]
+            near = self._tree.query_ball_point(way, _NEAR * size)
+            factor = np.ones(len(self.nodes))
+            factor[np.unique(np.concatenate(near)).astype(int)] = _DEARER
+            weights = self.graph.data * np.sqrt(factor[rows] * factor[self.graph.indices])
+            dear = sparse.csr_matrix(
+                (weights, self.graph.indices, self.graph.indptr), self.graph.shape
+            )
+            distance, before = dijkstra(dear, indices=ends[0], return_predecessors=True)
+            if not np.isfinite(distance[ends[1]]):
+                others.append(way)
+                continue
+            vertices = _trace(before, ends[1])[::-1]
+            cost[k] = sum(self.graph[a, b] for a, b in itertools.pairwise(vertices))
+            middle = self.nodes[vertices][1:-1]
+            others.append(np.concatenate((way[:1], middle, way[-1:])))
+        return others, cost
 
     def distances(self, start, end):
         """Lengths of the shortest ways on the graph, from the points themselves.

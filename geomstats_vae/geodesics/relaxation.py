@@ -20,7 +20,7 @@ from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import ElementSystem
 
 _ATTEMPTS = 14
-_LINGER = 8
+_LINGER, _RIDGE = 8, 1e-8
 _FADING, _FORGET = 0.1, 1e-3
 _SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
 
@@ -103,19 +103,21 @@ class RelaxedCurves:
         ).all(axis=(1, 2))
         return self.curves.total(~finite) == 0
 
-    def run(self, which=None):
+    def run(self, which=None, max_iter=None):
         """Shorten until every curve is done, has stalled, or is out of steps.
 
         Parameters
         ----------
         which : array of int, optional
             Curves to work on; all by default.
+        max_iter : int, optional
+            Newton steps of a curve; by default that of the options.
         """
         active = np.zeros(len(self.curves), dtype=bool)
         active[slice(None) if which is None else which] = True
         active &= self.finite
         self.stalled[active] = False
-        budget = self.n_iter + self.options.max_iter
+        budget = self.n_iter + (max_iter or self.options.max_iter)
         while active.any():
             self._refine(active)
             which = np.flatnonzero(active)
@@ -292,7 +294,8 @@ def newton_direction(curves, system, length, damping):
     Notes
     -----
     Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
-    alone, which always is; near it Newton's matrix shifted by the least tried multiple of the mass.
+    alone, which is definite wherever the metric is; near it Newton's matrix shifted by the least
+    tried multiple of the mass.
     """
     stiffness = system.stiffness
     if damping.any():
@@ -300,7 +303,13 @@ def newton_direction(curves, system, length, damping):
     newton = stiffness + system.curvature
     direction, decrement, definite = solve_between_ends(curves, newton, system.gradient)
     failed = np.flatnonzero(~definite)
-    _Attempt(curves, system, failed).take(direction, decrement, stiffness)
+    left = _Attempt(curves, system, failed).take(direction, decrement, stiffness)
+    if len(left):
+        # Where the metric is singular so is the majoriser; along its null space nothing changes.
+        ridge = _RIDGE * np.einsum("eii->e", stiffness) / stiffness.shape[1]
+        ridged = stiffness + ridge[:, None, None] * np.eye(stiffness.shape[1])
+        left = _Attempt(curves, system, left).take(direction, decrement, ridged)
+        decrement[left] = np.inf
     near = failed[decrement[failed] < 1e-2 * length[failed]]
     for shift in _SHIFTS:
         if not len(near):

@@ -22,6 +22,9 @@ _DEGREE = 8  # of the paths returned: at least each of these
 # lengths to a few percent, a graph of codes does not.
 _ON_A_GRID, _ON_A_GRAPH = 1.02, 1.5
 _STEEP = 2.0
+# A second way along walls is tried if the graph says that it is not much longer, and pursued if a
+# few steps bring it near the first.
+_OTHER, _TRIAL, _TRIAL_STEPS = 1.15, 1.02, 5
 _TYPICAL_ELEMENTS = 8
 _TURNING_PER_DEGREE = 0.5  # radians that a polynomial of degree one more follows
 _MAX_REFINEMENTS = 6
@@ -115,6 +118,8 @@ class GeodesicSolver:
                 self._from_ways(evaluator, mesh, landscape, ways, answers, chosen)
             again = around & ~steep & ~answers.converged[distinct]
             self._from_ways(evaluator, _STEEP_MESH, landscape, ways, answers, again)
+            if grid:
+                self._from_other_ways(evaluator, landscape, ways, cost, answers, steep)
             lost = ~(answers.length[distinct] <= line * (1.0 + self.rtol))
             self._from_lines(evaluator[_LINE_DEGREE], begin, finish, answers, lost)
         return answers.path()
@@ -125,23 +130,40 @@ class GeodesicSolver:
             curves = straight(start[which], end[which], 2, evaluator.element.degree)
             self._relax(evaluator, curves, answers, which)
 
-    def _from_ways(self, evaluator, mesh, landscape, ways, answers, chosen):
+    def _from_ways(self, evaluator, mesh, landscape, ways, answers, chosen, *, trial=False):
         which = np.flatnonzero(chosen)
         if len(which):
             degree, per_side = mesh
             element = evaluator[degree].element
             nodes = landscape.elements([ways[k] for k in which], element, per_side)
             curves = Curves(np.concatenate(nodes), np.array([len(piece) for piece in nodes]))
-            self._relax(evaluator[degree], curves, answers, which)
+            self._relax(evaluator[degree], curves, answers, which, trial=trial)
 
-    def _relax(self, evaluator, curves, answers, which):
-        """Shorten, certify, refine where that would shorten further, and offer the result."""
+    def _from_other_ways(self, evaluator, landscape, ways, cost, answers, chosen):
+        """Try a second valley: on walls the graph's error is as large as what tells them apart."""
+        which = np.flatnonzero(chosen)
+        others, other_cost = landscape.other_ways([ways[k] for k in which])
+        promising = np.zeros(len(cost), dtype=bool)
+        promising[which] = other_cost < _OTHER * cost[which]
+        others = dict(zip(which, others, strict=True))
+        self._from_ways(evaluator, _STEEP_MESH, landscape, others, answers, promising, trial=True)
+
+    def _relax(self, evaluator, curves, answers, which, trial=False):
+        """Shorten, certify, refine where that would shorten further, and offer the result.
+
+        A trial is given up after a few steps, unless it comes near the best answer so far.
+        """
         turning = _TURNING_PER_DEGREE * evaluator.element.degree
         options = Relaxation(self.tol, self.max_iter, self.max_elements, turning)
         relaxed = RelaxedCurves(evaluator, curves, options)
-        relaxed.run()
+        open_ = np.arange(len(curves))
+        if trial:
+            relaxed.run(max_iter=_TRIAL_STEPS)
+            best = answers.length[answers.distinct[which]]
+            open_ = np.flatnonzero(relaxed.length < _TRIAL * best)
+        relaxed.run(open_)
         residual = np.full(len(curves), np.inf)
-        open_ = np.flatnonzero(relaxed.finite)
+        open_ = open_[relaxed.finite[open_]]
         for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
             residual[open_], marked = _enrich(evaluator, relaxed, open_)
             length = relaxed.length
@@ -162,8 +184,9 @@ class GeodesicSolver:
         chords = evaluator.chord_length(curves.sample(_FINE_CHORDS))
         fine = curves.total(np.where(np.isfinite(chords), chords, np.inf))
         with np.errstate(invalid="ignore"):
-            error = np.abs(fine - curves.total(relaxed.system.length)) / fine
-            residual = residual / length
+            tiny = np.finfo(float).tiny
+            error = np.abs(fine - curves.total(relaxed.system.length)) / np.maximum(fine, tiny)
+            residual = residual / np.maximum(length, tiny)
         status = np.full(len(curves), GeodesicStatus.CONVERGED)
         status[~(residual <= self.rtol)] = GeodesicStatus.MAX_ITER
         status[~(residual <= self.rtol) & relaxed.stalled] = GeodesicStatus.STALLED
@@ -284,9 +307,9 @@ def _end_velocities(evaluator, relaxed):
     metric = evaluator.metric(ends.reshape(-1, dim)).reshape(-1, 2, dim, dim)
     velocity = np.full_like(covector, np.nan)
     good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
-    condition = np.linalg.cond(np.where(good[..., None, None], metric, np.eye(dim)))
-    good &= condition < 1.0 / np.finfo(float).eps
-    velocity[good] = np.linalg.solve(metric[good], covector[good][..., None])[..., 0]
+    # The shortest velocity, where the metric is singular.
+    inverse = np.linalg.pinv(metric[good], rcond=np.finfo(float).eps, hermitian=True)
+    velocity[good] = (inverse @ covector[good][..., None])[..., 0]
     # A geodesic's unit speed is known: what quadrature adds along the curve goes.
     speed = np.sqrt(np.maximum((velocity * covector).sum(axis=2), np.finfo(float).tiny))
     return velocity * (relaxed.length[:, None] / speed)[..., None]
