@@ -1,0 +1,81 @@
+"""Measure how often random other starts lead to a shorter curve than the solver's own.
+
+Run: ``python benchmarks/global_starts.py [--pairs 500] [--starts 10] [--study CHECKPOINT.npz]``,
+on the digits, or on a decoder of the study with its kernels widened (``--widen 36 --zeta 1e-3``)
+or as it is (``--widen 1``). A random start is the way on the graph through a random code.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from study_decoders import load_checkpoint
+
+from geomstats_vae import VAE, GeodesicSolver
+from geomstats_vae.datasets import load_digits
+from geomstats_vae.decoders import Decoder
+from geomstats_vae.geodesics import Landscape
+
+
+class Detours:
+    """A landscape whose ways go through given codes."""
+
+    def __init__(self, landscape, via):
+        self.landscape, self.via = landscape, via
+        self.grid_size, self.points = landscape.grid_size, landscape.points
+        self.chord_length, self.elements = landscape.chord_length, landscape.elements
+
+    def ways(self, start, end, limit=None):
+        """Find the ways there and back, and call them short enough to be tried."""
+        del limit
+        via = self.via[: len(start)]
+        there, _ = self.landscape.ways(start, via)
+        on, _ = self.landscape.ways(via, end)
+        ways = [np.concatenate((a, b[1:])) for a, b in zip(there, on, strict=True)]
+        return ways, self.chord_length(start, end) / 1.5
+
+
+def main():
+    """Print how many answers are longer than the best of the random starts, and by how much."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--starts", type=int, default=10)
+    parser.add_argument("--study")
+    parser.add_argument("--widen", type=float, default=36.0)
+    parser.add_argument("--zeta", type=float, default=None)
+    parser.add_argument("--tol", type=float, default=1e-4)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.study:
+        decoder, arrays = load_checkpoint(options.study, widen=options.widen, zeta=options.zeta)
+        codes = arrays["codes"]
+    else:
+        X = load_digits().data
+        vae = VAE(latent_dim=2, random_state=0).fit(X)
+        decoder, codes = Decoder(vae.decoder_, 2), vae.transform(X)
+    immersion = decoder.immersion()
+    landscape = Landscape(immersion, codes)
+    generator = np.random.default_rng(0)
+    start, end = codes[generator.integers(len(codes), size=(2, options.pairs))]
+    distinct = (start != end).any(axis=1)
+    start, end = start[distinct], end[distinct]
+    solver = GeodesicSolver(tol=options.tol)
+    begin = time.process_time()
+    own = solver.solve(immersion, start, end, landscape)
+    seconds = time.process_time() - begin
+    print(f"{1e3 * seconds / len(start):.1f} ms per pair; {own.converged.mean():.1%} converged")
+    best = own.length.copy()
+    for _ in range(options.starts):
+        via = codes[generator.integers(len(codes), size=len(start))]
+        best = np.minimum(best, solver.solve(immersion, start, end, Detours(landscape, via)).length)
+        excess = own.length / best - 1.0
+        print(
+            f"longer by > 1 %: {(excess > 1e-2).mean():.2%}, by > 0.1 %: "
+            f"{(excess > 1e-3).mean():.2%}, most {excess.max():.2%}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
