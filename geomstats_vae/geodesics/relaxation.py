@@ -4,9 +4,10 @@ The length of a path along a wall is nearly an L1 norm of its climbs, and its ow
 matrix is blind to the climbs. The matrix of the energy at the present speeds majorises it, as in
 iteratively reweighted least squares, and also keeps the nodes spread along the curve. With the
 curvature that Gauss-Newton leaves out it is Newton's matrix; where that is not positive definite
-it is shifted. The line search measures the length twice as finely, and elements on which the two
-measures differ, or on which the curve turns much, are bisected on the way: no step can hide in a
-coarse mesh.
+it is shifted. Elements on which a trial step fails are damped by the curvature that it shows to be
+missing, so a long curve is not held back by its worst spot. The line search measures the length
+twice as finely, and elements on which the two measures differ, or on which the curve turns much,
+are bisected on the way: no step can hide in a coarse mesh.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from geomstats_vae.geodesics import banded
 from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import ElementSystem
 
-_ATTEMPTS = 14
-_LINGER, _RIDGE = 8, 1e-8
-_FADING, _FORGET = 0.1, 1e-3
+_ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
+_LINGER = 8  # steps spent on leaving saddles
+_RIDGE = 1e-8  # of the mean diagonal, for singular metrics
+_FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
 _SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
 
 
