@@ -17,6 +17,7 @@ import numpy as np
 from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk
 from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.solver import end_metrics, end_velocities
 from geomstats_vae.geodesics.stability import MAX_HALVINGS, blocks_of_curves, solve_variation
 
 _TOL = 1e-9  # relative change of the velocities, by the last halving, at which a pair is done
@@ -84,13 +85,14 @@ def polish_velocities(immersion, path, rtol=1e-3):
 
 def _converge(evaluator, curves):
     """End velocities and lengths, and how much the velocities changed by the last halving."""
-    n_curves, dim = len(curves), curves.dim
-    velocity, length = np.full((n_curves, 2, dim), np.nan), np.full(n_curves, np.nan)
+    n_curves = len(curves)
+    velocity, length = np.full((n_curves, 2, curves.dim), np.nan), np.full(n_curves, np.nan)
     error, left = np.full(n_curves, np.inf), np.arange(n_curves)
-    metric = evaluator.metric(_ends(curves).reshape(-1, dim)).reshape(-1, 2, dim, dim)
+    metric = end_metrics(evaluator, curves)
     for halving in range(_MOST_HALVINGS + 1):
         curves, system, sound = _newton(evaluator, curves)
-        new, total = _end_velocities(curves, system, metric[left])
+        total = curves.total(system.length)
+        new = end_velocities(curves, system, total, metric[left])
         with np.errstate(invalid="ignore"):
             change = _norm(metric[left], new - velocity[left]).max(axis=1) / total
         # The first meshes may be too coarse; later, what does not shrink is not smooth.
@@ -115,23 +117,6 @@ def _newton(evaluator, curves):
         curves = Curves(curves.nodes + step, curves.counts)
         system = evaluator.system(curves.nodes)
     return curves, system, sound
-
-
-def _ends(curves):
-    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    return np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
-
-
-def _end_velocities(curves, system, metric):
-    """Velocities from the end-point gradients of the length, shape=[n_curves, 2, dim], and it."""
-    dim, first, last = curves.dim, curves.offsets[:-1], curves.offsets[1:] - 1
-    gradient, length = system.gradient, curves.total(system.length)
-    covector = np.stack((-gradient[first, :dim], gradient[last, -dim:]), axis=1)
-    velocity = np.full_like(covector, np.nan)
-    good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
-    good &= np.linalg.cond(np.where(good[..., None, None], metric, np.eye(dim))) < 1e12
-    velocity[good] = np.linalg.solve(metric[good], covector[good][..., None])[..., 0]
-    return velocity * (length[:, None] / _norm(metric, velocity))[..., None], length
 
 
 def _norm(metric, vector):

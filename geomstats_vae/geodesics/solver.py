@@ -197,7 +197,9 @@ class GeodesicSolver:
             "curves": curves.raise_degree(_DEGREE),
             "arc": _arc_length(evaluator, curves),
             "length": np.where(relaxed.finite, np.maximum(fine, length), np.inf),
-            "velocity": _end_velocities(evaluator, relaxed),
+            "velocity": end_velocities(
+                curves, relaxed.system, length, end_metrics(evaluator, curves)
+            ),
             "residual": residual,
             "length_error": error,
             "status": status,
@@ -294,26 +296,45 @@ def _bulk(indicator, curves):
     return marked
 
 
-def _end_velocities(evaluator, relaxed):
-    """Velocities at both ends for times in [0, 1], shape=[n_curves, 2, dim].
+def end_metrics(evaluator, curves):
+    """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
+    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
+    ends = np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
+    return evaluator.metric(ends.reshape(-1, curves.dim)).reshape(-1, 2, *2 * (curves.dim,))
+
+
+def end_velocities(curves, system, length, metric):
+    """Velocities at both ends for times in [0, 1].
 
     The gradient of the length with respect to an end point is the unit velocity there, lowered by
     the metric: it is as accurate as the length itself, which differencing the nodes is not.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    system : ElementSystem
+        First variation of their elements.
+    length : array, shape=[n_curves]
+        Lengths.
+    metric : array, shape=[n_curves, 2, dim, dim]
+        Metric matrices at the ends.
+
+    Returns
+    -------
+    velocity : array, shape=[n_curves, 2, dim]
+        Velocities, the shortest where the metric is singular; NaN where it is not finite.
     """
-    curves, dim = relaxed.curves, relaxed.curves.dim
     first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    gradient = relaxed.system.gradient
+    gradient, dim = system.gradient, curves.dim
     covector = np.stack((-gradient[first, :dim], gradient[last, -dim:]), axis=1)
-    ends = np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
-    metric = evaluator.metric(ends.reshape(-1, dim)).reshape(-1, 2, dim, dim)
     velocity = np.full_like(covector, np.nan)
     good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
-    # The shortest velocity, where the metric is singular.
     inverse = np.linalg.pinv(metric[good], rcond=np.finfo(float).eps, hermitian=True)
     velocity[good] = (inverse @ covector[good][..., None])[..., 0]
     # A geodesic's unit speed is known: what quadrature adds along the curve goes.
     speed = np.sqrt(np.maximum((velocity * covector).sum(axis=2), np.finfo(float).tiny))
-    return velocity * (relaxed.length[:, None] / speed)[..., None]
+    return velocity * (length[:, None] / speed)[..., None]
 
 
 def _arc_length(evaluator, curves):
