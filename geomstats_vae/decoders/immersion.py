@@ -18,6 +18,8 @@ from collections.abc import Callable
 import torch
 from torch.func import grad, jvp, vjp, vmap
 
+from geomstats_vae.decoders.linearization import AutodiffLinearization
+
 
 class Jet:
     """First derivatives of an immersion at some points, with its second derivatives on demand.
@@ -138,6 +140,35 @@ class Immersion(abc.ABC):
             dF(e_k), d^2 F(e_k, v), and contracted second derivatives on demand.
         """
 
+    def condensed(self):
+        """Find an isometric immersion with fewer outputs.
+
+        Returns
+        -------
+        immersion : Immersion
+            An immersion G with |G(y) - G(z)| = |F(y) - F(z)| for all y and z, so that every
+            length, velocity and curvature is that of F; by default F itself. Its outputs are no
+            longer means and standard deviations.
+        """
+        return self
+
+    def linearize(self, z, v):
+        """Prepare Jacobian-free products.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape=[n_points, dim]
+            Latent codes.
+        v : torch.Tensor, shape=[n_points, dim]
+            Directions.
+
+        Returns
+        -------
+        linearization : Linearization
+            The derivative of (z, v) -> dF(v), with its transpose and second variations.
+        """
+        return AutodiffLinearization(self, z, v, forward_mode=False)
+
     def metric(self, z):
         """Pullback metric M = J'J.
 
@@ -247,6 +278,10 @@ class AutodiffImmersion(Immersion):
     def push(self, z, v):
         """Evaluate the derivative along a direction; see `Immersion.push`."""
         return self._pushforward(self.function, z, v)[1]
+
+    def linearize(self, z, v):
+        """Prepare Jacobian-free products; see `Immersion.linearize`."""
+        return AutodiffLinearization(self.function, z, v, forward_mode=self.forward_mode)
 
     def jet(self, z, v=None):
         """Evaluate first and second derivatives; see `Immersion.jet`."""

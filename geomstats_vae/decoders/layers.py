@@ -13,6 +13,12 @@ from torch.nn import functional
 
 from geomstats_vae.decoders.gaussian import GaussianDecoder
 from geomstats_vae.decoders.immersion import Immersion, Jet
+from geomstats_vae.decoders.linearization import (
+    Bend,
+    ChainLinearization,
+    JoinedLinearization,
+    Squares,
+)
 from geomstats_vae.decoders.rbf import RBFPrecision
 
 # Each activation: module -> (u -> value, first derivative, second derivative). Second derivatives
@@ -76,9 +82,9 @@ _KINKED = (nn.ReLU, nn.LeakyReLU)
 class _Affine:
     """u -> u W' + b, on values and tangents at once."""
 
-    def __init__(self, layer):
-        self.weight = layer.weight.detach()
-        self.bias = None if layer.bias is None else layer.bias.detach()
+    def __init__(self, weight, bias=None):
+        self.weight = weight.detach()
+        self.bias = None if bias is None else bias.detach()
 
     def value(self, a):
         return functional.linear(a, self.weight, self.bias)
@@ -89,6 +95,8 @@ class _Affine:
 
     def pull(self, covector):
         return covector @ self.weight
+
+    push, pull_covector = tangents, pull
 
 
 class _Chain:
@@ -129,6 +137,26 @@ class _Chain:
                 second = second * slope[:, None, :] + rows * (along * curvature())[:, None, :]
             rows = rows * slope[:, None, :]
         return rows, second, record
+
+    def condensed(self):
+        """Chain with the same inner products of tangents and no more outputs than it needs."""
+        last = self.layers[-1]
+        if not isinstance(last, _Affine) or last.weight.shape[0] <= last.weight.shape[1]:
+            return self
+        return _Chain([*self.layers[:-1], _Affine(torch.linalg.qr(last.weight, mode="r")[1])])
+
+    def linearize(self, z, v):
+        """Jacobian-free products."""
+        steps, rows = [], v[:, None, :]
+        for layer in self.layers:
+            if isinstance(layer, _Affine):
+                z, rows = layer.value(z), layer.tangents(rows)
+                steps.append(layer)
+                continue
+            z, slope, curvature = _activate(layer, z)
+            steps.append(Bend(slope, curvature(), rows[:, 0]))
+            rows = rows * slope[:, None, :]
+        return ChainLinearization(rows[:, 0], steps)
 
     def contract(self, covector, record, dim):
         """Hessian of covector . value, from the record of `jet`, last activation first."""
@@ -209,6 +237,22 @@ class _RBFStd:
         derivatives = second * slope[:, None, :] + first * bend[:, None, :]
         return first * slope[:, None, :], derivatives, (delta, kernels, sigma, slope, first)
 
+    def condensed(self):
+        return self
+
+    def linearize(self, z, v):
+        """Jacobian-free products: distances, kernels, their weighted sums, and the root."""
+        squares = Squares(self.centers, z, v)
+        kernels = self._kernels(z)[1]
+        along = squares.push(torch.stack((v, torch.zeros_like(v)), dim=1))[:, 0]
+        slope = -self.lambdas * kernels
+        bell = Bend(slope, -self.lambdas * slope, along)
+        sums, along = _Affine(self.weights), (along * slope) @ self.weights.T
+        sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
+        slope = -0.5 * sigma**3
+        root = Bend(slope, -1.5 * slope * sigma * sigma, along)
+        return ChainLinearization(along * slope, [squares, bell, sums, root])
+
     def height(self, z):
         """Norm of sigma and its gradient."""
         delta, kernels = self._kernels(z)
@@ -259,6 +303,20 @@ class NetworkImmersion(Immersion):
     def push(self, z, v):
         """Evaluate the derivative along a direction; see `Immersion.push`."""
         return _join([part.push(z, v[:, None, :])[1][:, 0] for part in self.parts])
+
+    def condensed(self):
+        """Find an isometric immersion with fewer outputs; see `Immersion.condensed`."""
+        parts = [part.condensed() for part in self.parts]
+        if all(new is old for new, old in zip(parts, self.parts, strict=True)):
+            return self
+        condensed = NetworkImmersion(parts, self.dim)
+        condensed.dtype, condensed.device = self.dtype, self.device
+        return condensed
+
+    def linearize(self, z, v):
+        """Prepare Jacobian-free products; see `Immersion.linearize`."""
+        parts = [part.linearize(z, v) for part in self.parts]
+        return parts[0] if len(parts) == 1 else JoinedLinearization(parts)
 
     def height(self, z):
         """Evaluate the norm of sigma and its gradient; see `Immersion.height`."""
@@ -326,7 +384,7 @@ def _compile_part(module):
 def _flatten_sequential(module):
     """Layers of a chain, or None if one of them is unknown."""
     if type(module) is nn.Linear:
-        return [_Affine(module)]
+        return [_Affine(module.weight, module.bias)]
     if type(module) in _ACTIVATIONS:
         return [module]
     if type(module) is nn.Identity:

@@ -132,7 +132,24 @@ def differentiation_matrix(nodes):
 
 
 @dataclass
-class ElementSystem:
+class PerElement:
+    """Arrays with one entry per element, taken, written and repeated together."""
+
+    def __getitem__(self, rows):
+        return type(self)(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def __setitem__(self, rows, other):
+        for name in self.__dataclass_fields__:
+            getattr(self, name)[rows] = getattr(other, name)
+
+    def repeat(self, repeats):
+        """Repeat entries; repeats shape=[n_elements]."""
+        columns = [getattr(self, name) for name in self.__dataclass_fields__]
+        return type(self)(*(np.repeat(column, repeats, axis=0) for column in columns))
+
+
+@dataclass
+class ElementSystem(PerElement):
     """Length of each element and its variations with respect to the element's nodes.
 
     Parameters
@@ -158,21 +175,23 @@ class ElementSystem:
     mass: np.ndarray
     turning: np.ndarray
 
-    def __getitem__(self, rows):
-        return ElementSystem(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    @property
+    def finite(self):
+        """Whether all is finite, shape=[n_elements]."""
+        parts = (self.stiffness, self.curvature)
+        return np.logical_and(*(np.isfinite(part).all(axis=(1, 2)) for part in parts))
 
-    def __setitem__(self, rows, other):
-        for name in self.__dataclass_fields__:
-            getattr(self, name)[rows] = getattr(other, name)
 
-
-def cache_sized_chunk(immersion):
+def cache_sized_chunk(immersion, rows=None):
     """Choose how many points to evaluate at once: as many as fit a processor's cache, 2 MB.
 
     Parameters
     ----------
     immersion : Immersion
         Evaluated at one point, the origin, to learn its number of outputs.
+    rows : int, optional
+        Rows of that many outputs held per point; by default those of all first and second
+        derivatives along one direction.
 
     Returns
     -------
@@ -182,8 +201,8 @@ def cache_sized_chunk(immersion):
     if immersion.device.type != "cpu":
         return 65536
     origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
-    row = immersion(origin).shape[1] * (2 * immersion.dim + 1) * 8
-    return int(np.clip(_CACHE_BYTES // row, 16, 1024))
+    size = immersion(origin).shape[1] * (rows or 2 * immersion.dim + 1) * 8
+    return int(np.clip(_CACHE_BYTES // size, 16, 1024))
 
 
 class ElementEvaluator:
@@ -204,10 +223,10 @@ class ElementEvaluator:
         self.element = reference_element(degree)
         self.dtype, self.device = immersion.dtype, immersion.device
         self.chunk_size = chunk_size
-        self._b, self._d = self._rule("interpolate"), self._rule("differentiate")
-        self._w, self._dq = self._rule("weights"), self._rule("differentiate_points")
+        self._b, self._d = self.rule("interpolate"), self.rule("differentiate")
+        self._w, self._dq = self.rule("weights"), self.rule("differentiate_points")
         self._fine = tuple(
-            self._rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
+            self.rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
         )
 
     @property
@@ -215,11 +234,16 @@ class ElementEvaluator:
         """Numpy's name of the floating-point type."""
         return str(self.dtype).removeprefix("torch.")
 
-    def _rule(self, name):
-        return torch.as_tensor(getattr(self.element, name), dtype=self.dtype, device=self.device)
+    def rule(self, name):
+        """Part of the reference element, as a tensor."""
+        return self.tensor(getattr(self.element, name))
+
+    def tensor(self, array):
+        """Array as a tensor of the immersion's type, on its device."""
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
 
     def _chunks(self, nodes, points_each):
-        nodes = torch.as_tensor(nodes, dtype=self.dtype, device=self.device)
+        nodes = self.tensor(nodes)
         return nodes.split(max(1, self.chunk_size // points_each)) if len(nodes) else ()
 
     def speed(self, nodes):
@@ -238,7 +262,7 @@ class ElementEvaluator:
         interpolate, differentiate, weights = self._fine
         speeds = [np.zeros((0, len(weights)))]
         for part in self._chunks(nodes, len(weights)):
-            pushed = self.immersion.push(*_curve(part, interpolate, differentiate))
+            pushed = self.immersion.push(*curve_points(part, interpolate, differentiate))
             speeds.append(to_numpy(pushed.norm(dim=1).view(len(part), -1)))
         return np.concatenate(speeds)
 
@@ -300,14 +324,14 @@ class ElementEvaluator:
 
     def _system(self, nodes):
         n_elements, n_nodes, dim = nodes.shape
-        position, velocity = _curve(nodes, self._b, self._d)
+        position, velocity = curve_points(nodes, self._b, self._d)
         jet = self.immersion.jet(position, velocity)
         speed_vector = torch.einsum("nk,nkp->np", velocity, jet.tangents)
         speed = speed_vector.norm(dim=1)
         tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
         # Where the velocity lies in the metric's null space its speed says nothing: a floor.
-        floor = _SPEED_FLOOR * jet.tangents.flatten(1).norm(dim=1) * velocity.norm(dim=1)
-        per_speed = torch.where(floor > 0.0, torch.maximum(speed, floor), 1.0).reciprocal()
+        most = jet.tangents.flatten(1).norm(dim=1) * velocity.norm(dim=1)
+        per_speed = inverse_speed(speed, most)
         rows = torch.cat((jet.derivatives, jet.tangents), dim=1)
         shape = (n_elements, -1, 2, dim)
         inner = (rows @ rows.transpose(1, 2)).view(n_elements, -1, 2, dim, 2, dim)
@@ -344,6 +368,12 @@ class ElementEvaluator:
         )
 
 
+def inverse_speed(speed, most):
+    """One over the speed, bounded in terms of the most that the speed could have been."""
+    floor = _SPEED_FLOOR * most
+    return torch.where(floor > 0.0, torch.maximum(speed, floor), 1.0).reciprocal()
+
+
 def _normal_part(covector, tangents, metric):
     """Part of a covector normal to the image: its Hessian is the curvature alone."""
     factor, info = torch.linalg.cholesky_ex(metric)
@@ -353,7 +383,7 @@ def _normal_part(covector, tangents, metric):
     return covector - (coefficients.transpose(1, 2) @ tangents)[:, 0]
 
 
-def _curve(nodes, interpolate, differentiate):
+def curve_points(nodes, interpolate, differentiate):
     """Positions and velocities at the quadrature points, shape=[n_points, dim]."""
     dim = nodes.shape[-1]
     position = torch.einsum("qa,ead->eqd", interpolate, nodes)

@@ -18,7 +18,6 @@ import numpy as np
 
 from geomstats_vae.geodesics import banded
 from geomstats_vae.geodesics.curves import Curves
-from geomstats_vae.geodesics.elements import ElementSystem
 
 _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
 _LINGER = 8  # steps spent on leaving saddles
@@ -100,10 +99,7 @@ class RelaxedCurves:
         return self.curves.total(self._fine)
 
     def _finite_systems(self):
-        finite = np.isfinite(self.system.stiffness).all(axis=(1, 2)) & np.isfinite(
-            self.system.curvature
-        ).all(axis=(1, 2))
-        return self.curves.total(~finite) == 0
+        return self.curves.total(~self.system.finite) == 0
 
     def run(self, which=None, max_iter=None):
         """Shorten until every curve is done, has stalled, or is out of steps.
@@ -154,13 +150,29 @@ class RelaxedCurves:
             return
         repeats = np.where(marked, 2, 1)
         self.curves = self.curves.split(marked)
-        names = ElementSystem.__dataclass_fields__
-        self.system = ElementSystem(
-            *(np.repeat(getattr(self.system, name), repeats, axis=0) for name in names)
-        )
+        self.system = self.system.repeat(repeats)
         self._fine = np.repeat(self._fine, repeats)
         self._damping = np.repeat(self._damping, repeats)
         self._evaluate(np.repeat(marked, repeats))
+
+    def direction(self, halves, system, which):
+        """Newton's directions of some curves on finer meshes.
+
+        Parameters
+        ----------
+        halves : Curves
+            The curves, each element bisected.
+        system : ElementSystem
+            Their elements' variations.
+        which : array of int, shape=[n_taken]
+            Which of the curves these are.
+
+        Returns
+        -------
+        direction, decrement, definite : array
+            See `newton_direction`.
+        """
+        return newton_direction(halves, system, self.length[which], np.zeros(len(halves.nodes)))
 
     def _evaluate(self, rows, fine=None):
         nodes = self.curves.nodes[rows]

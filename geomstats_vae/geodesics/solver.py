@@ -9,8 +9,9 @@ from numpy.polynomial import legendre
 
 from geomstats_vae.geodesics.curves import Curves, straight
 from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk, reference_element
+from geomstats_vae.geodesics.krylov import KrylovEvaluator, KrylovCurves
 from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves, newton_direction
+from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves
 
 _FINE_CHORDS = 20
 _LINE_CHORDS = 512
@@ -84,6 +85,7 @@ class GeodesicSolver:
             Curves with lengths, velocities, certificates and statuses, as float64 arrays.
         """
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+        immersion = immersion.condensed()
         block = self._block_size(start.shape[1])
         blocks = [
             self._solve_block(immersion, start[k : k + block], end[k : k + block], landscape)
@@ -95,10 +97,17 @@ class GeodesicSolver:
         size = 8 * _MATRICES * _TYPICAL_ELEMENTS * ((_DEGREE + 1) * dim) ** 2
         return max(1, self.memory_limit // size)
 
-    def _solve_block(self, immersion, start, end, landscape):
+    def _evaluator(self, immersion, degree):
+        import os
         chunk_size = self.chunk_size or cache_sized_chunk(immersion)
+        if immersion.dim < int(os.environ.get("KDIM", "16")):
+            return ElementEvaluator(immersion, degree, chunk_size)
+        chunk_size = self.chunk_size or cache_sized_chunk(immersion, rows=8)
+        return KrylovEvaluator(immersion, degree, chunk_size)
+
+    def _solve_block(self, immersion, start, end, landscape):
         evaluator = {
-            degree: ElementEvaluator(immersion, degree, chunk_size)
+            degree: self._evaluator(immersion, degree)
             for degree in {_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0]}
         }
         distinct = np.flatnonzero((start != end).any(axis=1))
@@ -128,7 +137,7 @@ class GeodesicSolver:
     def _from_lines(self, evaluator, start, end, answers, chosen):
         which = np.flatnonzero(chosen)
         if len(which):
-            curves = straight(start[which], end[which], 2, evaluator.element.degree)
+            curves = straight(start[which], end[which], int(__import__('os').environ.get('NEL','2')), evaluator.element.degree)
             self._relax(evaluator, curves, answers, which)
 
     def _from_ways(self, evaluator, mesh, landscape, ways, answers, chosen, *, trial=False):
@@ -156,7 +165,7 @@ class GeodesicSolver:
         """
         turning = _TURNING_PER_DEGREE * evaluator.element.degree
         options = Relaxation(self.tol, self.max_iter, self.max_elements, turning)
-        relaxed = RelaxedCurves(evaluator, curves, options)
+        relaxed = (KrylovCurves if isinstance(evaluator, KrylovEvaluator) else RelaxedCurves)(evaluator, curves, options)
         open_ = np.arange(len(curves))
         if trial:
             relaxed.run(max_iter=_TRIAL_STEPS)
@@ -274,9 +283,7 @@ def _enrich(evaluator, relaxed, which):
     curves = relaxed.curves.take(which)
     halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
     system = evaluator.system(halves.nodes)
-    direction, decrement, _ = newton_direction(
-        halves, system, relaxed.length[which], np.zeros(len(halves.nodes))
-    )
+    direction, decrement, _ = relaxed.direction(halves, system, which)
     gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
     gain = gain.reshape(-1, 2).sum(axis=1)
     marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)

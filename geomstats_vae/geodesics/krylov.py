@@ -1,0 +1,228 @@
+"""Shortening without matrices, for latent spaces of many dimensions.
+
+An element's matrices grow with the square of the latent dimension, and their factorisation with
+its cube. Here Newton's equations are solved by conjugate gradients: a product with the second
+variation costs about four evaluations of the decoder per quadrature point, in any dimension, and
+preconditioned in a parallel frame a handful of products suffices. Each curve has a trust region of
+its own, and is worked alone: so the memory is that of a single curve, and no curve's steps depend
+on the others'.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomstats_vae.geodesics.chains import element_view
+from geomstats_vae.geodesics.elements import (
+    ElementEvaluator,
+    PerElement,
+    curve_points,
+    to_numpy,
+)
+from geomstats_vae.geodesics.frames import Frames
+from geomstats_vae.geodesics.relaxation import RelaxedCurves
+from geomstats_vae.geodesics.variation import CurveVariation
+
+# Reduction of the residual by the conjugate gradients, in the preconditioner's norm. A decrement,
+# which is quadratic in it, is then right to a few percent.
+_LOOSE, _TIGHT = 0.3, 0.1
+_SPARE = 0.03  # share of the tolerance that inexact steps may leave
+# Sizes of steps are int |Du|^2 / |c'|, about five times a bump's squared height over the length.
+_FIRST_RADIUS = 0.5  # over the root of the length
+_ATTEMPTS = 14
+# Shares of the expected decrease at which a step is taken, and its bound made smaller or larger.
+_TAKE, _POOR, _GOOD = 0.1, 0.25, 0.75
+_SHRINK, _GROW = 0.4, 2.0
+# Frames are built anew after so many products, or moves so large.
+_MANY_PRODUCTS, _FAR = 10, 0.001
+_EXTENT = 4.0  # farthest move of a node, in extents of an element, times the number of elements
+
+
+@dataclass
+class FirstVariation(PerElement):
+    """Length of each element and its derivative with respect to the element's nodes.
+
+    Parameters
+    ----------
+    length : array, shape=[n_elements]
+        Lengths.
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
+        Derivative of the length.
+    turning : array, shape=[n_elements]
+        Angle, in radians, by which the curve turns in the decoder's target.
+    """
+
+    length: np.ndarray
+    gradient: np.ndarray
+    turning: np.ndarray
+
+    @property
+    def finite(self):
+        """Whether all is finite, shape=[n_elements]."""
+        return np.isfinite(self.gradient).all(axis=1) & np.isfinite(self.length)
+
+
+class KrylovEvaluator(ElementEvaluator):
+    """Evaluates elements without Jacobians; parameters as of `ElementEvaluator`."""
+
+    @property
+    def elements_at_once(self):
+        """Number of elements whose points are evaluated at once."""
+        return max(1, self.chunk_size // len(self.element.weights))
+
+    def system(self, nodes):
+        """Length of each element with its first variation.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+
+        Returns
+        -------
+        system : FirstVariation
+            Lengths and gradients.
+        """
+        parts = [self._first(part) for part in self.tensor(nodes).split(self.elements_at_once)]
+        return FirstVariation(*(to_numpy(torch.cat(column)) for column in zip(*parts, strict=True)))
+
+    def _first(self, nodes):
+        b, d, w = self.rule("interpolate"), self.rule("differentiate"), self.rule("weights")
+        moving = self.immersion.linearize(*curve_points(nodes, b, d))
+        shape, tiny = (len(nodes), len(w), -1), torch.finfo(nodes.dtype).tiny
+        tangent = torch.nn.functional.normalize(moving.pushed, eps=tiny)
+        dz, dv = moving.pull(tangent * w.repeat(len(nodes))[:, None])
+        gradient = torch.einsum("qa,eqd->ead", b, dz.reshape(shape))
+        gradient = gradient + torch.einsum("qa,eqd->ead", d, dv.reshape(shape))
+        turn = torch.einsum("qr,erp->eqp", self.rule("differentiate_points"), tangent.view(shape))
+        length = moving.pushed.norm(dim=1).view(shape[:2]) @ w
+        return length, gradient.flatten(1), turn.norm(dim=-1) @ w
+
+
+class KrylovCurves(RelaxedCurves):
+    """Curves being shortened by steps of Newton's method in trust regions, without matrices.
+
+    Parameters and attributes are those of `RelaxedCurves`.
+    """
+
+    def __init__(self, evaluator, curves, options):
+        super().__init__(evaluator, curves, options)
+        self._radius = _FIRST_RADIUS * np.sqrt(self.length)
+        self._frames = [None] * len(curves)
+        self._moved = np.zeros(len(curves))
+
+    def split(self, marked, *known):
+        """Bisect elements; see `RelaxedCurves.split`."""
+        offsets = self.curves.offsets
+        for k, frames in enumerate(self._frames):
+            part = marked[offsets[k] : offsets[k + 1]]
+            if frames is not None and part.any():
+                self._frames[k] = frames.split(part)
+        super().split(marked, *known)
+
+    def direction(self, halves, system, which):
+        """Newton's directions on meshes of halves; see `RelaxedCurves.direction`."""
+        direction = np.zeros_like(halves.nodes)
+        decrement, definite = np.full(len(which), math.inf), np.zeros(len(which), dtype=bool)
+        offsets = halves.offsets
+        for place, k in enumerate(which):
+            rows = slice(offsets[place], offsets[place + 1])
+            nodes, frames = self.evaluator.tensor(halves.nodes[rows]), self._frames[k]
+            if frames is not None:
+                frames = frames.split(np.ones(len(frames.values), dtype=bool))
+            else:
+                frames = Frames.along(self.evaluator.immersion, nodes)
+            variation = CurveVariation(self.evaluator, nodes, frames)
+            if variation.finite:
+                path = variation.path(_TIGHT)
+                decrement[place], definite[place] = path.decrement, path.definite
+                step = element_view(path.within(math.inf)[0], halves.degree)
+                direction[rows] = to_numpy(step)
+        return direction, decrement, definite
+
+    def _step(self, which):
+        """One step of some curves; returns which of them are done."""
+        return np.array([self._step_of_one(k) for k in which])
+
+    def _step_of_one(self, k):
+        rows = slice(*self.curves.offsets[k : k + 2])
+        nodes, length = self.evaluator.tensor(self.curves.nodes[rows]), self._fine[rows].sum()
+        variation = self._variation(k, nodes, length)
+        if not variation.finite:
+            self.stalled[k] = True
+            return False
+        rtol = _forcing(variation.expected() / length, self.options.tol)
+        path = variation.path(rtol, self._radius[k])
+        if path.n_products > _MANY_PRODUCTS:
+            self._frames[k] = None
+        self.decrement[k] = min(path.decrement, 2.0 * path.within(self._radius[k])[1])
+        done = path.definite and path.decrement <= self.options.tol * length
+        whole = self._search(k, rows, path, length)
+        self.stalled[k] = not done and whole is None
+        # Where Newton's method converges quadratically its next decrement needs no asking.
+        left = rtol**2 + path.decrement / length
+        return done or bool(whole and path.decrement * left <= 0.3 * self.options.tol * length)
+
+    def _variation(self, k, nodes, length):
+        if self._frames[k] is None or self._moved[k] > _FAR * length:
+            self._frames[k] = Frames.along(self.evaluator.immersion, nodes)
+            self._moved[k] = 0.0
+        return CurveVariation(self.evaluator, nodes, self._frames[k])
+
+    def _search(self, k, rows, path, length):
+        """Find a step that shortens the curve, and take it.
+
+        Returns whether it was the whole path, or None where no step was found.
+        """
+        nodes, radius = self.curves.nodes[rows], self._radius[k]
+        noise = 16.0 * np.finfo(self.evaluator.numpy_dtype).eps * length
+        farthest = _EXTENT * len(nodes) * np.ptp(nodes, axis=1).max()
+        for _ in range(_ATTEMPTS):
+            x, expected, size = path.within(radius)
+            step = to_numpy(element_view(x, self.curves.degree))
+            if np.abs(step).max() <= farthest:
+                fine = self.evaluator.length(nodes + step)
+                gained = length - fine.sum()
+                if gained >= _TAKE * expected - noise:
+                    break
+            radius = _SHRINK * size
+        else:
+            self._radius[k] = radius
+            return None
+        whole = size < radius
+        if gained < _POOR * expected:
+            self._radius[k] = _SHRINK * size
+        elif gained > _GOOD * expected:
+            self._radius[k] = max(radius, _GROW * size)
+        else:
+            self._radius[k] = radius
+        self.curves.nodes[rows] = nodes + step
+        self.n_iter[k] += 1
+        self._moved[k] += size**2
+        self._evaluate(np.arange(rows.start, rows.stop), fine)
+        return whole
+
+
+def _forcing(expected, tol):
+    """Reduction of the residual that Newton's method can make use of.
+
+    Parameters
+    ----------
+    expected : float
+        About the Newton decrement, relative to the length.
+    tol : float
+        Decrement at which a curve is done.
+
+    Returns
+    -------
+    rtol : float
+        Far away the model is good to a share of the step only; near, the error of a step, which
+        is quadratic in this, need not be below the tolerance.
+    """
+    if expected <= tol:
+        return _TIGHT
+    return min(_LOOSE, max(expected**0.5, (_SPARE * tol / expected) ** 0.5))
