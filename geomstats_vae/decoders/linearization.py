@@ -233,8 +233,6 @@ class AutodiffLinearization(Linearization):
                 pushed, pull = vjp(lambda z, v: jvp(function, (z,), (v,))[1], z, v)
             else:
                 pushed, pull = vjp(lambda z, v: _double_pull(function, z, v), z, v)
-            # The pullback is linear in its covector: its own pullback is the pushforward.
-            _, self._push = vjp(pull, torch.zeros_like(pushed))
         self.pushed, self._pull = pushed.detach(), pull
 
     def pull(self, covector):
@@ -244,9 +242,12 @@ class AutodiffLinearization(Linearization):
     def quadratic(self, weight, covector=None):
         """Prepare products; see `Linearization.quadratic`."""
         hessian = None if covector is None else self._hessian(covector)
+        # The pullback is linear in its covector: its own pullback is the pushforward.
+        with torch.enable_grad():
+            _, push = vjp(self._pull, torch.zeros_like(self.pushed))
 
         def product(dz, dv):
-            (change,) = self._push((dz, dv))
+            (change,) = push((dz, dv))
             gz, gv = self.pull(weight[:, None] * change.detach())
             return (gz if hessian is None else gz + hessian(dz)[0].detach()), gv
 

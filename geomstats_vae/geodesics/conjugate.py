@@ -38,6 +38,8 @@ class SteihaugPath:
     decrement : float
         right . x at the end of the path, with a bound on what is missing to that of the exact
         solution; infinite where the path ends at the bound or in a direction of negative curvature.
+    softest : float
+        Smallest curvature of a direction, relative to its squared size.
     definite : bool
         Whether no direction had negative curvature.
     n_products : int
@@ -45,7 +47,7 @@ class SteihaugPath:
     """
 
     def __init__(self, product, precondition, right, rtol=0.1, radius=math.inf):
-        self.definite, self.n_products = True, 0
+        self.definite, self.softest, self.n_products = True, math.inf, 0
         self._pieces = []  # of (where it starts, its direction, squared sizes, model's derivatives)
         self._end, self.decrement = torch.zeros_like(right), math.inf
         self._run(product, precondition, right, rtol, radius)
@@ -54,14 +56,14 @@ class SteihaugPath:
         x, position = self._end, 0.0
         preconditioned = direction = precondition(residual)
         start = square = size = _dot(residual, preconditioned)
-        inward, decrease, softest = 0.0, 0.0, math.inf
+        inward, decrease = 0.0, 0.0
         while square > rtol**2 * start and self.n_products < _MAX_PRODUCTS:
             image = product(direction)
             self.n_products += 1
             curvature = _dot(direction, image)
             if abs(curvature) <= _FLAT * size:
                 break  # along what changes nothing there is nothing to gain
-            softest = min(softest, curvature / size)
+            self.softest = min(self.softest, curvature / size)
             step = square / curvature if curvature > 0.0 else math.inf
             self._pieces.append((x, direction, (position, inward, size), (square, curvature), step))
             if _size(position, inward, size, step) > radius**2:
@@ -79,7 +81,7 @@ class SteihaugPath:
             direction = preconditioned + ratio * direction
         # The error's squared norm in H is at most the residual's over the smallest eigenvalue, for
         # which the smallest quotient that was met stands.
-        self._end, self.decrement = x, decrease + (square / softest if self.n_products else 0.0)
+        self._end, self.decrement = x, decrease + square / self.softest
 
     def within(self, radius):
         """Find the point of the path whose size is a bound.

@@ -17,7 +17,9 @@ from geomstats_vae.geodesics import banded
 from geomstats_vae.geodesics.chains import element_view, join_nodes
 from geomstats_vae.geodesics.elements import lagrange_matrix, reference_element
 
-_RIDGE = 1e-8  # of the metric's mean eigenvalue, for singular metrics
+# Of the mean square that each latent coordinate adds to the metric; that which singular metrics
+# leave to a coordinate, relative to the others.
+_RIDGE, _NULL = 1e-3, 1e-6
 _JACOBIAN_BYTES = 2**25  # of the Jacobians held at once
 # Degree of the frames on each element, which vary slowly; less where a curve has many elements.
 _DEGREES = ((16, 4), (64, 2), (2**62, 1))
@@ -143,17 +145,19 @@ def parallel_frames(immersion, points):
         Matrices E, of basis vectors as columns, with E'ME = 1.
     """
     metric, mixed = _inner_products(immersion, points)
-    ridge = _RIDGE * metric.diagonal(dim1=1, dim2=2).mean(dim=1)
-    # Where the whole Jacobian vanishes any frame will do.
-    ridge = torch.where(ridge > 0.0, ridge, 1.0)
-    eye = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
-    lower, _ = torch.linalg.cholesky_ex(metric + ridge[:, None, None] * eye)
+    # As if the latent coordinates, scaled down, were outputs too: so steps keep to where the
+    # Jacobian is of use, and null directions of a singular metric stay null from frame to frame.
+    square = metric.diagonal(dim1=1, dim2=2).mean(dim=0)
+    ridge = _RIDGE * torch.maximum(square, _NULL * square.mean())
+    ridge = torch.diag(torch.where(ridge > 0.0, ridge, 1.0))  # without a metric any frame will do
+    lower, _ = torch.linalg.cholesky_ex(metric + ridge)
+    mixed = mixed + ridge
     # Parallel transport in the target: project onto the next tangent space, orthonormalise.
     mixed = torch.linalg.solve_triangular(lower[1:], mixed, upper=False)
     mixed = torch.linalg.solve_triangular(lower[:-1], mixed.transpose(1, 2), upper=False)
     rotation, upper = torch.linalg.qr(mixed.transpose(1, 2))
     sign = torch.where(upper.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0).to(points.dtype)
-    turned = [eye]
+    turned = [torch.eye(points.shape[1], dtype=points.dtype, device=points.device)]
     for step in rotation * sign[:, None, :]:
         turned.append(step @ turned[-1])
     return torch.linalg.solve_triangular(lower.transpose(1, 2), torch.stack(turned), upper=True)

@@ -140,7 +140,8 @@ class KrylovCurves(RelaxedCurves):
             if variation.finite:
                 path = variation.path(_TIGHT)
                 decrement[place], definite[place] = path.decrement, path.definite
-                step = element_view(path.within(math.inf)[0], halves.degree)
+                radius = math.inf if path.definite else self._radius[k]
+                step = element_view(path.within(radius)[0], halves.degree)
                 direction[rows] = to_numpy(step)
         return direction, decrement, definite
 
@@ -157,11 +158,11 @@ class KrylovCurves(RelaxedCurves):
             return False
         rtol = _forcing(variation.expected() / length, self.options.tol)
         path = variation.path(rtol, self._radius[k])
-        if path.n_products > _MANY_PRODUCTS:
-            self._frames[k] = None
         self.decrement[k] = min(path.decrement, 2.0 * path.within(self._radius[k])[1])
         done = path.definite and path.decrement <= self.options.tol * length
         whole = self._search(k, rows, path, length)
+        if not whole or path.n_products > _MANY_PRODUCTS:
+            self._frames[k] = None
         self.stalled[k] = not done and whole is None
         # Where Newton's method converges quadratically its next decrement needs no asking.
         left = rtol**2 + path.decrement / length

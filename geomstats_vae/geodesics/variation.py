@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 
@@ -10,6 +11,8 @@ from geomstats_vae.geodesics.chains import element_view, fix_ends, gather_nodes
 from geomstats_vae.geodesics.conjugate import SteihaugPath
 from geomstats_vae.geodesics.elements import curve_points, inverse_speed
 from geomstats_vae.geodesics.frames import FramePreconditioner
+
+_WILD = -10.0  # curvature, relative to the preconditioner's, of a model that says nothing
 
 
 class CurveVariation:
@@ -47,7 +50,7 @@ class CurveVariation:
         weights = self._energy_weights(moving, torch.cat([v for _, v in parts]))
         self._precondition = FramePreconditioner(frames, element, weights)
         frames_there = frames.at(element.points).split(self._chunk)
-        self._products, gradients = [], []
+        self._newton, self._majorise, gradients = [], [], []
         for (z, _), part, weight, frame in zip(
             parts, moving, weights.split(self._chunk), frames_there, strict=True
         ):
@@ -59,7 +62,8 @@ class CurveVariation:
             along = (frame.flatten(0, 1) @ along)[:, :, 0]
             # Its part normal to the image: the Hessian of that is the curvature alone.
             covector = covector - evaluator.immersion.push(z, along)
-            self._products.append(part.quadratic(weight.flatten(), covector))
+            self._newton.append(part.quadratic(weight.flatten(), covector))
+            self._majorise.append(partial(part.quadratic, weight.flatten()))
         self.right = -fix_ends(gather_nodes(torch.cat(gradients)))
         self.finite = self._precondition.sound and bool(torch.isfinite(self.right).all())
 
@@ -81,13 +85,15 @@ class CurveVariation:
         image = torch.einsum("qa,eqd->ead", self._b, dz.reshape(shape))
         return image + torch.einsum("qa,eqd->ead", self._d, dv.reshape(shape))
 
-    def product(self, displacement):
+    def product(self, displacement, products=None):
         """Multiply by the second variation.
 
         Parameters
         ----------
         displacement : torch.Tensor, shape=[n_nodes, dim]
             Displacement of the curve's nodes, zero at its ends.
+        products : list of callable, optional
+            Products with another quadratic form, chunk by chunk.
 
         Returns
         -------
@@ -97,7 +103,7 @@ class CurveVariation:
         parts = element_view(displacement, self.degree).split(self._chunk)
         images = [
             self._to_nodes(*multiply(*curve_points(part, self._b, self._d)))
-            for part, multiply in zip(parts, self._products, strict=True)
+            for part, multiply in zip(parts, products or self._newton, strict=True)
         ]
         return fix_ends(gather_nodes(torch.cat(images)))
 
@@ -106,5 +112,27 @@ class CurveVariation:
         return float((self.right * self._precondition(self.right)).sum())
 
     def path(self, rtol, radius=math.inf):
-        """Steps that shorten the curve; see `SteihaugPath`."""
-        return SteihaugPath(self.product, self._precondition, self.right, rtol, radius)
+        """Find steps that shorten the curve.
+
+        Parameters
+        ----------
+        rtol : float
+            Reduction of the residual, in the preconditioner's norm, at which to stop.
+        radius : float
+            Bound on the size of the step.
+
+        Returns
+        -------
+        path : SteihaugPath
+            By the second variation; by its majoriser, Gauss-Newton's, where the curvature is so
+            negative that far from a geodesic nothing can be said by it.
+        """
+        path = SteihaugPath(self.product, self._precondition, self.right, rtol, radius)
+        if path.softest > _WILD:
+            return path
+        products = [prepare() for prepare in self._majorise]
+        major = SteihaugPath(
+            lambda u: self.product(u, products), self._precondition, self.right, rtol, radius
+        )
+        major.definite = False
+        return major
