@@ -1,0 +1,1 @@
+"""scikit-learn estimators on any geomstats space whose points are vectors."""
