@@ -204,6 +204,23 @@ class RowGeometry:
         point = end.point.cpu().numpy()
         return np.where(end.status.cpu().numpy()[:, None] == 0, point, np.nan)
 
+    def inner_product(self, vector_a, vector_b, base_point):
+        """Inner products of tangent vectors.
+
+        Parameters
+        ----------
+        vector_a, vector_b, base_point : array-like, shape=[n_points, n_features]
+            Tangent vectors and the points that they sit at.
+
+        Returns
+        -------
+        inner_product : numpy.ndarray, shape=[n_points]
+            Their products in the metric.
+        """
+        rows = np.broadcast_arrays(vector_a, vector_b, base_point)
+        products = self.space.metric.inner_product(*(gs.from_numpy(row.copy()) for row in rows))
+        return np.broadcast_to(gs.to_numpy(products), len(rows[0])).astype(float)
+
     def squared_norm(self, vector, base_point):
         """Squared norms of tangent vectors.
 
@@ -217,11 +234,7 @@ class RowGeometry:
         squared_norm : numpy.ndarray, shape=[n_points]
             Their squared lengths in the metric.
         """
-        vector, base = np.broadcast_arrays(vector, base_point)
-        squares = self.space.metric.squared_norm(
-            gs.from_numpy(vector.copy()), gs.from_numpy(base.copy())
-        )
-        return np.broadcast_to(gs.to_numpy(squares), len(vector)).astype(float)
+        return self.inner_product(vector, vector, base_point)
 
     def _each_block(self, function, start, end):
         start, end = (
