@@ -163,43 +163,33 @@ class GeodesicSolver:
             best = answers.length[answers.distinct[which]]
             open_ = np.flatnonzero(relaxed.length < _TRIAL * best)
         relaxed.run(open_)
-        residual = np.full(len(curves), np.inf)
+        finer = _Finer(evaluator, relaxed)
         open_ = open_[relaxed.finite[open_]]
         for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
-            residual[open_], marked = _enrich(evaluator, relaxed, open_)
-            length = relaxed.length
-            open_ = open_[residual[open_] > self.tol * length[open_]]
-            allowed = np.zeros(len(curves), dtype=bool)
-            allowed[open_] = relaxed.curves.counts[open_] < self.max_elements
+            marked = finer.look(open_, self.tol, self.rtol)
+            allowed = relaxed.finite & (relaxed.curves.counts < self.max_elements)
             marked &= allowed[relaxed.curves.owner]
             if not marked.any() or refinement == _MAX_REFINEMENTS - 1:
                 break
             open_ = np.unique(relaxed.curves.owner[marked])
-            relaxed.split(marked)
+            relaxed.split(marked, finer.halves(marked))
             relaxed.run(open_)
-        answers.offer(which, self._finish(evaluator, relaxed, residual))
+        answers.offer(which, self._finish(evaluator, relaxed, finer))
 
-    def _finish(self, evaluator, relaxed, residual):
-        """Measure the curves finely and give each its status."""
+    def _finish(self, evaluator, relaxed, finer):
+        """Give each curve its status, and what a path holds of it."""
         curves, length = relaxed.curves, relaxed.length
-        chords = evaluator.chord_length(curves.sample(_FINE_CHORDS))
-        fine = curves.total(np.where(np.isfinite(chords), chords, np.inf))
-        with np.errstate(invalid="ignore"):
-            tiny = np.finfo(float).tiny
-            error = np.abs(fine - curves.total(relaxed.system.length)) / np.maximum(fine, tiny)
-            residual = residual / np.maximum(length, tiny)
+        residual, error = finer.residual, finer.length_error
         status = np.full(len(curves), GeodesicStatus.CONVERGED)
         status[~(residual <= self.rtol)] = GeodesicStatus.MAX_ITER
         status[~(residual <= self.rtol) & relaxed.stalled] = GeodesicStatus.STALLED
         status[~(error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
-        status[~relaxed.finite | ~np.isfinite(fine)] = GeodesicStatus.NON_FINITE
+        status[~relaxed.finite | ~np.isfinite(finer.chords)] = GeodesicStatus.NON_FINITE
         return {
             "curves": curves.raise_degree(_DEGREE),
             "arc": _arc_length(evaluator, curves),
-            "length": np.where(relaxed.finite, np.maximum(fine, length), np.inf),
-            "velocity": end_velocities(
-                curves, relaxed.system, length, end_metrics(evaluator, curves)
-            ),
+            "length": np.where(relaxed.finite, np.maximum(finer.chords, length), np.inf),
+            "velocity": finer.velocity,
             "residual": residual,
             "length_error": error,
             "status": status,
@@ -269,19 +259,91 @@ class _Answers:
         )
 
 
-def _enrich(evaluator, relaxed, which):
-    """Newton decrements on meshes of halves, and the elements whose halving would matter."""
-    curves = relaxed.curves.take(which)
-    halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
-    system = evaluator.system(halves.nodes)
-    direction, decrement, _ = newton_direction(
-        halves, system, relaxed.length[which], np.zeros(len(halves.nodes))
-    )
-    gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
-    gain = gain.reshape(-1, 2).sum(axis=1)
-    marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)
-    marked[relaxed.curves.rows(which)] = _bulk(np.abs(gain), curves)
-    return decrement, marked
+class _Finer:
+    """What finer measures say of relaxed curves: the certificate, and where to refine.
+
+    Parameters
+    ----------
+    evaluator : ElementEvaluator
+        Evaluates the decoder along elements.
+    relaxed : RelaxedCurves
+        The curves.
+
+    Attributes
+    ----------
+    residual : array, shape=[n_curves]
+        Newton decrements on meshes of halves, relative to the lengths.
+    chords : array, shape=[n_curves]
+        Lengths by chords of F.
+    length_error : array, shape=[n_curves]
+        Their relative differences from the lengths by quadrature.
+    velocity : array, shape=[n_curves, 2, dim]
+        Velocities at the ends.
+    """
+
+    def __init__(self, evaluator, relaxed):
+        self.evaluator, self.relaxed = evaluator, relaxed
+        n_curves = len(relaxed.curves)
+        self.residual = np.full(n_curves, np.inf)
+        self.chords, self.length_error = self.residual.copy(), self.residual.copy()
+        self.velocity = np.full((n_curves, 2, relaxed.curves.dim), np.nan)
+
+    def look(self, which, tol, rtol):
+        """Measure some curves.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_looked]
+            Curves whose decoder is finite.
+        tol : float
+            Largest residual to leave as it is.
+        rtol : float
+            Largest error of the length to leave as it is.
+
+        Returns
+        -------
+        marked : array of bool, shape=[n_elements]
+            Elements whose bisection matters.
+        """
+        relaxed, tiny = self.relaxed, np.finfo(float).tiny
+        self._rows, length = relaxed.curves.rows(which), relaxed.length[which]
+        curves = relaxed.curves.take(which)
+        halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
+        self._system = self.evaluator.system(halves.nodes)
+        direction, decrement, definite = newton_direction(
+            halves, self._system, length, np.zeros(len(halves.nodes))
+        )
+        metric = end_metrics(self.evaluator, curves)
+        self.velocity[which] = end_velocities(halves, self._system, length, metric)
+        self.residual[which] = decrement / np.maximum(length, tiny)
+        gain = -(self._system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
+        # Where a curve could leave a saddle is not known: its whole mesh is refined, once.
+        saddle = ~definite & ~relaxed.saddle[which]
+        relaxed.linger(which[~definite])
+        missed = self._chord_error(which, curves)
+        marked = _bulk(np.abs(gain).reshape(-1, 2).sum(axis=1), curves)
+        marked &= ((self.residual[which] > tol) | ~definite)[curves.owner]
+        marked |= _bulk(missed, curves) & (self.length_error[which] > rtol)[curves.owner]
+        everywhere = np.zeros(len(relaxed.curves.nodes), dtype=bool)
+        everywhere[self._rows] = marked | saddle[curves.owner]
+        return everywhere
+
+    def _chord_error(self, which, curves):
+        """Compare lengths with those by chords; per element, zero where those are not finite."""
+        chords = self.evaluator.chord_length(curves.sample(_FINE_CHORDS))
+        fine = self.relaxed.fine[self._rows]
+        total = curves.total(np.where(np.isfinite(chords), chords, np.inf))
+        self.chords[which] = total
+        missed = np.where(np.isfinite(chords), np.abs(chords - fine), 0.0)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(total - curves.total(fine)) / np.maximum(total, np.finfo(float).tiny)
+        self.length_error[which] = np.where(np.isfinite(total), error, np.inf)
+        return missed
+
+    def halves(self, marked):
+        """Systems of the halves of elements that were looked at last."""
+        chosen = np.flatnonzero(marked[self._rows])
+        return self._system[(2 * chosen[:, None] + np.arange(2)).ravel()]
 
 
 def _bulk(indicator, curves):
