@@ -123,7 +123,7 @@ class _Groups:
         self.weight = np.bincount(labels, weights, minlength=n_groups)
 
     def average(self, values):
-        """Weighted averages of values, shape=[n_rows, ...], over each group; zero without weight."""
+        """Weighted averages of values, shape=[n_rows, ...]; zero of groups without weight."""
         columns = [
             np.bincount(self.labels, self.weights * column, minlength=self.n_groups)
             for column in values.reshape(len(values), -1).T
@@ -156,9 +156,7 @@ def _evaluate(geometry, X, groups, points, geodesics=None):
 def _step(geometry, X, groups, state, step, active):
     """Follow the mean logarithms of the active groups; which of the new points are valid."""
     points = state.points.copy()
-    points[active] = geometry.exp(
-        step[active, None] * state.mean_log[active], state.points[active]
-    )
+    points[active] = geometry.exp(step[active, None] * state.mean_log[active], state.points[active])
     valid = np.isfinite(points).all(axis=1)
     points = np.where(valid[:, None], points, state.points)
     rows = np.flatnonzero((active & valid)[groups.labels])

@@ -7,6 +7,7 @@ coordinates of geomstats' sphere. Both backends of geomstats compute; neither is
 from __future__ import annotations
 
 import copy
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from geomstats.geometry.euclidean import Euclidean
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 
+from geomstats_vae.geometry import PullbackDecoderMetric
 from geomstats_vae.geometry.arrays import to_array
 from geomstats_vae.geometry.pairs import PAIRS_PER_BLOCK, in_blocks
+from geomstats_vae.geometry.scaled import ScaledDecoderMetric
 
 # Rows may be off a curved space by the rounding of float32.
 _OFF_SPACE = 1e-5
@@ -115,6 +118,28 @@ def check_on_space(space, X):
         )
 
 
+def decoder_metric(metric):
+    """Find the decoder's metric that geodesics are solved for in.
+
+    Parameters
+    ----------
+    metric : geomstats.geometry.riemannian_metric.RiemannianMetric
+        Metric of a space, perhaps a decoder's times a constant.
+
+    Returns
+    -------
+    metric : PullbackDecoderMetric or None
+        The decoder's metric itself; None of other metrics.
+    factor : float
+        Ratio of the lengths in the given metric to those in it.
+    """
+    factor = 1.0
+    while isinstance(metric, ScaledDecoderMetric):
+        factor *= math.sqrt(metric.scale)
+        metric = metric.underlying_metric
+    return (metric if isinstance(metric, PullbackDecoderMetric) else None), factor
+
+
 class RowGeometry:
     """Geodesics between rows, in one batch or in blocks by joblib.
 
@@ -124,6 +149,13 @@ class RowGeometry:
         Equipped space whose points are vectors.
     n_jobs : int, optional
         Blocks of pairs solved at a time, as joblib understands it.
+    progress : tqdm.tqdm, optional
+        Bar that is moved by the number of pairs.
+
+    Attributes
+    ----------
+    n_pairs : int
+        Number of pairs connected or measured so far.
 
     Notes
     -----
@@ -131,13 +163,14 @@ class RowGeometry:
     a result does not depend on the rest of its batch.
     """
 
-    def __init__(self, space, n_jobs=None):
-        self.space, self.n_jobs = space, n_jobs
+    def __init__(self, space, n_jobs=None, progress=None):
+        self.space, self.n_jobs, self.progress = space, n_jobs, progress
+        self.n_pairs = 0
 
     @property
     def solves(self):
         """Whether geodesics are solved for, each at a cost, and not given in closed form."""
-        return hasattr(self.space.metric, "solve_geodesic")
+        return decoder_metric(self.space.metric)[0] is not None
 
     def connect(self, start, end):
         """Geodesics from row to row.
@@ -192,8 +225,7 @@ class RowGeometry:
         metric = self.space.metric
         if not self.solves:
             return _rows(metric.exp(gs.from_numpy(vector.copy()), gs.from_numpy(base.copy())))
-        # A constant factor of the metric changes no geodesic.
-        metric = getattr(metric, "underlying_metric", metric)
+        metric, _ = decoder_metric(metric)  # a constant factor changes no geodesic
         immersion = metric.decoder.immersion()
         tensors = (
             torch.tensor(rows, dtype=immersion.dtype, device=immersion.device)
@@ -242,9 +274,24 @@ class RowGeometry:
             for rows in np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
         )
         n_jobs = effective_n_jobs(self.n_jobs)
+        if n_jobs == 1:
+            function = partial(self._counted, function)
         if len(start) and n_jobs == 1 and not self.solves:
             return function(start, end)
-        return in_blocks(function, start, end, PAIRS_PER_BLOCK, n_jobs=n_jobs)
+        columns = in_blocks(function, start, end, PAIRS_PER_BLOCK, n_jobs=n_jobs)
+        if n_jobs > 1:
+            self._count(len(start))
+        return columns
+
+    def _counted(self, function, start, end):
+        columns = function(start, end)
+        self._count(len(start))
+        return columns
+
+    def _count(self, n_pairs):
+        self.n_pairs += n_pairs
+        if self.progress is not None:
+            self.progress.update(n_pairs)
 
 
 def _rows(array):
