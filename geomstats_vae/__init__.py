@@ -6,6 +6,7 @@ geodesics, distances, means and everything else that geomstats builds on a metri
 """
 
 from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision
+from geomstats_vae.estimators import GeodesicKMeans
 from geomstats_vae.geodesics import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
@@ -24,6 +25,7 @@ __all__ = [
     "GaussianDecoder",
     "GeodesicConvergenceError",
     "GeodesicConvergenceWarning",
+    "GeodesicKMeans",
     "GeodesicPath",
     "GeodesicSolver",
     "GeodesicStatus",

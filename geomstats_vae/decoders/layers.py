@@ -90,8 +90,7 @@ class _Affine:
         return functional.linear(a, self.weight, self.bias)
 
     def tangents(self, rows):
-        n, m, width = rows.shape
-        return (rows.reshape(n * m, width) @ self.weight.T).reshape(n, m, self.weight.shape[0])
+        return rows @ self.weight.T
 
     def pull(self, covector):
         return covector @ self.weight
@@ -100,7 +99,11 @@ class _Affine:
 
 
 class _Chain:
-    """Alternating affine maps and activations."""
+    """Alternating affine maps and activations.
+
+    Tangents are [dim, n_points, width], so that products with slopes of [n_points, width] run
+    through memory in order; n_points is 1 before the first activation, where all are the same.
+    """
 
     def __init__(self, layers):
         self.layers = layers
@@ -112,30 +115,33 @@ class _Chain:
         return z
 
     def push(self, z, rows):
-        """Value and tangents."""
+        """Value and tangents; rows of shape=[n_points, dim] are one direction for each point."""
         for layer in self.layers:
             if isinstance(layer, _Affine):
                 z, rows = layer.value(z), layer.tangents(rows)
                 continue
             z, slope, _ = _activate(layer, z)
-            rows = rows * slope[:, None, :]
+            rows = rows * slope
         return z, rows
 
-    def jet(self, z, rows, v):
+    def jet(self, z, v):
         """Tangents, their derivatives along v if given, and the record of the way."""
-        second = None if v is None else torch.zeros_like(rows)
+        rows, second = _basis(z), None
         record = []
         for layer in self.layers:
             if isinstance(layer, _Affine):
-                z = layer.value(z)
-                rows, second = _affine_rows(layer, rows, second)
+                z, rows = layer.value(z), layer.tangents(rows)
+                second = None if second is None else layer.tangents(second)
                 continue
             z, slope, curvature = _activate(layer, z)
+            curvature = curvature()
             record.append((rows, slope, curvature))
-            if second is not None:
-                along = torch.einsum("nk,nkp->np", v, rows)
-                second = second * slope[:, None, :] + rows * (along * curvature())[:, None, :]
-            rows = rows * slope[:, None, :]
+            if v is not None:
+                bend = rows * (_along(v, rows) * curvature)
+                second = bend if second is None else torch.addcmul(bend, second, slope)
+            rows = rows * slope
+        if v is not None and second is None:
+            second = torch.zeros_like(rows)
         return rows, second, record
 
     def condensed(self):
@@ -167,15 +173,28 @@ class _Chain:
                 covector = layer.pull(covector)
                 continue
             rows, slope, curvature = record.pop()
-            hessian = hessian + _weighted_gram(rows, covector * curvature())
+            hessian = hessian + _weighted_gram(rows, covector * curvature)
             covector = covector * slope
         return hessian
 
 
-def _affine_rows(layer, rows, second):
-    if second is None:
-        return layer.tangents(rows), None
-    return layer.tangents(torch.cat((rows, second), dim=1)).chunk(2, dim=1)
+def _basis(z):
+    """Latent directions, the same at all points, shape=[dim, 1, dim]."""
+    return torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None, :]
+
+
+def _along(v, rows):
+    """Combine tangents, shape=[dim, n_points or 1, width], to those along v."""
+    if rows.shape[1] == 1:
+        return v @ rows[:, 0]
+    return torch.einsum("kn,knp->np", v.T, rows) if len(rows) > 8 else _sum_product(v, rows)
+
+
+def _sum_product(v, rows):
+    total = v[:, 0, None] * rows[0]
+    for k in range(1, len(rows)):
+        total = torch.addcmul(total, v[:, k, None], rows[k])
+    return total
 
 
 def _activate(layer, u):
@@ -183,11 +202,18 @@ def _activate(layer, u):
 
 
 def _weighted_gram(rows, weights):
-    return (rows * weights[:, None, :]) @ rows.transpose(-1, -2)
+    """Gram matrices of tangents with a weight for each output, shape=[n_points, dim, dim]."""
+    if rows.shape[1] == 1:
+        dim = len(rows)
+        return (weights @ (rows * rows.transpose(0, 1)).flatten(0, 1).T).view(-1, dim, dim)
+    return (rows * weights).transpose(0, 1) @ rows.permute(1, 2, 0)
 
 
 class _RBFStd:
-    """sigma = (W v(z) + zeta)^(-1/2) with v_k = exp(-lambda_k ||z - c_k||^2)."""
+    """sigma = (W v(z) + zeta)^(-1/2) with v_k = exp(-lambda_k ||z - c_k||^2).
+
+    Tangents are [dim, n_points, width].
+    """
 
     smooth = True
 
@@ -198,44 +224,41 @@ class _RBFStd:
         self.zeta = rbf.zeta.detach()
 
     def _kernels(self, z):
-        delta = z[:, :, None] - self.centers.T  # the centres last: sums over them run fastest
-        square = sum(part * part for part in delta.unbind(1))  # torch sums a middle axis slowly
+        delta = z.T[:, :, None] - self.centers.T[:, None, :]
+        square = delta[0] * delta[0]
+        for part in delta[1:]:
+            square = torch.addcmul(square, part, part)  # torch sums an axis slowly
         return delta, torch.exp(-self.lambdas * square)
 
+    def _std(self, kernels):
+        return torch.rsqrt(torch.addmm(self.zeta, kernels, self.weights.T))
+
     def value(self, z):
-        return torch.rsqrt(self._kernels(z)[1] @ self.weights.T + self.zeta)
-
-    def _weigh(self, rows):
-        n, m, width = rows.shape
-        return (rows.reshape(n * m, width) @ self.weights.T).reshape(n, m, self.weights.shape[0])
-
-    def _kernel_rows(self, delta, kernels, rows):
-        return (-2.0 * self.lambdas * kernels)[:, None, :] * (rows @ delta)
+        return self._std(self._kernels(z)[1])
 
     def push(self, z, rows):
+        """Value and tangents; rows of shape=[n_points, dim] are one direction for each point."""
         delta, kernels = self._kernels(z)
-        sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
-        rows = self._weigh(self._kernel_rows(delta, kernels, rows))
-        return sigma, rows * (-0.5 * sigma**3)[:, None, :]
+        sigma = self._std(kernels)
+        pushed = _sum_product(rows, delta) if rows.ndim == 2 else delta
+        pushed = (pushed * (-2.0 * self.lambdas * kernels)) @ self.weights.T
+        return sigma, pushed * (-0.5 * sigma**3)
 
-    def jet(self, z, rows, v):
-        # The input tangents are the latent basis: an RBF precision reads the codes themselves.
+    def jet(self, z, v):
+        # Its tangents start as the latent basis: an RBF precision reads the codes themselves.
         delta, kernels = self._kernels(z)
-        sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
+        sigma = self._std(kernels)
         slope = -0.5 * sigma**3
-        first = self._kernel_rows(delta, kernels, rows)
+        fall = -2.0 * self.lambdas * kernels
+        inner = delta * fall
+        first = inner @ self.weights.T
+        record = (delta, kernels, sigma, slope, first)
         if v is None:
-            first = self._weigh(first)
-            return first * slope[:, None, :], None, (delta, kernels, sigma, slope, first)
-        lam = self.lambdas
-        along = (delta * v[:, :, None]).sum(1)
-        second = (4.0 * lam**2 * kernels * along)[:, None, :] * delta - (2.0 * lam * kernels)[
-            :, None, :
-        ] * v[:, :, None]
-        first, second = self._weigh(torch.cat((first, second), dim=1)).chunk(2, dim=1)
-        bend = -1.5 * slope * sigma * sigma * torch.einsum("nk,nkp->np", v, first)
-        derivatives = second * slope[:, None, :] + first * bend[:, None, :]
-        return first * slope[:, None, :], derivatives, (delta, kernels, sigma, slope, first)
+            return first * slope, None, record
+        bend = -2.0 * self.lambdas * _sum_product(v, delta)
+        second = torch.addcmul(inner * bend, v.T[:, :, None], fall) @ self.weights.T
+        bend = -1.5 * slope * sigma * sigma * _sum_product(v, first)
+        return first * slope, torch.addcmul(second * slope, first, bend), record
 
     def condensed(self):
         return self
@@ -260,15 +283,16 @@ class _RBFStd:
         variance = precision.reciprocal()
         height = variance.sum(dim=1).sqrt()
         pulled = (variance * variance / height[:, None]) @ self.weights * kernels * self.lambdas
-        return height, (delta * pulled[:, None, :]).sum(2)
+        return height, (delta * pulled).sum(2).T
 
     def contract(self, covector, record, dim):
         delta, kernels, sigma, slope, rows = record
         outer = _weighted_gram(rows, covector * (-1.5 * slope * sigma * sigma))
         pulled = (covector * slope) @ self.weights * kernels * self.lambdas
-        eye = torch.eye(dim, dtype=delta.dtype, device=delta.device)
         inner = _weighted_gram(delta, 4.0 * pulled * self.lambdas)
-        return outer + inner - 2.0 * pulled.sum(-1)[:, None, None] * eye
+        hessian = outer + inner
+        hessian.diagonal(dim1=1, dim2=2).sub_(2.0 * pulled.sum(-1)[:, None])
+        return hessian
 
 
 class NetworkImmersion(Immersion):
@@ -291,18 +315,14 @@ class NetworkImmersion(Immersion):
         """Evaluate F; see `Immersion`."""
         return _join([part.value(z) for part in self.parts])
 
-    def _seed(self, z):
-        eye = torch.eye(self.dim, dtype=z.dtype, device=z.device)
-        return eye.expand(z.shape[0], self.dim, self.dim)
-
     def jacobian(self, z):
         """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
-        pushed = [part.push(z, self._seed(z)) for part in self.parts]
-        return _join([value for value, _ in pushed]), _join([rows for _, rows in pushed])
+        values, rows = zip(*(part.push(z, _basis(z)) for part in self.parts), strict=True)
+        return _join(values), _points_first(rows, len(z))
 
     def push(self, z, v):
         """Evaluate the derivative along a direction; see `Immersion.push`."""
-        return _join([part.push(z, v[:, None, :])[1][:, 0] for part in self.parts])
+        return _join([part.push(z, v)[1] for part in self.parts])
 
     def condensed(self):
         """Find an isometric immersion with fewer outputs; see `Immersion.condensed`."""
@@ -325,7 +345,7 @@ class NetworkImmersion(Immersion):
 
     def jet(self, z, v=None):
         """Evaluate first and second derivatives; see `Immersion.jet`."""
-        jets = [part.jet(z, self._seed(z), v) for part in self.parts]
+        jets = [part.jet(z, v) for part in self.parts]
         widths = [rows.shape[2] for rows, _, _ in jets]
 
         def contract(covector):
@@ -335,12 +355,18 @@ class NetworkImmersion(Immersion):
                 for part, piece, (_, _, record) in zip(self.parts, pieces, jets, strict=True)
             )
 
-        derivatives = None if v is None else _join([second for _, second, _ in jets])
-        return Jet(_join([rows for rows, _, _ in jets]), derivatives, contract)
+        tangents, derivatives, _ = zip(*jets, strict=True)
+        derivatives = None if v is None else _points_first(derivatives, len(z))
+        return Jet(_points_first(tangents, len(z)), derivatives, contract)
 
 
 def _join(parts):
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def _points_first(parts, n_points):
+    """Tangents of all outputs, shape=[n_points, dim, n_outputs], a view."""
+    return _join([rows.expand(-1, n_points, -1) for rows in parts]).transpose(0, 1)
 
 
 def compile_immersion(decoder, dim):

@@ -225,6 +225,12 @@ class ElementEvaluator:
         self.chunk_size = chunk_size
         self._b, self._d = self.rule("interpolate"), self.rule("differentiate")
         self._w, self._dq = self.rule("weights"), self.rule("differentiate_points")
+        # What takes weighted inner products at the points to those of nodal displacements.
+        basis = torch.stack((self._b, self._d), dim=1)
+        self._lift = (self._w[:, None, None] * basis).flatten(0, 1)
+        self._products = torch.einsum("qsa,qtb->qstab", basis, basis).flatten(0, 2).flatten(1)
+        self._squares = torch.einsum("qa,qb->qab", self._b, self._b).flatten(1)
+        self._turned = self._dq.T * self._w
         self._fine = tuple(
             self.rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
         )
@@ -324,46 +330,39 @@ class ElementEvaluator:
 
     def _system(self, nodes):
         n_elements, n_nodes, dim = nodes.shape
+        n_points, size = len(self._w), n_nodes * dim
         position, velocity = curve_points(nodes, self._b, self._d)
         jet = self.immersion.jet(position, velocity)
-        speed_vector = torch.einsum("nk,nkp->np", velocity, jet.tangents)
+        speed_vector = (velocity[:, None, :] @ jet.tangents)[:, 0]
         speed = speed_vector.norm(dim=1)
         tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
+        rows = torch.cat((jet.derivatives.transpose(0, 1), jet.tangents.transpose(0, 1)))
+        rows = rows.transpose(0, 1)
+        inner = rows @ rows.transpose(1, 2)
+        metric = inner[:, dim:, dim:]
+        along = (rows @ tangent[:, :, None]).view(n_elements, 2 * n_points, dim)
         # Where the velocity lies in the metric's null space its speed says nothing: a floor.
-        most = jet.tangents.flatten(1).norm(dim=1) * velocity.norm(dim=1)
-        per_speed = inverse_speed(speed, most)
-        rows = torch.cat((jet.derivatives, jet.tangents), dim=1)
-        shape = (n_elements, -1, 2, dim)
-        inner = (rows @ rows.transpose(1, 2)).view(n_elements, -1, 2, dim, 2, dim)
-        along = (rows @ tangent[:, :, None]).view(shape)
-        speed = speed.view(n_elements, -1)
-        tangent = tangent.view(n_elements, speed.shape[1], -1)
-
-        # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).
-        basis = torch.stack((self._b, self._d), dim=1)
-        per_speed = self._w * per_speed.view(n_elements, -1)
-        size = n_nodes * dim
-        stiffness = torch.einsum("eq,qsa,eqsitj,qtb->eaibj", per_speed, basis, inner, basis)
-        turn = torch.einsum("qr,erp->eqp", self._dq, tangent)
+        scale = metric.diagonal(dim1=1, dim2=2).sum(1).clamp_min(0.0).sqrt()
+        per_speed = inverse_speed(speed, scale * velocity.norm(dim=1))
+        tangent = tangent.view(n_elements, n_points, -1)
+        turn = self._dq @ tangent
         # int t . (d^2F(u, u))', the derivative taken off the interpolant at the quadrature points,
         # so that corners between elements count.
-        covector = torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent)
-        covector = covector.reshape(-1, covector.shape[-1])
-        covector = _normal_part(
-            covector, jet.tangents, inner[:, :, 1, :, 1, :].reshape(-1, dim, dim)
-        )
-        hessian = jet.hessian(covector)
-        hessian = hessian.view(n_elements, -1, dim, dim)
-        ww = torch.einsum("q,qa,qb->qab", self._w, self._b, self._b)
-        b = self._b
-        curvature = torch.einsum("qa,qb,eqij->eaibj", b, b, hessian)
-        mass = torch.einsum("qab,eq,eqij->eaibj", ww, speed, inner[:, :, 1, :, 1, :])
+        covector = (self._turned @ tangent).flatten(0, 1)
+        hessian = jet.hessian(_normal_part(covector, jet.tangents, metric))
+
+        # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).
+        weight = (self._w * per_speed.view(n_elements, -1)).view(-1, 1, 1)
+        inner_by_speed = (inner * weight).view(n_elements, n_points, 2, dim, 2, dim)
+        inner_by_speed = inner_by_speed.permute(0, 3, 5, 1, 2, 4).flatten(3)
+        speed = speed.view(n_elements, n_points)
+        masses = metric.view(n_elements, n_points, dim, dim) * (self._w * speed)[:, :, None, None]
         return (
             speed @ self._w,
-            torch.einsum("q,qsa,eqsi->eai", self._w, basis, along).reshape(n_elements, size),
-            stiffness.reshape(n_elements, size, size),
-            curvature.reshape(n_elements, size, size),
-            mass.reshape(n_elements, size, size),
+            (self._lift.T @ along).flatten(1),
+            _by_nodes(inner_by_speed @ self._products, size),
+            _by_nodes(_points_last(hessian, n_points) @ self._squares, size),
+            _by_nodes(_points_last(masses.flatten(0, 1), n_points) @ self._squares, size),
             turn.norm(dim=-1) @ self._w,
         )
 
@@ -372,6 +371,19 @@ def inverse_speed(speed, most):
     """One over the speed, bounded in terms of the most that the speed could have been."""
     floor = _SPEED_FLOOR * most
     return torch.where(floor > 0.0, torch.maximum(speed, floor), 1.0).reciprocal()
+
+
+def _points_last(matrices, n_points):
+    """Matrices at points as shape=[n_elements, dim, dim, n_points]."""
+    return matrices.unflatten(0, (-1, n_points)).permute(0, 2, 3, 1)
+
+
+def _by_nodes(products, size):
+    """Element matrices from shape=[n_elements, dim, dim, n_nodes^2]."""
+    n_elements, dim = products.shape[:2]
+    n_nodes = size // dim
+    products = products.view(n_elements, dim, dim, n_nodes, n_nodes)
+    return products.permute(0, 3, 1, 4, 2).reshape(n_elements, size, size)
 
 
 def _normal_part(covector, tangents, metric):

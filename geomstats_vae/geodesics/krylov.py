@@ -20,6 +20,7 @@ from geomstats_vae.geodesics.chains import element_view
 from geomstats_vae.geodesics.elements import (
     ElementEvaluator,
     PerElement,
+    cache_sized_chunk,
     curve_points,
     to_numpy,
 )
@@ -39,6 +40,10 @@ _TAKE, _POOR, _GOOD = 0.1, 0.25, 0.75
 _SHRINK, _GROW = 0.4, 2.0
 # Frames are built anew after so many products, or moves so large.
 _MANY_PRODUCTS, _FAR = 10, 0.001
+_MOST_MATRIX_DIM = int(__import__("os").environ.get("KDIM", "12"))
+_ROWS = 8  # of outputs that products hold per point
+# Element matrices, and frames of an element, held at once, temporaries included.
+_MATRICES, _FRAMES, _TYPICAL_ELEMENTS = 12, 12, 8
 _EXTENT = 4.0  # farthest move of a node, in extents of an element, times the number of elements
 
 
@@ -115,14 +120,14 @@ class KrylovCurves(RelaxedCurves):
         self._frames = [None] * len(curves)
         self._moved = np.zeros(len(curves))
 
-    def split(self, marked, *known):
+    def split(self, marked, halves=None):
         """Bisect elements; see `RelaxedCurves.split`."""
         offsets = self.curves.offsets
         for k, frames in enumerate(self._frames):
             part = marked[offsets[k] : offsets[k + 1]]
             if frames is not None and part.any():
                 self._frames[k] = frames.split(part)
-        super().split(marked, *known)
+        super().split(marked, halves)
 
     def direction(self, halves, system, which):
         """Newton's directions on meshes of halves; see `RelaxedCurves.direction`."""
@@ -151,7 +156,7 @@ class KrylovCurves(RelaxedCurves):
 
     def _step_of_one(self, k):
         rows = slice(*self.curves.offsets[k : k + 2])
-        nodes, length = self.evaluator.tensor(self.curves.nodes[rows]), self._fine[rows].sum()
+        nodes, length = self.evaluator.tensor(self.curves.nodes[rows]), self.fine[rows].sum()
         variation = self._variation(k, nodes, length)
         if not variation.finite:
             self.stalled[k] = True
@@ -204,8 +209,53 @@ class KrylovCurves(RelaxedCurves):
         self.curves.nodes[rows] = nodes + step
         self.n_iter[k] += 1
         self._moved[k] += size**2
-        self._evaluate(np.arange(rows.start, rows.stop), fine)
+        self.fine[rows] = fine
+        self._evaluate(np.arange(rows.start, rows.stop))
         return whole
+
+
+def evaluator_for(immersion, degree, chunk_size=None):
+    """Choose between matrices and products.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    degree : int
+        Polynomial degree of the elements.
+    chunk_size : int, optional
+        Points evaluated at once; by default as many as fit a processor's cache.
+
+    Returns
+    -------
+    evaluator : ElementEvaluator or KrylovEvaluator
+        The latter in more than a dozen dimensions.
+    """
+    if immersion.dim <= _MOST_MATRIX_DIM:
+        return ElementEvaluator(immersion, degree, chunk_size or cache_sized_chunk(immersion))
+    return KrylovEvaluator(immersion, degree, chunk_size or cache_sized_chunk(immersion, _ROWS))
+
+
+def relaxed_curves(evaluator, curves, options):
+    """Curves to be shortened in the way of their evaluator; parameters as of `RelaxedCurves`."""
+    kind = KrylovCurves if isinstance(evaluator, KrylovEvaluator) else RelaxedCurves
+    return kind(evaluator, curves, options)
+
+
+def line_elements(evaluator):
+    """Elements that straight lines start with.
+
+    Two are enough for Newton's method with matrices, which lose little where the mesh is refined.
+    Frames on two elements are poor, and poor frames cost more products than small meshes save.
+    """
+    return 4 if isinstance(evaluator, KrylovEvaluator) else 2
+
+
+def pair_bytes(dim, degree):
+    """Memory that a typical curve takes while it is shortened in a batch, in bytes."""
+    if dim <= _MOST_MATRIX_DIM:
+        return 8 * _MATRICES * _TYPICAL_ELEMENTS * ((degree + 1) * dim) ** 2
+    return 8 * _FRAMES * _TYPICAL_ELEMENTS * dim**2
 
 
 def _forcing(expected, tol):

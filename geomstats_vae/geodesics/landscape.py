@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.elements import cache_sized_chunk, to_numpy
+from geomstats_vae.geodesics.graph import GraphSearch, trace
 
 _GRID_SIZE = {2: 192, 3: 48}
 _REACH = {2: 3, 3: 2}
@@ -27,6 +28,7 @@ _MARGIN = 0.08
 _MAX_CODES = 2000
 _N_NEIGHBORS = 12
 _EDGE_SAMPLES = 8
+_N_LANDMARKS = 12
 # Other ways: edges within this share of the box of a way cost this much more.
 _NEAR, _DEARER = 0.01, 1.5
 
@@ -54,6 +56,8 @@ class Landscape:
         self.grid_size = grid_size or _GRID_SIZE.get(self.dim)
         self.nodes, self.graph = self._grid() if self.grid_size else self._code_graph(self.points)
         self._tree = cKDTree(self.nodes)
+        some = self.points[np.linspace(0, len(self.points) - 1, _N_LANDMARKS).astype(int)]
+        self._search = GraphSearch(self.graph, np.unique(self._tree.query(some)[1]))
 
     def _tensor(self, array):
         return torch.as_tensor(array, dtype=self.immersion.dtype, device=self.immersion.device)
@@ -223,26 +227,12 @@ class Landscape:
             no way.
         """
         first, last = self._tree.query(start)[1], self._tree.query(end)[1]
-        cost = np.full(len(start), np.inf)
-        ways = [np.stack(pair) for pair in zip(start, end, strict=True)]
-        # One search per distinct source; the end with fewer distinct nodes is the source.
-        swap = len(np.unique(last)) < len(np.unique(first))
-        source, target = (last, first) if swap else (first, last)
-        for node in np.unique(source):
-            pairs = np.flatnonzero(source == node)
-            distance, before = dijkstra(
-                self.graph,
-                indices=node,
-                return_predecessors=True,
-                limit=np.inf if limit is None else np.max(limit[pairs]),
-            )
-            for pair in pairs:
-                cost[pair] = distance[target[pair]]
-                if np.isfinite(cost[pair]):
-                    way = _trace(before, target[pair])
-                    way = way if swap else way[::-1]
-                    middle = self.nodes[way][1:-1]
-                    ways[pair] = np.concatenate((start[pair, None], middle, end[pair, None]))
+        limit = np.full(len(start), np.inf) if limit is None else limit
+        found, cost = self._search.ways(first, last, limit)
+        ways = [
+            np.concatenate((a[None], self.nodes[way[1:-1]], b[None]))
+            for way, a, b in zip(found, start, end, strict=True)
+        ]
         return ways, cost
 
     def other_ways(self, ways):
@@ -277,7 +267,7 @@ class Landscape:
             if not np.isfinite(distance[ends[1]]):
                 others.append(way)
                 continue
-            vertices = _trace(before, ends[1])[::-1]
+            vertices = trace(before, ends[1])[::-1]
             cost[k] = sum(self.graph[a, b] for a, b in itertools.pairwise(vertices))
             middle = self.nodes[vertices][1:-1]
             others.append(np.concatenate((way[:1], middle, way[-1:])))
@@ -458,13 +448,6 @@ def _join_components(nodes, a, b):
     tree = minimum_spanning_tree(sparse.csr_matrix(gaps)).tocoo()
     extra = np.array([links[i, j] for i, j in zip(tree.row, tree.col, strict=True)])
     return np.concatenate((a, extra[:, 0])), np.concatenate((b, extra[:, 1]))
-
-
-def _trace(before, node):
-    way = [node]
-    while before[way[-1]] >= 0:
-        way.append(before[way[-1]])
-    return way
 
 
 def _smooth_elements(way, element, size):

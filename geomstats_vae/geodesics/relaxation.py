@@ -21,6 +21,9 @@ from geomstats_vae.geodesics.curves import Curves
 
 _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
 _LINGER = 8  # steps spent on leaving saddles
+# A full Newton step from a decrement this small, relative to the length, ends nearer than that,
+# where decrements fall at least as fast.
+_SURE, _FALL = 1e-3, 0.1
 _RIDGE = 1e-8  # of the mean diagonal, for singular metrics
 _FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
 _SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
@@ -78,6 +81,10 @@ class RelaxedCurves:
         No step along the last direction shortened the curve.
     finite : array of bool, shape=[n_curves]
         Whether the decoder is finite along the curve.
+    saddle : array of bool, shape=[n_curves]
+        Whether a finer mesh has shown a direction of descent where a curve is stationary.
+    fine : array, shape=[n_elements]
+        Lengths of the elements, on the finer quadrature.
     """
 
     def __init__(self, evaluator, curves, options):
@@ -88,15 +95,17 @@ class RelaxedCurves:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._scale = np.full(n_curves, options.first_scale)
         self._damping = np.zeros(len(curves.nodes))
+        self.saddle = np.zeros(n_curves, dtype=bool)
         self._lingered = np.zeros(n_curves, dtype=int)
         self.system = evaluator.system(curves.nodes)
-        self._fine = evaluator.length(curves.nodes)
-        self.finite = np.isfinite(curves.total(self._fine)) & self._finite_systems()
+        self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
+        self.fine = evaluator.length(curves.nodes)
+        self.finite = np.isfinite(curves.total(self.fine)) & self._finite_systems()
 
     @property
     def length(self):
         """Lengths on the finer quadrature, shape=[n_curves]."""
-        return self.curves.total(self._fine)
+        return self.curves.total(self.fine)
 
     def _finite_systems(self):
         return self.curves.total(~self.system.finite) == 0
@@ -114,6 +123,8 @@ class RelaxedCurves:
         active = np.zeros(len(self.curves), dtype=bool)
         active[slice(None) if which is None else which] = True
         active &= self.finite
+        self._evaluate(self._stale & active[self.curves.owner])
+        active &= self.finite
         self.stalled[active] = False
         budget = self.n_iter + (max_iter or self.options.max_iter)
         while active.any():
@@ -130,33 +141,41 @@ class RelaxedCurves:
         owner = curves.owner
         length = self.length
         share = length / curves.counts
-        mismatch = np.abs(self._fine - self.system.length)
+        mismatch = np.abs(self.fine - self.system.length)
         goal = np.maximum(0.1 * self.decrement, options.tol * length) / curves.counts * 3.0
-        allowed = np.minimum(0.02 * self._fine + 1e-4 * share[owner], goal[owner])
+        allowed = np.minimum(0.02 * self.fine + 1e-4 * share[owner], goal[owner])
         coarse = (mismatch > allowed) | (self.system.turning > options.max_turning)
         # An element shorter than the tolerance can hide nothing that matters.
-        coarse &= (self._fine > options.tol * length[owner]) & active[owner]
+        coarse &= (self.fine > options.tol * length[owner]) & active[owner]
         self.split(coarse & (curves.counts < options.max_elements)[owner])
 
-    def split(self, marked):
+    def split(self, marked, halves=None):
         """Bisect elements and evaluate their halves.
 
         Parameters
         ----------
         marked : array of bool, shape=[n_elements]
             Elements to bisect.
+        halves : ElementSystem, optional
+            Systems of the halves, two to each marked element, where they are known.
         """
         if not marked.any():
             return
         repeats = np.where(marked, 2, 1)
         self.curves = self.curves.split(marked)
         self.system = self.system.repeat(repeats)
-        self._fine = np.repeat(self._fine, repeats)
+        self.fine = np.repeat(self.fine, repeats)
         self._damping = np.repeat(self._damping, repeats)
-        self._evaluate(np.repeat(marked, repeats))
+        self._stale = np.repeat(self._stale, repeats)
+        new = np.repeat(marked, repeats)
+        self.fine[new] = self.evaluator.length(self.curves.nodes[new])
+        if halves is None:
+            self._evaluate(new)
+        else:
+            self.system[new], self._stale[new] = halves, False
 
     def direction(self, halves, system, which):
-        """Newton's directions of some curves on finer meshes.
+        """Newton's directions of some curves on meshes of halves.
 
         Parameters
         ----------
@@ -174,19 +193,23 @@ class RelaxedCurves:
         """
         return newton_direction(halves, system, self.length[which], np.zeros(len(halves.nodes)))
 
-    def _evaluate(self, rows, fine=None):
+    def linger(self, which):
+        """Take curves for saddles, on which the next run spends some steps before they count."""
+        self.saddle[which], self._lingered[which] = True, 0
+
+    def _evaluate(self, rows):
         nodes = self.curves.nodes[rows]
         if not len(nodes):
             return
         self.system[rows] = self.evaluator.system(nodes)
-        self._fine[rows] = self.evaluator.length(nodes) if fine is None else fine
+        self._stale[rows] = False
         self.finite &= self._finite_systems()
 
     def _step(self, which):
         """One Newton step of some curves; returns which of them are done."""
         rows = self.curves.rows(which)
         batch = Curves(self.curves.nodes[rows], self.curves.counts[which])
-        system, length = self.system[rows], batch.total(self._fine[rows])
+        system, length = self.system[rows], batch.total(self.fine[rows])
         damping = self._remembered(system, rows)
         direction, decrement, definite = newton_direction(batch, system, length, damping)
         near = decrement <= self.options.tol * length
@@ -194,12 +217,15 @@ class RelaxedCurves:
             damping[near[batch.owner]] = 0.0
             direction, decrement, definite = newton_direction(batch, system, length, damping)
             near = decrement <= self.options.tol * length
+        falling = decrement <= _FALL * self.decrement[which]
         self.decrement[which] = decrement
-        # A saddle is stationary too: some steps are spent on leaving it.
+        # A saddle is stationary too: some steps are spent on leaving it. But a coarse mesh finds
+        # directions of descent that are none, so a finer one must have seen it.
         self._lingered[which] += near & ~definite
-        done = near & (definite | (self._lingered[which] > _LINGER))
-        search = _LineSearch(self.evaluator, batch, system, self._fine[rows], damping)
-        search.run(direction, decrement, np.minimum(1.0, 4.0 * self._scale[which]))
+        lingering = self.saddle[which] & ~definite & (self._lingered[which] <= _LINGER)
+        done = near & ~lingering
+        search = _LineSearch(self.evaluator, batch, system, self.fine[rows], damping)
+        search.run(direction, decrement, np.minimum(1.0, 4.0 * self._scale[which]), once=done)
         moved = search.accepted > 0.0
         self.stalled[which] = ~moved & ~done
         self.n_iter[which] += moved
@@ -208,7 +234,13 @@ class RelaxedCurves:
         element_moved = moved[batch.owner]
         changed = rows[element_moved]
         self.curves.nodes[changed] = search.nodes[element_moved]
-        self._evaluate(changed, search.fine[element_moved])
+        self.fine[changed] = search.fine[element_moved]
+        # Where Newton's method converges quadratically its next decrement needs no asking.
+        sure = max(self.options.tol, min(_SURE, 0.1 * self.options.tol**0.5))
+        sure = falling & definite & (search.accepted == 1.0) & (decrement <= sure * length)
+        done |= sure & ~lingering
+        self._stale[changed] = True
+        self._evaluate(rows[element_moved & ~done[batch.owner]])
         return done
 
     def _remembered(self, system, rows):
@@ -235,8 +267,11 @@ class _LineSearch:
         self.accepted = np.zeros(len(curves))
         self._old, self._length = fine, curves.total(fine)
 
-    def run(self, direction, decrement, scale):
-        """Search; results are in `nodes`, `fine`, `accepted` and `damping`."""
+    def run(self, direction, decrement, scale, once):
+        """Search; results are in `nodes`, `fine`, `accepted` and `damping`.
+
+        Curves in `once` are good as they are, and try a single step.
+        """
         owner = self.curves.owner
         scale = np.minimum(scale, self._reach(direction))
         noise = 1.0 + 16.0 * np.finfo(self.evaluator.numpy_dtype).eps
@@ -253,7 +288,7 @@ class _LineSearch:
             self.nodes[rows[element]], self.fine[rows[element]] = trial[element], fine[element]
             self.accepted[searching[good]] = scale[searching[good]]
             self._learn(rows[~element], step[~element], fine[~element])
-            searching = searching[~good]
+            searching = searching[~good & ~once[searching]]
             if not len(searching):
                 break
             rows = self.curves.rows(searching)

@@ -8,10 +8,15 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from geomstats_vae.geodesics.curves import Curves, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk, reference_element
-from geomstats_vae.geodesics.krylov import KrylovEvaluator, KrylovCurves
+from geomstats_vae.geodesics.elements import reference_element
+from geomstats_vae.geodesics.krylov import (
+    evaluator_for,
+    line_elements,
+    pair_bytes,
+    relaxed_curves,
+)
 from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.relaxation import Relaxation, RelaxedCurves
+from geomstats_vae.geodesics.relaxation import Relaxation
 
 _FINE_CHORDS = 20
 _LINE_CHORDS = 512
@@ -26,11 +31,9 @@ _STEEP = 2.0
 # A second way along walls is tried if the graph says that it is not much longer, and pursued if a
 # few steps bring it near the first.
 _OTHER, _TRIAL, _TRIAL_STEPS = 1.15, 1.02, 5
-_TYPICAL_ELEMENTS = 8
 _TURNING_PER_DEGREE = 0.5  # radians that a polynomial of degree one more follows
 _MAX_REFINEMENTS = 6
 _BULK = 0.8  # share of the expected shortening that refined elements bear
-_MATRICES = 12  # element matrices held at once, temporaries included
 
 
 @dataclass(frozen=True)
@@ -86,28 +89,16 @@ class GeodesicSolver:
         """
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         immersion = immersion.condensed()
-        block = self._block_size(start.shape[1])
+        block = max(1, self.memory_limit // pair_bytes(start.shape[1], _DEGREE))
         blocks = [
             self._solve_block(immersion, start[k : k + block], end[k : k + block], landscape)
             for k in range(0, max(1, len(start)), block)
         ]
         return _join_paths(blocks)
 
-    def _block_size(self, dim):
-        size = 8 * _MATRICES * _TYPICAL_ELEMENTS * ((_DEGREE + 1) * dim) ** 2
-        return max(1, self.memory_limit // size)
-
-    def _evaluator(self, immersion, degree):
-        import os
-        chunk_size = self.chunk_size or cache_sized_chunk(immersion)
-        if immersion.dim < int(os.environ.get("KDIM", "16")):
-            return ElementEvaluator(immersion, degree, chunk_size)
-        chunk_size = self.chunk_size or cache_sized_chunk(immersion, rows=8)
-        return KrylovEvaluator(immersion, degree, chunk_size)
-
     def _solve_block(self, immersion, start, end, landscape):
         evaluator = {
-            degree: self._evaluator(immersion, degree)
+            degree: evaluator_for(immersion, degree, self.chunk_size)
             for degree in {_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0]}
         }
         distinct = np.flatnonzero((start != end).any(axis=1))
@@ -137,7 +128,8 @@ class GeodesicSolver:
     def _from_lines(self, evaluator, start, end, answers, chosen):
         which = np.flatnonzero(chosen)
         if len(which):
-            curves = straight(start[which], end[which], int(__import__('os').environ.get('NEL','2')), evaluator.element.degree)
+            n_elements = line_elements(evaluator)
+            curves = straight(start[which], end[which], n_elements, evaluator.element.degree)
             self._relax(evaluator, curves, answers, which)
 
     def _from_ways(self, evaluator, mesh, landscape, ways, answers, chosen, *, trial=False):
@@ -165,50 +157,40 @@ class GeodesicSolver:
         """
         turning = _TURNING_PER_DEGREE * evaluator.element.degree
         options = Relaxation(self.tol, self.max_iter, self.max_elements, turning)
-        relaxed = (KrylovCurves if isinstance(evaluator, KrylovEvaluator) else RelaxedCurves)(evaluator, curves, options)
+        relaxed = relaxed_curves(evaluator, curves, options)
         open_ = np.arange(len(curves))
         if trial:
             relaxed.run(max_iter=_TRIAL_STEPS)
             best = answers.length[answers.distinct[which]]
             open_ = np.flatnonzero(relaxed.length < _TRIAL * best)
         relaxed.run(open_)
-        residual = np.full(len(curves), np.inf)
+        finer = _Finer(evaluator, relaxed)
         open_ = open_[relaxed.finite[open_]]
         for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
-            residual[open_], marked = _enrich(evaluator, relaxed, open_)
-            length = relaxed.length
-            open_ = open_[residual[open_] > self.tol * length[open_]]
-            allowed = np.zeros(len(curves), dtype=bool)
-            allowed[open_] = relaxed.curves.counts[open_] < self.max_elements
+            marked = finer.look(open_, self.tol, self.rtol)
+            allowed = relaxed.finite & (relaxed.curves.counts < self.max_elements)
             marked &= allowed[relaxed.curves.owner]
             if not marked.any() or refinement == _MAX_REFINEMENTS - 1:
                 break
             open_ = np.unique(relaxed.curves.owner[marked])
-            relaxed.split(marked)
+            relaxed.split(marked, finer.halves(marked))
             relaxed.run(open_)
-        answers.offer(which, self._finish(evaluator, relaxed, residual))
+        answers.offer(which, self._finish(evaluator, relaxed, finer))
 
-    def _finish(self, evaluator, relaxed, residual):
-        """Measure the curves finely and give each its status."""
+    def _finish(self, evaluator, relaxed, finer):
+        """Give each curve its status, and what a path holds of it."""
         curves, length = relaxed.curves, relaxed.length
-        chords = evaluator.chord_length(curves.sample(_FINE_CHORDS))
-        fine = curves.total(np.where(np.isfinite(chords), chords, np.inf))
-        with np.errstate(invalid="ignore"):
-            tiny = np.finfo(float).tiny
-            error = np.abs(fine - curves.total(relaxed.system.length)) / np.maximum(fine, tiny)
-            residual = residual / np.maximum(length, tiny)
+        residual, error = finer.residual, finer.length_error
         status = np.full(len(curves), GeodesicStatus.CONVERGED)
         status[~(residual <= self.rtol)] = GeodesicStatus.MAX_ITER
         status[~(residual <= self.rtol) & relaxed.stalled] = GeodesicStatus.STALLED
         status[~(error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
-        status[~relaxed.finite | ~np.isfinite(fine)] = GeodesicStatus.NON_FINITE
+        status[~relaxed.finite | ~np.isfinite(finer.chords)] = GeodesicStatus.NON_FINITE
         return {
             "curves": curves.raise_degree(_DEGREE),
             "arc": _arc_length(evaluator, curves),
-            "length": np.where(relaxed.finite, np.maximum(fine, length), np.inf),
-            "velocity": end_velocities(
-                curves, relaxed.system, length, end_metrics(evaluator, curves)
-            ),
+            "length": np.where(relaxed.finite, np.maximum(finer.chords, length), np.inf),
+            "velocity": finer.velocity,
             "residual": residual,
             "length_error": error,
             "status": status,
@@ -278,17 +260,89 @@ class _Answers:
         )
 
 
-def _enrich(evaluator, relaxed, which):
-    """Newton decrements on meshes of halves, and the elements whose halving would matter."""
-    curves = relaxed.curves.take(which)
-    halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
-    system = evaluator.system(halves.nodes)
-    direction, decrement, _ = relaxed.direction(halves, system, which)
-    gain = -(system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
-    gain = gain.reshape(-1, 2).sum(axis=1)
-    marked = np.zeros(len(relaxed.curves.nodes), dtype=bool)
-    marked[relaxed.curves.rows(which)] = _bulk(np.abs(gain), curves)
-    return decrement, marked
+class _Finer:
+    """What finer measures say of relaxed curves: the certificate, and where to refine.
+
+    Parameters
+    ----------
+    evaluator : ElementEvaluator
+        Evaluates the decoder along elements.
+    relaxed : RelaxedCurves
+        The curves.
+
+    Attributes
+    ----------
+    residual : array, shape=[n_curves]
+        Newton decrements on meshes of halves, relative to the lengths.
+    chords : array, shape=[n_curves]
+        Lengths by chords of F.
+    length_error : array, shape=[n_curves]
+        Their relative differences from the lengths by quadrature.
+    velocity : array, shape=[n_curves, 2, dim]
+        Velocities at the ends.
+    """
+
+    def __init__(self, evaluator, relaxed):
+        self.evaluator, self.relaxed = evaluator, relaxed
+        n_curves = len(relaxed.curves)
+        self.residual = np.full(n_curves, np.inf)
+        self.chords, self.length_error = self.residual.copy(), self.residual.copy()
+        self.velocity = np.full((n_curves, 2, relaxed.curves.dim), np.nan)
+
+    def look(self, which, tol, rtol):
+        """Measure some curves.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_looked]
+            Curves whose decoder is finite.
+        tol : float
+            Largest residual to leave as it is.
+        rtol : float
+            Largest error of the length to leave as it is.
+
+        Returns
+        -------
+        marked : array of bool, shape=[n_elements]
+            Elements whose bisection matters.
+        """
+        relaxed, tiny = self.relaxed, np.finfo(float).tiny
+        self._rows, length = relaxed.curves.rows(which), relaxed.length[which]
+        curves = relaxed.curves.take(which)
+        halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
+        self._system = self.evaluator.system(halves.nodes)
+        direction, decrement, definite = relaxed.direction(halves, self._system, which)
+        metric = end_metrics(self.evaluator, curves)
+        self.velocity[which] = end_velocities(halves, self._system, length, metric)
+        self.residual[which] = decrement / np.maximum(length, tiny)
+        gain = -(self._system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
+        # Where a curve could leave a saddle is not known: its whole mesh is refined, once.
+        saddle = ~definite & ~relaxed.saddle[which]
+        relaxed.linger(which[~definite])
+        missed = self._chord_error(which, curves)
+        marked = _bulk(np.abs(gain).reshape(-1, 2).sum(axis=1), curves)
+        marked &= ((self.residual[which] > tol) | ~definite)[curves.owner]
+        marked |= _bulk(missed, curves) & (self.length_error[which] > rtol)[curves.owner]
+        everywhere = np.zeros(len(relaxed.curves.nodes), dtype=bool)
+        everywhere[self._rows] = marked | saddle[curves.owner]
+        return everywhere
+
+    def _chord_error(self, which, curves):
+        """Compare lengths with those by chords; per element, zero where those are not finite."""
+        chords = self.evaluator.chord_length(curves.sample(_FINE_CHORDS))
+        fine = self.relaxed.fine[self._rows]
+        total = curves.total(np.where(np.isfinite(chords), chords, np.inf))
+        self.chords[which] = total
+        missed = np.where(np.isfinite(chords), np.abs(chords - fine), 0.0)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(total - curves.total(fine)) / np.maximum(total, np.finfo(float).tiny)
+        self.length_error[which] = np.where(np.isfinite(total), error, np.inf)
+        return missed
+
+    def halves(self, marked):
+        """Systems of the halves of elements that were looked at last."""
+        chosen = np.flatnonzero(marked[self._rows])
+        return self._system[(2 * chosen[:, None] + np.arange(2)).ravel()]
 
 
 def _bulk(indicator, curves):

@@ -1,0 +1,198 @@
+"""Weighted Frechet means of several groups of points at once.
+
+The Frechet mean of a group minimises the variance f(m) = sum_i w_i d(m, x_i)^2 / sum_i w_i, whose
+gradient is -2 sum_i w_i Log_m(x_i) / sum_i w_i (Karcher, "Riemannian center of mass and mollifier
+smoothing", Communications on Pure and Applied Mathematics 30, 1977, theorem 1.2): it descends
+along the mean logarithm. All groups step together, so one batch of geodesics serves them all, and
+every logarithm that a step evaluates is kept for whoever needs distances to the means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from geomstats_vae.estimators.spaces import Geodesics
+
+# Steps in units of the mean logarithm, which is exact in flat space.
+_SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
+
+
+class FrechetMeans(NamedTuple):
+    """Means of groups, and the geodesics from each to its points.
+
+    Parameters
+    ----------
+    points : numpy.ndarray, shape=[n_groups, n_features]
+        The means.
+    geodesics : Geodesics
+        From each point's mean to the point.
+    variance : numpy.ndarray, shape=[n_groups]
+        Weighted mean squared distances; zero of an empty group.
+    residual : numpy.ndarray, shape=[n_groups]
+        Norms of the mean logarithms, in units of distance: zero at the mean.
+    converged : numpy.ndarray of bool, shape=[n_groups]
+        Whether the residual is at most the tolerance.
+    n_iter : int
+        Steps tried.
+    """
+
+    points: np.ndarray
+    geodesics: Geodesics
+    variance: np.ndarray
+    residual: np.ndarray
+    converged: np.ndarray
+    n_iter: int
+
+
+def frechet_means(
+    geometry, X, labels, weights, start, *, geodesics=None, rtol=0.0, atol=0.0, max_iter=20
+):
+    """Weighted Frechet means of groups of points.
+
+    Parameters
+    ----------
+    geometry : RowGeometry
+        Measures and connects points.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        Where each mean starts; that of a group without weight stays there.
+    geodesics : Geodesics, optional
+        From each point's start to the point, if they are known.
+    rtol : float
+        Stop a group when its residual has fallen by this factor.
+    atol : float or numpy.ndarray, shape=[n_groups]
+        Stop a group when its residual is at most this, in units of distance.
+    max_iter : int
+        Largest number of steps.
+
+    Returns
+    -------
+    means : FrechetMeans
+        The best found. Where curvature allows several local means, the one that descent from the
+        start leads to.
+
+    Notes
+    -----
+    The first step is the mean logarithm. Those after it are divided by the curvature of the
+    variance along the step before ([1]_, equation 5, with parallel transport along the step). A
+    step that lowers neither the variance nor the residual is taken back and halved.
+
+    References
+    ----------
+    .. [1] Barzilai, Borwein. "Two-point step size gradient methods." IMA Journal of Numerical
+       Analysis 8 (1988), 141-148.
+    """
+    groups = _Groups(labels, weights, len(start))
+    state = _evaluate(geometry, X, groups, start, geodesics)
+    target = np.maximum(rtol * state.residual, atol)
+    step = np.ones(len(start))
+    n_iter = 0
+    for n_iter in range(max_iter + 1):
+        active = (groups.weight > 0.0) & (state.residual > target) & (step >= _SHORTEST_STEP)
+        if n_iter == max_iter or not active.any():
+            break
+        trial, valid = _step(geometry, X, groups, state, step, active)
+        lower = (trial.variance <= state.variance) | (trial.residual < state.residual)
+        taken = active & valid & lower
+        known = _next_step(geometry, state, trial, step, taken)
+        step = np.where(taken, known, np.where(active, 0.5 * step, step))
+        state = _choose(taken, trial, state, groups)
+    return FrechetMeans(
+        state.points,
+        state.geodesics,
+        state.variance,
+        state.residual,
+        (state.residual <= target) | (groups.weight == 0.0),
+        n_iter,
+    )
+
+
+class _Groups:
+    """Weighted averages over the groups of rows."""
+
+    def __init__(self, labels, weights, n_groups):
+        self.labels, self.weights, self.n_groups = labels, weights, n_groups
+        self.weight = np.bincount(labels, weights, minlength=n_groups)
+
+    def average(self, values):
+        """Weighted averages of values, shape=[n_rows, ...]; zero of groups without weight."""
+        columns = [
+            np.bincount(self.labels, self.weights * column, minlength=self.n_groups)
+            for column in values.reshape(len(values), -1).T
+        ]
+        divisor = np.where(self.weight > 0.0, self.weight, 1.0)
+        return (np.stack(columns, axis=-1) / divisor[:, None]).reshape(-1, *values.shape[1:])
+
+
+@dataclass(frozen=True)
+class _State:
+    """Candidates of the means, and what the logarithms at them say."""
+
+    points: np.ndarray
+    geodesics: Geodesics
+    mean_log: np.ndarray
+    variance: np.ndarray
+    residual: np.ndarray
+
+
+def _evaluate(geometry, X, groups, points, geodesics=None):
+    if geodesics is None:
+        geodesics = geometry.connect(points[groups.labels], X)
+    found = np.isfinite(geodesics.length)
+    mean_log = groups.average(geodesics.velocity)
+    residual = np.sqrt(np.maximum(geometry.squared_norm(mean_log, points), 0.0))
+    variance = groups.average(np.where(found, geodesics.length, 0.0) ** 2)
+    return _State(points, geodesics, mean_log, variance, residual)
+
+
+def _step(geometry, X, groups, state, step, active):
+    """Follow the mean logarithms of the active groups; which of the new points are valid."""
+    points = state.points.copy()
+    points[active] = geometry.exp(step[active, None] * state.mean_log[active], state.points[active])
+    valid = np.isfinite(points).all(axis=1)
+    points = np.where(valid[:, None], points, state.points)
+    rows = np.flatnonzero((active & valid)[groups.labels])
+    found = geometry.connect(points[groups.labels[rows]], X[rows])
+    geodesics = Geodesics(*(column.copy() for column in state.geodesics))
+    for column, new in zip(geodesics, found, strict=True):
+        column[rows] = new
+    return _evaluate(geometry, X, groups, points, geodesics), valid
+
+
+def _next_step(geometry, state, trial, step, taken):
+    """Divide by the curvature of half the variance along the step that was taken.
+
+    With the step s, its transport s' to its end and the mean logarithms g and g', the curvature is
+    (<s, g> - <s', g'>) / <s, s>; s' is minus the logarithm of the start at the end.
+    """
+    length = step * state.residual
+    moved = np.flatnonzero(taken & (length > 0.0))
+    back = geometry.connect(trial.points[moved], state.points[moved]).velocity
+    after = geometry.inner_product(back, trial.mean_log[moved], trial.points[moved])
+    before = step[moved] * state.residual[moved] ** 2
+    curvature = (before + after) / length[moved] ** 2
+    longest = np.full(len(moved), _LONGEST_STEP)
+    new = step.copy()
+    new[moved] = np.divide(1.0, curvature, out=longest, where=curvature * _LONGEST_STEP > 1.0)
+    return new
+
+
+def _choose(taken, trial, state, groups):
+    """Take the trial where it is better."""
+    rows = taken[groups.labels]
+
+    def pick(where, new, old):
+        return np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    names = ("points", "mean_log", "variance", "residual")
+    parts = {name: pick(taken, getattr(trial, name), getattr(state, name)) for name in names}
+    pairs = zip(trial.geodesics, state.geodesics, strict=True)
+    return replace(state, geodesics=Geodesics(*(pick(rows, a, b) for a, b in pairs)), **parts)

@@ -1,0 +1,431 @@
+"""k-means by geodesic distances, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from tqdm import tqdm
+
+from geomstats_vae.estimators.assignment import Assigner, Assignment
+from geomstats_vae.estimators.estimates import start_landscape
+from geomstats_vae.estimators.lloyd import lloyd, mean_variance
+from geomstats_vae.estimators.seeding import (
+    GraphKMeans,
+    distances_to,
+    draw_distinct,
+    kmeans_plus_plus,
+)
+from geomstats_vae.estimators.spaces import (
+    Geodesics,
+    RowGeometry,
+    SharesSpace,
+    check_on_space,
+    resolve_space,
+)
+from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+
+
+class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, SharesSpace):
+    """k-means clustering by geodesic distances, with Frechet means as centers.
+
+    Minimises sum_i w_i min_k d(x_i, c_k)^2 over centers c_k by Lloyd's iterations. In Euclidean
+    space that is `sklearn.cluster.KMeans`.
+
+    Parameters
+    ----------
+    space : geomstats.geometry.manifold.Manifold, optional
+        Space with a metric whose points are vectors, such as ``vae.latent_space_``; clones of the
+        estimator share it. By default Euclidean space.
+    n_clusters : int
+        Number of clusters.
+    init : {'k-means++', 'random'}, callable or array-like, shape=[n_clusters, n_features]
+        Where centers start: at points that are drawn far from each other, at points drawn by
+        their weights, where ``init(X, n_clusters, random_state=random_state)`` says, or at given
+        points of the space. Draws on a metric with a graph are followed by a descent on the graph;
+        see the notes.
+    n_init : 'auto' or int
+        Number of starts, of which the best is kept. 'auto' is 1 for 'k-means++' and for given
+        centers, and 10 otherwise.
+    max_iter : int
+        Largest number of iterations of one start.
+    tol : float
+        A start has converged when the squared distances that its centers moved sum to no more
+        than `tol` times the variance of the data per dimension, or no label changes.
+    random_state : int, numpy.random.RandomState or None
+        Source of the draws.
+    verbose : int
+        Show a progress bar that counts geodesics, with the inertia after each iteration.
+    n_jobs : int, optional
+        Blocks of geodesics solved at a time, as joblib understands it.
+
+    Attributes
+    ----------
+    cluster_centers_ : numpy.ndarray, shape=[n_clusters, n_features]
+        Frechet means of the clusters, points of the space.
+    labels_ : numpy.ndarray of int32, shape=[n_samples]
+        Index of each point's nearest center.
+    inertia_ : float
+        Weighted sum of squared distances of the points to their nearest centers, in squared units
+        of distance.
+    n_iter_ : int
+        Iterations of the best start, as `sklearn.cluster.KMeans` counts them.
+    n_failed_ : int
+        Points whose geodesic to their center did not converge: their distances are those of the
+        best curves found.
+    space_ : geomstats.geometry.manifold.Manifold
+        The space.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : numpy.ndarray of str
+        Names of the features, if `X` had any.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : The same in Euclidean space, and faster there.
+
+    Notes
+    -----
+    Equal rows count as one row of their common weight, and rows are worked in lexicographic
+    order: their order in `X` and their multiplicity do not matter.
+
+    A geodesic of a decoder's metric costs milliseconds, so as few as possible are solved for.
+    In an assignment bounds rule out the clear cases: the triangle inequality [2]_, chords in data
+    space, and distances on the graph of the metric's global starts, with a margin that is learnt
+    from the geodesics solved; near ties are solved for. The geodesics from a center to its points
+    serve the assignment and the mean. And if the metric has a graph, draws use its distances and
+    all starts descend on a coarse one, where every distance is known; the start with the least
+    inertia there goes on to geodesics. Given centers and those of a callable are left alone.
+
+    A geodesic is known to be stationary and not to be the shortest. Interrupted by Ctrl-C, `fit`
+    keeps the last assignment and warns.
+
+    References
+    ----------
+    .. [1] Arvanitidis, Hansen, Hauberg. "Latent Space Oddity: on the Curvature of Deep Generative
+       Models." ICLR 2018, section 5. arXiv:1710.11379.
+    .. [2] Elkan. "Using the triangle inequality to accelerate k-means." ICML 2003.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomstats.geometry.hypersphere import Hypersphere
+    >>> from geomstats_vae import GeodesicKMeans
+    >>> X = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0], [0.0, 0.6, 0.8]])
+    >>> kmeans = GeodesicKMeans(Hypersphere(2), n_clusters=2, random_state=0).fit(X)
+    >>> bool(kmeans.labels_[0] == kmeans.labels_[1] != kmeans.labels_[2])
+    True
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012  (scikit-learn's convention)
+        "space": [HasMethods("equip_with_metric"), None],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "n_jobs": [Integral, None],
+    }
+
+    # Off, every distance is solved for: to show that bounds do not change the answer.
+    _sparing = True
+
+    def __init__(
+        self,
+        space=None,
+        n_clusters=8,
+        *,
+        init="k-means++",
+        n_init="auto",
+        max_iter=300,
+        tol=1e-4,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
+    ):
+        self.space = space
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+
+    @property
+    def _n_features_out(self):
+        return len(self.cluster_centers_)
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the centers.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Points of the space.
+        y : None
+            Ignored.
+        sample_weight : array-like, shape=[n_samples], optional
+            Nonnegative weights; all 1 by default.
+
+        Returns
+        -------
+        self : GeodesicKMeans
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data are not finite, are no points of the space, or are fewer than the
+            clusters; if weights are negative or all zero; if given centers do not fit.
+        GeodesicConvergenceError
+            If a geodesic did not converge and the metric's `on_failure` is 'raise'.
+
+        Warns
+        -----
+        GeodesicConvergenceWarning
+            If geodesics to the centers did not converge.
+        sklearn.exceptions.ConvergenceWarning
+            If clusters are empty, or the fit was interrupted.
+        """
+        X = validate_data(self, X, dtype=np.float64)
+        weights = _check_weights(sample_weight, X)
+        if len(X) < self.n_clusters:
+            raise ValueError(
+                f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}; pass more points "
+                "or ask for fewer clusters."
+            )
+        space = resolve_space(self.space, X.shape[1])
+        check_on_space(space, X)
+        given = isinstance(self.init, str) or callable(self.init)
+        given = None if given else self._check_centers(space, X, self.init)
+        random_state = check_random_state(self.random_state)
+        rows, place = np.unique(X, axis=0, return_inverse=True)
+        mass = np.bincount(place.ravel(), weights, minlength=len(rows))
+        weighted = mass > 0.0
+        with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
+            geometry = RowGeometry(space, self.n_jobs, progress)
+            data = rows[weighted], mass[weighted]
+            starts = self._starts(geometry, *data, X, random_state, given)
+            best, interrupted = self._best(geometry, *data, starts, progress)
+            found = _spread(geometry, rows, weighted, best.assignment)
+        self.space_ = space
+        self.cluster_centers_ = best.assignment.centers
+        self.labels_ = found.labels[place.ravel()]
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        self.n_failed_ = int((~found.geodesics.converged[place.ravel()]).sum())
+        self._report(space, self.n_failed_, len(X))
+        self._warn_of_clusters(interrupted)
+        return self
+
+    def _check_centers(self, space, X, centers):
+        centers = check_array(centers, dtype=np.float64, copy=True, input_name="init")
+        if centers.shape != (self.n_clusters, X.shape[1]):
+            raise ValueError(
+                f"Expected initial centers of shape [{self.n_clusters}, {X.shape[1]}], got "
+                f"{list(centers.shape)}; pass one point of the space per cluster."
+            )
+        check_on_space(space, centers)
+        return centers
+
+    def _n_starts(self):
+        if not isinstance(self.init, str) and not callable(self.init):
+            return 1
+        if self.n_init == "auto":
+            return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
+        return self.n_init
+
+    def _starts(self, geometry, rows, mass, X, random_state, given):
+        """Yield initial centers, one start after the other."""
+        if given is not None:
+            yield given
+        elif callable(self.init):
+            for _ in range(self._n_starts()):
+                centers = self.init(X, self.n_clusters, random_state=random_state)
+                yield self._check_centers(geometry.space, X, centers)
+        elif (landscape := start_landscape(geometry.space.metric)) is not None:
+            graph = GraphKMeans(landscape, rows, mass)
+            draws = [self._draw(graph.rows, mass, random_state) for _ in range(self._n_starts())]
+            descents = [graph.descend(drawn, self.max_iter) for drawn in draws]
+            yield min(descents, key=lambda descent: descent[1])[0]
+        else:
+            for _ in range(self._n_starts()):
+                yield rows[self._draw(partial(distances_to, geometry, rows), mass, random_state)]
+
+    def _draw(self, distances, mass, random_state):
+        if self.init == "random":
+            return draw_distinct(mass, random_state, self.n_clusters)
+        return kmeans_plus_plus(distances, mass, self.n_clusters, random_state)
+
+    def _best(self, geometry, rows, mass, starts, progress):
+        """Run the starts; the best partition, and whether the runs were interrupted."""
+        tol = self.tol * mean_variance(geometry, rows, mass) if self.tol else 0.0
+        options = {"max_iter": self.max_iter, "tol": tol, "sparing": self._sparing}
+        best = partition = None
+        try:
+            for number, centers in enumerate(starts):
+                partition = None
+                for partition in lloyd(geometry, rows, mass, centers, **options):
+                    progress.set_postfix(
+                        start=number, iteration=partition.n_iter, inertia=partition.inertia
+                    )
+                if best is None or partition.inertia < best.inertia:
+                    best = partition
+        except KeyboardInterrupt:
+            kept = [state for state in (best, partition) if state is not None]
+            if not kept:
+                raise
+            return min(kept, key=lambda state: state.inertia), True
+        return best, False
+
+    def _warn_of_clusters(self, interrupted):
+        if interrupted:
+            warnings.warn(
+                f"The fit was interrupted after {self.n_iter_} iterations; the best state was "
+                "kept. Pass its cluster_centers_ as init to go on.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        n_found = len(np.unique(self.labels_))
+        if n_found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X; ask for fewer.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    @staticmethod
+    def _report(space, n_failed, n_samples):
+        """Report geodesics that did not converge, as the metric is told to."""
+        policy = getattr(space.metric, "on_failure", "warn")
+        if not n_failed or policy == "ignore":
+            return
+        message = (
+            f"{n_failed} of {n_samples} geodesics between points and centers did not converge. "
+            "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter "
+            "or max_elements may help."
+        )
+        if policy == "raise":
+            raise GeodesicConvergenceError(message)
+        message += " The lengths of the best curves found were used."
+        warnings.warn(message, GeodesicConvergenceWarning, stacklevel=4)
+
+    # -- use -----------------------------------------------------------------------------------
+
+    def _check_points(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        check_on_space(self.space_, X)
+        return X
+
+    def _assign(self, X):
+        geometry = RowGeometry(self.space_, self.n_jobs)
+        assignment = Assigner(geometry, X, sparing=self._sparing)(self.cluster_centers_)
+        self._report(self.space_, int((~assignment.geodesics.converged).sum()), len(X))
+        return assignment
+
+    def predict(self, X):
+        """Nearest center of each point.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Points of the space.
+
+        Returns
+        -------
+        labels : numpy.ndarray of int32, shape=[n_samples]
+            Indices of centers.
+        """
+        return self._assign(self._check_points(X)).labels
+
+    def transform(self, X):
+        """Distances to the centers; each is solved for.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Points of the space.
+
+        Returns
+        -------
+        distances : numpy.ndarray, shape=[n_samples, n_clusters]
+            Geodesic distances.
+        """
+        X = self._check_points(X)
+        n_clusters = len(self.cluster_centers_)
+        length, converged = RowGeometry(self.space_, self.n_jobs).dist(
+            np.tile(self.cluster_centers_, (len(X), 1)), np.repeat(X, n_clusters, axis=0)
+        )
+        self._report(self.space_, int((~converged).sum()), len(length))
+        return length.reshape(len(X), n_clusters)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Opposite of the inertia of points about the centers.
+
+        Parameters
+        ----------
+        X : array-like, shape=[n_samples, n_features]
+            Points of the space.
+        y : None
+            Ignored.
+        sample_weight : array-like, shape=[n_samples], optional
+            Nonnegative weights; all 1 by default.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest centers.
+        """
+        X = self._check_points(X)
+        weights = _check_weights(sample_weight, X)
+        length = self._assign(X).geodesics.length
+        reached = np.isfinite(length)
+        return -float(weights[reached] @ length[reached] ** 2)
+
+
+def _check_weights(sample_weight, X):
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (weights < 0.0).any() or not weights.any():
+        found = "negative ones" if weights.any() else "zeros only"
+        raise ValueError(
+            f"Expected sample_weight to be nonnegative and not all zero, got {found}; give rows "
+            "that should not count a weight of zero."
+        )
+    return weights
+
+
+def _spread(geometry, rows, weighted, assignment):
+    """Assign rows without weight, too."""
+    if weighted.all():
+        return assignment
+    rest = Assigner(geometry, rows[~weighted])(assignment.centers)
+
+    def merge(ours, others):
+        every = np.empty((len(rows), *ours.shape[1:]), dtype=ours.dtype)
+        every[weighted], every[~weighted] = ours, others
+        return every
+
+    pairs = zip(assignment.geodesics, rest.geodesics, strict=True)
+    labels = merge(assignment.labels, rest.labels)
+    return Assignment(assignment.centers, labels, Geodesics(*(merge(a, b) for a, b in pairs)))

@@ -1,0 +1,192 @@
+"""Where centers start: k-means++ on any distances, and a descent on a graph that knows them all.
+
+Draws are by inverse distribution functions over the rows in their order, so that equal random
+numbers draw equal points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
+
+from geomstats_vae.geodesics.landscape import Landscape
+
+# Nodes per side of the graph, and points whose distances to all nodes are held at once.
+_GRID_SIZE = {2: 96, 3: 20}
+_MAX_SOURCES = 1500
+
+
+def draw_rows(mass, random_state, size):
+    """Draw rows with probabilities proportional to their mass.
+
+    Parameters
+    ----------
+    mass : numpy.ndarray, shape=[n_samples]
+        Nonnegative; rows are equally likely if all of it is zero.
+    random_state : numpy.random.RandomState
+        Source of the draws.
+    size : int
+        Number of draws.
+
+    Returns
+    -------
+    rows : numpy.ndarray of int, shape=[size]
+        Rows, with replacement.
+    """
+    total = np.cumsum(mass if mass.any() else np.ones_like(mass))
+    rows = np.searchsorted(total, random_state.uniform(size=size) * total[-1], side="right")
+    return np.minimum(rows, np.flatnonzero(np.diff(total, prepend=0.0))[-1])
+
+
+def draw_distinct(mass, random_state, size):
+    """Draw different rows, one after the other, with probabilities proportional to their mass.
+
+    Parameters
+    ----------
+    mass : numpy.ndarray, shape=[n_samples]
+        Nonnegative.
+    random_state : numpy.random.RandomState
+        Source of the draws.
+    size : int
+        Number of draws; if it exceeds the rows with mass, some repeat.
+
+    Returns
+    -------
+    rows : numpy.ndarray of int, shape=[size]
+        Rows.
+    """
+    left, rows = mass.copy(), []
+    for _ in range(size):
+        rows.append(int(draw_rows(left, random_state, 1)[0]))
+        left[rows[-1]] = 0.0
+    return np.array(rows)
+
+
+def distances_to(geometry, X, rows):
+    """Geodesic distances of some points to all.
+
+    Parameters
+    ----------
+    geometry : RowGeometry
+        Measures them.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    rows : numpy.ndarray of int, shape=[n]
+        Some of them.
+
+    Returns
+    -------
+    distances : numpy.ndarray, shape=[n, n_samples]
+        Distances.
+    """
+    start, end = np.repeat(X[rows], len(X), axis=0), np.tile(X, (len(rows), 1))
+    return geometry.dist(start, end)[0].reshape(len(rows), len(X))
+
+
+def kmeans_plus_plus(distances, weights, n_clusters, random_state):
+    """Draw centers far from each other, by greedy k-means++.
+
+    Parameters
+    ----------
+    distances : callable
+        Takes rows, shape=[n], and returns their distances to all, shape=[n, n_samples].
+    weights : numpy.ndarray, shape=[n_samples]
+        Weights of the rows.
+    n_clusters : int
+        Number of centers.
+    random_state : numpy.random.RandomState
+        Source of the draws.
+
+    Returns
+    -------
+    rows : numpy.ndarray of int, shape=[n_clusters]
+        Rows of the centers.
+
+    References
+    ----------
+    .. [1] Arthur, Vassilvitskii. "k-means++: the advantages of careful seeding." SODA 2007,
+       section 2.2; the greedy choice is that of section 4, with scikit-learn's number of trials.
+    """
+    rows = [int(draw_rows(weights, random_state, 1)[0])]
+    closest = _squared(distances(np.array(rows)))[0]
+    n_trials = 2 + int(np.log(n_clusters))
+    for _ in range(1, n_clusters):
+        trials = draw_rows(weights * closest, random_state, n_trials)
+        candidates = np.minimum(closest, _squared(distances(trials)))
+        best = int(np.argmin(candidates @ weights))
+        rows.append(int(trials[best]))
+        closest = candidates[best]
+    return np.array(rows)
+
+
+def _squared(distances):
+    """Squares; points out of reach count as the farthest that are not."""
+    finite = np.isfinite(distances)
+    return np.where(finite, distances, np.max(distances, where=finite, initial=0.0)) ** 2
+
+
+class GraphKMeans:
+    """k-means on a graph over a latent space, for starts.
+
+    Centers are nodes, and points stand at the nodes nearest to them: then all distances are known
+    from one search per node with a point, and a descent costs nothing. They are right to several
+    percent, and so are the centers.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Graph of the metric's global starts. In two and three dimensions a coarser grid is used.
+    X : numpy.ndarray, shape=[n_samples, dim]
+        Latent codes.
+    weights : numpy.ndarray, shape=[n_samples]
+        Their weights.
+    """
+
+    def __init__(self, landscape, X, weights):
+        size = _GRID_SIZE.get(landscape.dim)
+        if size is not None:
+            landscape = Landscape(landscape.immersion, landscape.points, grid_size=size)
+        self.X, self.weights, self.nodes = X, weights, landscape.nodes
+        occupied = np.unique(cKDTree(self.nodes).query(X)[1])
+        # Of too many nodes with points some stand for their neighbours, too.
+        every = np.linspace(0, len(occupied) - 1, min(len(occupied), _MAX_SOURCES)).astype(int)
+        self.sources = occupied[every]
+        self.place = cKDTree(self.nodes[self.sources]).query(X)[1]
+        self.mass = np.bincount(self.place, weights, minlength=len(self.sources))
+        self.squares = _squared(dijkstra(landscape.graph, indices=self.sources)).astype(np.float32)
+
+    def rows(self, rows):
+        """Distances of some points to all, shape=[n, n_samples]."""
+        between = np.sqrt(self.squares[:, self.sources[self.place[rows]]].astype(float))
+        return between[self.place].T
+
+    def descend(self, rows, max_iter):
+        """Lloyd's iterations on the graph.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, shape=[n_clusters]
+            Points where centers start.
+        max_iter : int
+            Largest number of iterations.
+
+        Returns
+        -------
+        centers : numpy.ndarray, shape=[n_clusters, dim]
+            Nodes of the graph; the points themselves of clusters that lost all others.
+        inertia : float
+            Weighted sum of squared distances on the graph.
+        """
+        nodes, empty = self.sources[self.place[rows]], np.zeros(len(rows), dtype=bool)
+        labels = None
+        for _ in range(max_iter):
+            before, labels = labels, self.squares[:, nodes].argmin(axis=1)
+            if before is not None and (labels == before).all():
+                break
+            members = np.eye(len(rows))[labels].T * self.mass
+            empty = members.sum(axis=1) == 0.0
+            total = members.astype(np.float32) @ self.squares
+            nodes = np.where(empty, nodes, total.argmin(axis=1))
+        inertia = float(self.mass @ self.squares[:, nodes].min(axis=1))
+        return np.where(empty[:, None], self.X[rows], self.nodes[nodes]), inertia
