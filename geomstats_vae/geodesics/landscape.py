@@ -19,6 +19,7 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from geomstats_vae.geodesics.assembly import symmetric_graph
 from geomstats_vae.geodesics.elements import cache_sized_chunk, to_numpy
 from geomstats_vae.geodesics.graph import GraphSearch, trace
 
@@ -63,9 +64,17 @@ class Landscape:
         return torch.as_tensor(array, dtype=self.immersion.dtype, device=self.immersion.device)
 
     def _each_chunk(self, function, points):
-        tensors = self._tensor(points).split(self.chunk_size)
-        columns = zip(*(function(part) for part in tensors), strict=True)
-        return [to_numpy(torch.cat(column)) for column in columns]
+        columns, begin = None, 0
+        for part in self._tensor(points).split(self.chunk_size):
+            values = [to_numpy(value) for value in function(part)]
+            # Written to its place at once: small results kept between large temporaries would
+            # leave the memory of all of them in pieces.
+            if columns is None:
+                columns = [np.empty((len(points), *value.shape[1:])) for value in values]
+            for column, value in zip(columns, values, strict=True):
+                column[begin : begin + len(part)] = value
+            begin += len(part)
+        return columns
 
     def _metric_and_slope(self, z):
         value, tangents = self.immersion.jacobian(z)
@@ -142,21 +151,22 @@ class Landscape:
         shape = (self.grid_size,) * self.dim
         index = np.arange(len(nodes)).reshape(shape)
         soft = metric - slope[:, :, None] * slope[:, None, :]
-        rows, columns, weights = [], [], []
-        for offset in _stencil(self.dim, _REACH[self.dim]):
-            near = tuple(
-                slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True)
-            )
-            far = tuple(
-                slice(max(0, k), n - max(0, -k)) for k, n in zip(offset, shape, strict=True)
-            )
-            a, b = index[near].ravel(), index[far].ravel()
-            keep = usable[a] & usable[b]
-            a, b = a[keep], b[keep]
-            rows.append(a)
-            columns.append(b)
-            weights.append(_edge_length(nodes, soft, height, slope, a, b))
-        return _symmetric_graph(len(nodes), *map(np.concatenate, (rows, columns, weights)))
+
+        def edges():
+            for offset in _stencil(self.dim, _REACH[self.dim]):
+                near = tuple(
+                    slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True)
+                )
+                far = tuple(
+                    slice(max(0, k), n - max(0, -k)) for k, n in zip(offset, shape, strict=True)
+                )
+                a, b = index[near].ravel(), index[far].ravel()
+                keep = usable[a] & usable[b]
+                yield a[keep], b[keep]
+
+        return symmetric_graph(
+            len(nodes), edges, lambda a, b: _edge_length(nodes, soft, height, slope, a, b)
+        )
 
     # -- codes ------------------------------------------------------------------------------
 
