@@ -12,6 +12,8 @@ import abc
 import torch
 from torch.func import grad, jvp, vjp
 
+_GRAPH_BYTES = 50  # of graphs of all derivatives per byte of the output: measured on convolutions
+
 
 class Linearization(abc.ABC):
     """The derivative of (z, v) -> dF(z)(v) at some points and directions.
@@ -23,6 +25,11 @@ class Linearization(abc.ABC):
     """
 
     pushed: torch.Tensor
+
+    @property
+    @abc.abstractmethod
+    def nbytes(self):
+        """Memory that this holds, and takes for products, about; in bytes."""
 
     @abc.abstractmethod
     def pull(self, covector):
@@ -72,6 +79,8 @@ class Bend:
     def __init__(self, slope, curvature, along):
         self.slope, self.curvature = slope[:, None, :], curvature
         self.bend = curvature * along
+        # Slope, curvature and bend, the weights of products, and the tangents on their way.
+        self.nbytes = 6 * self.bend.numel() * self.bend.element_size()
 
     def push(self, rows):
         """Push the tangents of the point and of dF(v), shape=[n_points, 2, width]."""
@@ -144,6 +153,11 @@ class ChainLinearization(Linearization):
     def __init__(self, pushed, steps):
         self.pushed, self.steps = pushed, steps
 
+    @property
+    def nbytes(self):
+        """Memory; see `Linearization.nbytes`."""
+        return sum(step.nbytes for step in self.steps if isinstance(step, Bend))
+
     def _pull(self, covector, curvatures=(), tangents=()):
         rows = torch.stack((torch.zeros_like(covector), covector), dim=1)
         for k in reversed(range(len(self.steps))):
@@ -192,6 +206,11 @@ class JoinedLinearization(Linearization):
         self.parts = parts
         self.pushed = torch.cat([part.pushed for part in parts], dim=1)
 
+    @property
+    def nbytes(self):
+        """Memory; see `Linearization.nbytes`."""
+        return sum(part.nbytes for part in self.parts)
+
     def _split(self, covector):
         if covector is None:
             return [None] * len(self.parts)
@@ -234,6 +253,11 @@ class AutodiffLinearization(Linearization):
             else:
                 pushed, pull = vjp(lambda z, v: _double_pull(function, z, v), z, v)
         self.pushed, self._pull = pushed.detach(), pull
+
+    @property
+    def nbytes(self):
+        """Memory; see `Linearization.nbytes`. What graphs hold can only be guessed."""
+        return _GRAPH_BYTES * self.pushed.numel() * self.pushed.element_size()
 
     def pull(self, covector):
         """Apply the transpose; see `Linearization.pull`."""

@@ -10,6 +10,7 @@ on the others'.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from geomstats_vae.geodesics.variation import CurveVariation
 # Reduction of the residual by the conjugate gradients, in the preconditioner's norm. A decrement,
 # which is quadratic in it, is then right to a few percent.
 _LOOSE, _TIGHT = 0.3, 0.1
+_SHARP = 1e-8  # for steps to be polished
 _SPARE = 0.03  # share of the tolerance that inexact steps may leave
 # Sizes of steps are int |Du|^2 / |c'|, about five times a bump's squared height over the length.
 _FIRST_RADIUS = 0.5  # over the root of the length
@@ -240,6 +242,45 @@ def relaxed_curves(evaluator, curves, options):
     """Curves to be shortened in the way of their evaluator; parameters as of `RelaxedCurves`."""
     kind = KrylovCurves if isinstance(evaluator, KrylovEvaluator) else RelaxedCurves
     return kind(evaluator, curves, options)
+
+
+def newton_steps(evaluator, curves):
+    """Steps of Newton's method to geodesics, one curve at a time.
+
+    Parameters
+    ----------
+    evaluator : KrylovEvaluator
+        Evaluates the decoder along elements.
+    curves : Curves
+        Curves.
+
+    Returns
+    -------
+    step, decrement, definite : array
+        See `stability.solve_variation`.
+    """
+    step = np.zeros_like(curves.nodes)
+    decrement, definite = np.zeros(len(curves)), np.zeros(len(curves), dtype=bool)
+    for k, variation in enumerate(_variations(evaluator, curves)):
+        if variation.finite:
+            path = variation.path(_SHARP)
+            definite[k] = path.definite
+            if path.definite:
+                x, decrement[k] = path.within(math.inf)[0], path.decrement
+                rows = slice(*curves.offsets[k : k + 2])
+                step[rows] = to_numpy(element_view(x, curves.degree))
+    return step, decrement, definite
+
+
+def definite_variations(evaluator, curves):
+    """Whether the second variations of curves are positive definite, shape=[n_curves]."""
+    return np.array([v.finite and v.definite() for v in _variations(evaluator, curves)])
+
+
+def _variations(evaluator, curves):
+    for begin, end in itertools.pairwise(curves.offsets):
+        nodes = evaluator.tensor(curves.nodes[begin:end])
+        yield CurveVariation(evaluator, nodes, Frames.along(evaluator.immersion, nodes))
 
 
 def line_elements(evaluator):

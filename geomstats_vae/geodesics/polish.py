@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from geomstats_vae.geodesics.curves import Curves
-from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk
+from geomstats_vae.geodesics.krylov import evaluator_for
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.geodesics.solver import end_metrics, end_velocities
 from geomstats_vae.geodesics.stability import MAX_HALVINGS, blocks_of_curves, solve_variation
@@ -71,7 +71,7 @@ def polish_velocities(immersion, path, rtol=1e-3):
         "length": path.length.copy(),
         "velocity_error": np.where(path.length == 0.0, 0.0, np.nan),
     }
-    evaluator = ElementEvaluator(immersion, path.degree, cache_sized_chunk(immersion))
+    evaluator = evaluator_for(immersion.condensed(), path.degree)
     tried = (path.status == GeodesicStatus.CONVERGED) & (path.length > 0.0)
     for rows, curves in blocks_of_curves(path, np.flatnonzero(tried)):
         velocity, length, error = _converge(evaluator, curves)
@@ -112,7 +112,7 @@ def _newton(evaluator, curves):
     sound = np.ones(len(curves), dtype=bool)
     system = evaluator.system(curves.nodes)
     for _ in range(_STEPS):
-        step, _, definite = solve_variation(curves, system)
+        step, _, definite = solve_variation(evaluator, curves, system)
         sound &= definite
         curves = Curves(curves.nodes + step, curves.counts)
         system = evaluator.system(curves.nodes)

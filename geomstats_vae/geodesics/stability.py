@@ -15,7 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from geomstats_vae.geodesics.curves import Curves
-from geomstats_vae.geodesics.elements import ElementEvaluator, cache_sized_chunk
+from geomstats_vae.geodesics.krylov import (
+    KrylovEvaluator,
+    definite_variations,
+    evaluator_for,
+    newton_steps,
+)
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.geodesics.relaxation import solve_between_ends
 
@@ -42,11 +47,11 @@ def local_minima(immersion, path):
         only on a mesh eight times as fine as the path's.
     """
     minimum = path.status == GeodesicStatus.CONVERGED
-    evaluator = ElementEvaluator(immersion, path.degree, cache_sized_chunk(immersion))
+    evaluator = evaluator_for(immersion.condensed(), path.degree)
     for rows, curves in blocks_of_curves(path, np.flatnonzero(minimum & (path.length > 0.0))):
         for _ in range(MAX_HALVINGS):
             curves = curves.split(np.ones(len(curves.nodes), dtype=bool))
-            definite = solve_variation(curves, evaluator.system(curves.nodes))[2]
+            definite = _definite(evaluator, curves)
             minimum[rows] = definite
             rows, curves = rows[~definite], curves.take(np.flatnonzero(~definite))
             if not len(rows):
@@ -88,11 +93,19 @@ def _elements(points, degree):
     return nodes[(nodes != points[-1]).any(axis=(1, 2))]
 
 
-def solve_variation(curves, system):
+def _definite(evaluator, curves):
+    if isinstance(evaluator, KrylovEvaluator):
+        return definite_variations(evaluator, curves)
+    return solve_variation(evaluator, curves, evaluator.system(curves.nodes))[2]
+
+
+def solve_variation(evaluator, curves, system):
     """Solve for the step of Newton's method to a geodesic between the curves' own ends.
 
     Parameters
     ----------
+    evaluator : ElementEvaluator
+        Evaluates the decoder along elements.
     curves : Curves
         Curves.
     system : ElementSystem
@@ -107,6 +120,8 @@ def solve_variation(curves, system):
     definite : array of bool, shape=[n_curves]
         Whether the second variation is positive definite.
     """
+    if isinstance(evaluator, KrylovEvaluator):
+        return newton_steps(evaluator, curves)
     matrices, gradient = system.stiffness + system.curvature, system.gradient.copy()
     broken = ~(np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1))
     matrices[broken], gradient[broken] = -np.eye(matrices.shape[1]), 0.0

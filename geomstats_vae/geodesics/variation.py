@@ -13,6 +13,8 @@ from geomstats_vae.geodesics.elements import curve_points, inverse_speed
 from geomstats_vae.geodesics.frames import FramePreconditioner
 
 _WILD = -10.0  # curvature, relative to the preconditioner's, of a model that says nothing
+_SHARP = 1e-6  # reduction of residuals that leaves no doubt about signs
+_KEPT_BYTES = 2**29  # of what products need; beyond, it is computed anew for each
 
 
 class CurveVariation:
@@ -41,75 +43,103 @@ class CurveVariation:
     """
 
     def __init__(self, evaluator, nodes, frames):
-        self.degree, element = nodes.shape[1] - 1, evaluator.element
+        self.degree, self._immersion = nodes.shape[1] - 1, evaluator.immersion
         self._b, self._d = evaluator.rule("interpolate"), evaluator.rule("differentiate")
         self._dq, self._w = evaluator.rule("differentiate_points"), evaluator.rule("weights")
         self._chunk = evaluator.elements_at_once
-        parts = [curve_points(part, self._b, self._d) for part in nodes.split(self._chunk)]
-        moving = [evaluator.immersion.linearize(*part) for part in parts]
-        weights = self._energy_weights(moving, torch.cat([v for _, v in parts]))
-        self._precondition = FramePreconditioner(frames, element, weights)
-        frames_there = frames.at(element.points).split(self._chunk)
-        self._newton, self._majorise, gradients = [], [], []
-        for (z, _), part, weight, frame in zip(
-            parts, moving, weights.split(self._chunk), frames_there, strict=True
-        ):
-            tangent = torch.nn.functional.normalize(part.pushed, eps=torch.finfo(z.dtype).tiny)
-            weighted = tangent * self._w.repeat(len(weight))[:, None]
-            gradients.append(self._to_nodes(*part.pull(weighted)))
-            covector = self._bending(tangent)
-            along = frame.flatten(0, 1).transpose(1, 2) @ part.pull(covector)[1][:, :, None]
-            along = (frame.flatten(0, 1) @ along)[:, :, 0]
-            # Its part normal to the image: the Hessian of that is the curvature alone.
-            covector = covector - evaluator.immersion.push(z, along)
-            self._newton.append(part.quadratic(weight.flatten(), covector))
-            self._majorise.append(partial(part.quadratic, weight.flatten()))
+        self._points = [curve_points(part, self._b, self._d) for part in nodes.split(self._chunk)]
+        self._kept: dict = {}
+        weights = self._energy_weights()
+        self._precondition = FramePreconditioner(frames, evaluator.element, weights)
+        frames_there = frames.at(evaluator.element.points).split(self._chunk)
+        self._weights = [weight.flatten() for weight in weights.split(self._chunk)]
+        self._covectors, gradients = [], []
+        for k, frame in enumerate(frames_there):
+            gradient, covector = self._first(k, frame.flatten(0, 1))
+            gradients.append(gradient)
+            self._covectors.append(covector)
         self.right = -fix_ends(gather_nodes(torch.cat(gradients)))
         self.finite = self._precondition.sound and bool(torch.isfinite(self.right).all())
 
-    def _energy_weights(self, moving, velocity):
+    def _moving(self, k):
+        """Linearization of a chunk of points, kept if all of them may be."""
+        if k in self._kept:
+            return self._kept[k]
+        moving = self._immersion.linearize(*self._points[k])
+        if len(self._points) * moving.nbytes <= _KEPT_BYTES:
+            self._kept[k] = moving
+        return moving
+
+    def _first(self, k, frame):
+        """Gradient at the elements' nodes, and the covector whose Hessian is the curvature."""
+        moving, z = self._moving(k), self._points[k][0]
+        tangent = torch.nn.functional.normalize(moving.pushed, eps=torch.finfo(z.dtype).tiny)
+        tangent = tangent.view(-1, len(self._w), tangent.shape[1])
+        weighted = (tangent * self._w[:, None]).flatten(0, 1)
+        gradient = self._to_nodes(*moving.pull(weighted))
+        # As in `ElementEvaluator`: int <t, (d^2F(u, u))'>, of t' the part normal to the image.
+        covector = torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent).flatten(0, 1)
+        along = frame.transpose(1, 2) @ moving.pull(covector)[1][:, :, None]
+        return gradient, covector - self._immersion.push(z, (frame @ along)[:, :, 0])
+
+    def _energy_weights(self):
         """Quadrature weights over speeds, shape=[n_elements, n_quadrature]."""
-        speed = torch.cat([part.pushed.norm(dim=1) for part in moving])
-        size = velocity.norm(dim=1)
+        speed = torch.cat([self._moving(k).pushed.norm(dim=1) for k in range(len(self._points))])
+        size = torch.cat([velocity.norm(dim=1) for _, velocity in self._points])
         # Where the velocity lies in the metric's null space its speed says nothing: a floor.
         steepest = (speed / size.clamp_min(torch.finfo(speed.dtype).tiny)).max()
         return inverse_speed(speed, steepest * size).view(-1, len(self._w)) * self._w
-
-    def _bending(self, tangent):
-        """Covector q with int <t, (d^2F(u, u))'> = sum <q, d^2F(u, u)>, as in `ElementEvaluator`."""
-        tangent = tangent.view(-1, len(self._w), tangent.shape[1])
-        return torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent).flatten(0, 1)
 
     def _to_nodes(self, dz, dv):
         shape = (-1, len(self._w), dz.shape[1])
         image = torch.einsum("qa,eqd->ead", self._b, dz.reshape(shape))
         return image + torch.einsum("qa,eqd->ead", self._d, dv.reshape(shape))
 
-    def product(self, displacement, products=None):
+    def product(self, displacement, *, curvature=True):
         """Multiply by the second variation.
 
         Parameters
         ----------
         displacement : torch.Tensor, shape=[n_nodes, dim]
             Displacement of the curve's nodes, zero at its ends.
-        products : list of callable, optional
-            Products with another quadratic form, chunk by chunk.
+        curvature : bool
+            False leaves out all but the majoriser, Gauss-Newton's matrix.
 
         Returns
         -------
         product : torch.Tensor, shape=[n_nodes, dim]
             The second variation's derivative, zero at the ends.
         """
-        parts = element_view(displacement, self.degree).split(self._chunk)
-        images = [
-            self._to_nodes(*multiply(*curve_points(part, self._b, self._d)))
-            for part, multiply in zip(parts, products or self._newton, strict=True)
-        ]
+        images = []
+        for k, part in enumerate(element_view(displacement, self.degree).split(self._chunk)):
+            multiply = self._quadratic(k, curvature)
+            images.append(self._to_nodes(*multiply(*curve_points(part, self._b, self._d))))
         return fix_ends(gather_nodes(torch.cat(images)))
+
+    def _quadratic(self, k, curvature):
+        key = (k, curvature)
+        if key in self._kept:
+            return self._kept[key]
+        covector = self._covectors[k] if curvature else None
+        multiply = self._moving(k).quadratic(self._weights[k], covector)
+        if k in self._kept:
+            self._kept[key] = multiply
+        return multiply
 
     def expected(self):
         """Newton decrement if the preconditioner were the second variation's inverse."""
         return float((self.right * self._precondition(self.right)).sum())
+
+    def definite(self):
+        """Whether the second variation is positive definite.
+
+        Conjugate gradients from a random right-hand side meet a direction of negative curvature
+        before they converge, if there is any.
+        """
+        generator = torch.Generator().manual_seed(0)
+        right = torch.randn(self.right.shape, generator=generator, dtype=torch.float64)
+        right = fix_ends(right.to(self.right))
+        return SteihaugPath(self.product, self._precondition, right, _SHARP).definite
 
     def path(self, rtol, radius=math.inf):
         """Find steps that shorten the curve.
@@ -130,9 +160,8 @@ class CurveVariation:
         path = SteihaugPath(self.product, self._precondition, self.right, rtol, radius)
         if path.softest > _WILD:
             return path
-        products = [prepare() for prepare in self._majorise]
         major = SteihaugPath(
-            lambda u: self.product(u, products), self._precondition, self.right, rtol, radius
+            partial(self.product, curvature=False), self._precondition, self.right, rtol, radius
         )
         major.definite = False
         return major
