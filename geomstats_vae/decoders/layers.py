@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from geomstats_vae.decoders.gaussian import GaussianDecoder
 from geomstats_vae.decoders.immersion import Immersion, Jet
+from geomstats_vae.decoders.linear import Affine, LinearLayer, linear_layer
 from geomstats_vae.decoders.linearization import (
     Bend,
     ChainLinearization,
@@ -76,26 +77,8 @@ _ACTIVATIONS = {
     nn.Softplus: _softplus,
     nn.SiLU: _silu,
 }
+_IMAGE_AXES = 3  # channels, height and width
 _KINKED = (nn.ReLU, nn.LeakyReLU)
-
-
-class _Affine:
-    """u -> u W' + b, on values and tangents at once."""
-
-    def __init__(self, weight, bias=None):
-        self.weight = weight.detach()
-        self.bias = None if bias is None else bias.detach()
-
-    def value(self, a):
-        return functional.linear(a, self.weight, self.bias)
-
-    def tangents(self, rows):
-        return rows @ self.weight.T
-
-    def pull(self, covector):
-        return covector @ self.weight
-
-    push, pull_covector = tangents, pull
 
 
 class _Chain:
@@ -111,13 +94,13 @@ class _Chain:
 
     def value(self, z):
         for layer in self.layers:
-            z = layer.value(z) if isinstance(layer, _Affine) else _activate(layer, z)[0]
+            z = layer.value(z) if isinstance(layer, LinearLayer) else _activate(layer, z)[0]
         return z
 
     def push(self, z, rows):
         """Value and tangents; rows of shape=[n_points, dim] are one direction for each point."""
         for layer in self.layers:
-            if isinstance(layer, _Affine):
+            if isinstance(layer, LinearLayer):
                 z, rows = layer.value(z), layer.tangents(rows)
                 continue
             z, slope, _ = _activate(layer, z)
@@ -129,7 +112,7 @@ class _Chain:
         rows, second = _basis(z), None
         record = []
         for layer in self.layers:
-            if isinstance(layer, _Affine):
+            if isinstance(layer, LinearLayer):
                 z, rows = layer.value(z), layer.tangents(rows)
                 second = None if second is None else layer.tangents(second)
                 continue
@@ -147,15 +130,15 @@ class _Chain:
     def condensed(self):
         """Chain with the same inner products of tangents and no more outputs than it needs."""
         last = self.layers[-1]
-        if not isinstance(last, _Affine) or last.weight.shape[0] <= last.weight.shape[1]:
+        if not isinstance(last, Affine) or last.weight.shape[0] <= last.weight.shape[1]:
             return self
-        return _Chain([*self.layers[:-1], _Affine(torch.linalg.qr(last.weight, mode="r")[1])])
+        return _Chain([*self.layers[:-1], Affine(torch.linalg.qr(last.weight, mode="r")[1])])
 
     def linearize(self, z, v):
         """Jacobian-free products."""
         steps, rows = [], v[:, None, :]
         for layer in self.layers:
-            if isinstance(layer, _Affine):
+            if isinstance(layer, LinearLayer):
                 z, rows = layer.value(z), layer.tangents(rows)
                 steps.append(layer)
                 continue
@@ -169,7 +152,7 @@ class _Chain:
         hessian = covector.new_zeros(covector.shape[0], dim, dim)
         record = list(record)
         for layer in reversed(self.layers):
-            if isinstance(layer, _Affine):
+            if isinstance(layer, LinearLayer):
                 covector = layer.pull(covector)
                 continue
             rows, slope, curvature = record.pop()
@@ -270,7 +253,7 @@ class _RBFStd:
         along = squares.push(torch.stack((v, torch.zeros_like(v)), dim=1))[:, 0]
         slope = -self.lambdas * kernels
         bell = Bend(slope, -self.lambdas * slope, along)
-        sums, along = _Affine(self.weights), (along * slope) @ self.weights.T
+        sums, along = Affine(self.weights), (along * slope) @ self.weights.T
         sigma = torch.rsqrt(kernels @ self.weights.T + self.zeta)
         slope = -0.5 * sigma**3
         root = Bend(slope, -1.5 * slope * sigma * sigma, along)
@@ -403,24 +386,32 @@ def _has_hooks(module):
 def _compile_part(module):
     if type(module) is RBFPrecision:
         return _RBFStd(module)
-    layers = _flatten_sequential(module)
+    layers = _compile_layers(_flatten_sequential(module))
     return None if not layers else _Chain(layers)
 
 
 def _flatten_sequential(module):
-    """Layers of a chain, or None if one of them is unknown."""
-    if type(module) is nn.Linear:
-        return [_Affine(module.weight, module.bias)]
-    if type(module) in _ACTIVATIONS:
-        return [module]
-    if type(module) is nn.Identity:
-        return []
+    """Modules of a chain, one after the other."""
     if type(module) is not nn.Sequential:
-        return None
-    layers = []
-    for child in module:
-        flat = _flatten_sequential(child)
-        if flat is None:
-            return None
-        layers.extend(flat)
+        return [module]
+    return [part for child in module for part in _flatten_sequential(child)]
+
+
+def _compile_layers(modules):
+    """Layers of a chain, or None if one of them is unknown."""
+    layers, shape = [], None  # of images; None stands for flat rows
+    for module in modules:
+        if type(module) is nn.Unflatten and shape is None and module.dim in (1, -1):
+            shape = tuple(module.unflattened_size)
+            if len(shape) != _IMAGE_AXES:
+                return None
+        elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            shape = None
+        elif type(module) in _ACTIVATIONS:
+            layers.append(module)
+        elif type(module) is not nn.Identity:
+            layer, shape = linear_layer(module, shape)
+            if layer is None:
+                return None
+            layers.append(layer)
     return layers
