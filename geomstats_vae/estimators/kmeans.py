@@ -338,7 +338,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     # -- use -----------------------------------------------------------------------------------
 
     def _check_points(self, X):
-        check_is_fitted(self)
+        check_is_fitted(self, "cluster_centers_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         check_on_space(self.space_, X)
         return X

@@ -12,9 +12,9 @@ from geomstats_vae.estimators.frechet import Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.estimators.spaces import Geodesics
 
-# Means are found to rounding in closed form, and to what averages of logarithms are worth where
-# those are solved for: residuals relative to the root of the variance.
-_CLOSED_FORM, _SOLVED = 1e-9, 1e-4
+# Means are found to what averages of logarithms are worth, those of geomstats' hyperbolic spaces in
+# closed form, and those that are solved for: residuals relative to the root of the variance.
+_CLOSED_FORM, _SOLVED = 1e-7, 1e-4
 # What leads there where geodesics are solved for: their tolerance, and the cells of points.
 _LOOSE = 1e-4
 N_CELLS = 300
@@ -127,10 +127,11 @@ def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=No
         moved = geometry.dist(assignment.centers, means.points)[0]
         before = assignment.labels
         assignment = assign(means.points, labels, means.geodesics)
-        settled = (assignment.labels == before).all() and means.converged.all()
-        if settled or (moved**2).sum() <= tol:
-            # scikit-learn counts the assignment that found nothing to change.
-            n_iter = min(n_iter + settled, max_iter)
+        if (moved**2).sum() <= tol:
+            break
+        if (assignment.labels == before).all() and means.converged.all():
+            # KMeans counts the assignment that found nothing to change.
+            n_iter = min(n_iter + 1, max_iter)
             break
     yield _partition(assignment, weights, n_iter, move)
 
