@@ -23,17 +23,27 @@ from dataclasses import dataclass
 import geomstats.backend as gs
 import numpy as np
 from scipy import linalg, stats
+from scipy.interpolate import (
+    LinearNDInterpolator,
+    NearestNDInterpolator,
+    RegularGridInterpolator,
+)
+from scipy.spatial import QhullError
 
 from geomstats_vae.estimators.injectivity import graph_lengths
 from geomstats_vae.estimators.normalizer import N_REPLICATES, TangentMoments
 from geomstats_vae.estimators.spaces import decoder_metric
 
 MAX_DIM = 3  # grids of more dimensions are too coarse to draw from
-_CELLS = {1: 512, 2: 48, 3: 16}  # along each axis
+_COARSE = {1: 256, 2: 48, 3: 12}  # cells along each axis that lengths are measured to
+_FINER = 4  # cells that each of these is divided into
 _MARGINS = (0.25, 0.5, 1.0, 2.0)  # of the grid beyond the codes, in their ranges
 _EDGE = 2e-4  # share of the integral that cells at the edge of the grid may bear
-_FLATTER = 0.8  # points are drawn from a density that decays more slowly, in squared distance
-_EVERYWHERE = 0.02  # share of points that are drawn by volume and a wide normal law alone
+_KEPT = 32  # arrays of lengths
+# Lengths relative to those on the graph: see PullbackDecoderMetric.dist_pairwise.
+_SHORTER, _LONGER = 0.97, 1.07
+_FLATTER = 0.9  # points are drawn from a density that decays more slowly, in squared distance
+_EVERYWHERE = 0.02  # share of points that are drawn from one of twice the covariance
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class LatentCloud:
         Logarithms of weights whose mean integrates over Riemannian volume.
     scale : numpy.ndarray, shape=[dim, dim]
         Scale matrix L: the points were drawn for densities of covariance about L L'.
-    points : numpy.ndarray, shape=[n_points, dim]
-        The points, in latent coordinates.
+    law : tuple of numpy.ndarray
+        Edges and masses of the grid that the points were drawn from.
     n_failed : int
         Geodesics to them that did not converge.
     """
@@ -57,7 +67,7 @@ class LatentCloud:
     coordinates: np.ndarray
     log_weights: np.ndarray
     scale: np.ndarray
-    points: np.ndarray
+    law: tuple
     n_failed: int
 
     def _kernel(self, precision):
@@ -191,50 +201,74 @@ class LatentGrid:
 
     Notes
     -----
-    Volumes are computed once for each of the nested grids, and serve all means.
+    Volumes are computed once for each of the nested grids, and serve all means. Lengths vary less
+    and are interpolated between coarser cells.
     """
 
     def __init__(self, space):
         self.space = space
         metric, _ = decoder_metric(space.metric)
         self._low, self._high = metric.points.min(axis=0), metric.points.max(axis=0)
-        self._volumes = {}
+        self._volumes: dict = {}
+        self._lengths: dict = {}
 
     def edges(self, margin):
         """Edges of the cells along each axis, shape=[dim, n_cells + 1]."""
         width = np.maximum(self._high - self._low, np.finfo(float).tiny)
         low, high = self._low - margin * width, self._high + margin * width
-        return np.linspace(low, high, _CELLS[self.space.dim] + 1, axis=1)
+        n_cells = _COARSE[self.space.dim] * _FINER
+        return np.linspace(low, high, n_cells + 1, axis=1)
 
-    def density(self, base, decay):
-        """Masses of cells under a law that decays with the squared distance on the graph.
+    def law(self, frame, rows, coordinates, precision):
+        """Masses of cells under a guess at a locally adaptive normal law.
 
         Parameters
         ----------
-        base : numpy.ndarray, shape=[dim]
-            Point that distances are from.
-        decay : float
-            Masses fall like exp(-decay length^2 / 2).
+        frame : TangentFrame
+            Frame at the mean.
+        rows : numpy.ndarray, shape=[n_rows, dim]
+            Points whose logarithms are known.
+        coordinates : numpy.ndarray, shape=[n_rows, dim]
+            Normal coordinates of these logarithms, which tell the directions of others.
+        precision : numpy.ndarray, shape=[dim, dim]
+            Matrix G of the law.
 
         Returns
         -------
         edges : numpy.ndarray, shape=[dim, n_cells + 1]
             Edges of the cells along each axis, of a grid at whose edge there is next to no mass.
         mass : numpy.ndarray, shape=[n_cells, ...]
-            Masses, of sum 1.
+            Masses, of sum 1, that fall a little more slowly than those of the law.
         """
-        lengths = graph_lengths(self.space, base)
+        guess = _log_interpolant(rows, coordinates)
         for margin in _MARGINS:
-            edges = self.edges(margin)
             centres, volume = self._cells(margin)
-            squares = lengths(centres).reshape(volume.shape) ** 2
-            mass = volume * np.exp(-0.5 * decay * (squares - squares.min()))
+            lengths = self._graph_lengths(frame.base, margin)
+            squares = _squares(guess(centres), lengths, precision).reshape(volume.shape)
+            squares = squares - squares.min()
+            mass = volume * np.exp(-0.5 * _FLATTER * squares)
             mass /= mass.sum()
             inner = mass[(slice(1, -1),) * mass.ndim].sum()
             if 1.0 - inner < _EDGE:
                 break
-        wide = volume * np.exp(-0.25 * decay * (squares - squares.min()))
-        return edges, (1.0 - _EVERYWHERE) * mass + _EVERYWHERE * wide / wide.sum()
+        wide = volume * np.exp(-0.25 * squares)
+        return self.edges(margin), (1.0 - _EVERYWHERE) * mass + _EVERYWHERE * wide / wide.sum()
+
+    def _graph_lengths(self, base, margin):
+        """Lengths to the centres; kept, for a mean asks again as its covariance changes."""
+        key = base.tobytes(), margin
+        if key not in self._lengths:
+            while len(self._lengths) >= _KEPT:
+                del self._lengths[next(iter(self._lengths))]
+            edges = self.edges(margin)[:, ::_FINER]
+            middles = 0.5 * (edges[:, 1:] + edges[:, :-1])
+            coarse = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
+            lengths = graph_lengths(self.space, base)(coarse.reshape(-1, self.space.dim))
+            between = RegularGridInterpolator(
+                tuple(middles), lengths.reshape(coarse.shape[:-1]), bounds_error=False, fill_value=None
+            )
+            self._lengths[key] = np.maximum(between(self._cells(margin)[0]), 0.0)
+        return self._lengths[key]
 
     def _cells(self, margin):
         if margin not in self._volumes:
@@ -245,6 +279,31 @@ class LatentGrid:
             volume = gs.to_numpy(self.space.metric.volume_density(gs.from_numpy(flat)))
             self._volumes[margin] = flat, volume.reshape(centres.shape[:-1])
         return self._volumes[margin]
+
+
+def _log_interpolant(rows, coordinates):
+    """Guess at logarithms: linear between rows, that of the nearest row outside of them."""
+    nearest = NearestNDInterpolator(rows, coordinates)
+    try:
+        linear = LinearNDInterpolator(rows, coordinates)
+    except (QhullError, ValueError):  # too few rows, or all on a line
+        return nearest
+
+    def guess(points):
+        inside = linear(points)
+        return np.where(np.isfinite(inside), inside, nearest(points))
+
+    return guess
+
+
+def _squares(guess, lengths, precision):
+    """Guess at w' G w, by the guess at the direction of w and what the graph knows of its norm."""
+    norms = np.linalg.norm(guess, axis=1)
+    squares = np.einsum("ni,ij,nj->n", guess, precision, guess)
+    scaled = np.clip(norms, _SHORTER * lengths, _LONGER * lengths)
+    lowest = np.linalg.eigvalsh(precision)[0]
+    tiny = np.finfo(float).tiny
+    return np.where(norms > 0.0, squares / np.maximum(norms, tiny) ** 2, lowest) * scaled**2
 
 
 def draw_from_grid(uniform, edges, mass):
@@ -287,23 +346,7 @@ def draw_from_grid(uniform, edges, mass):
     return points, log_density
 
 
-def decay_of(scale):
-    """Decay of the law that points are drawn from, for densities of covariance about L L'.
-
-    Parameters
-    ----------
-    scale : numpy.ndarray, shape=[dim, dim]
-        Scale matrix L.
-
-    Returns
-    -------
-    decay : float
-        Of `LatentGrid.density`: that of the direction in which the density is widest, and less.
-    """
-    return _FLATTER / np.linalg.norm(scale, 2) ** 2
-
-
-def build_cloud(geometry, grid, frame, scale, uniform):
+def build_cloud(geometry, grid, frame, rows, coordinates, scale, uniform):
     """Draw points for a mean and solve for the geodesics to them.
 
     Parameters
@@ -314,6 +357,10 @@ def build_cloud(geometry, grid, frame, scale, uniform):
         Grid over the space.
     frame : TangentFrame
         Frame at the mean.
+    rows : numpy.ndarray, shape=[n_rows, dim]
+        Points whose logarithms are known.
+    coordinates : numpy.ndarray, shape=[n_rows, dim]
+        Normal coordinates of these logarithms.
     scale : numpy.ndarray, shape=[dim, dim]
         Scale matrix L: about the covariance of the densities to be integrated is L L'.
     uniform : numpy.ndarray, shape=[n_points, dim]
@@ -324,18 +371,12 @@ def build_cloud(geometry, grid, frame, scale, uniform):
     cloud : LatentCloud
         The quadrature.
     """
-    law = grid.density(frame.base, decay_of(scale))
+    law = grid.law(frame, rows, coordinates, linalg.inv(scale @ scale.T))
     points, log_density = draw_from_grid(uniform, *law)
     geodesics = geometry.connect(frame.base, points)
     volume = gs.to_numpy(geometry.space.metric.volume_density(gs.from_numpy(points)))
     with np.errstate(divide="ignore"):
         log_weights = np.log(volume) - log_density
-    reached = np.isfinite(geodesics.length)
-    log_weights = np.where(reached, log_weights, -np.inf)
-    return LatentCloud(
-        frame.coordinates(geodesics.velocity),
-        log_weights,
-        scale,
-        points,
-        int((~geodesics.converged).sum()),
-    )
+    log_weights = np.where(np.isfinite(geodesics.length), log_weights, -np.inf)
+    n_failed = int((~geodesics.converged).sum())
+    return LatentCloud(frame.coordinates(geodesics.velocity), log_weights, scale, law, n_failed)

@@ -18,7 +18,13 @@ from tqdm import tqdm
 
 from geomstats_vae.estimators import land_sampling
 from geomstats_vae.estimators.land_start import STARTS, canonical_order, first_responsibilities
-from geomstats_vae.estimators.mixture import DegenerateError, Mixture, TangentEM, expectation
+from geomstats_vae.estimators.mixture import (
+    ROW_TOL,
+    DegenerateError,
+    Mixture,
+    TangentEM,
+    expectation,
+)
 from geomstats_vae.estimators.spaces import (
     RowGeometry,
     SharesSpace,
@@ -184,7 +190,7 @@ class LAND(DensityMixin, SharesSpace):
         max_iter=100,
         tol=1e-3,
         reg_covar=1e-6,
-        n_normalizer_samples=512,
+        n_normalizer_samples=256,
         random_state=None,
         warm_start=False,
         verbose=0,
@@ -352,7 +358,7 @@ class LAND(DensityMixin, SharesSpace):
             replace(c, coordinates=c.coordinates[:0], reached=none, converged=none)
             for c in components
         ]
-        self._mixture, self._grid = Mixture(tuple(bare), mixture.weights), run.em.grid
+        self._mixture = Mixture(tuple(bare), mixture.weights)
 
     def _in_coordinates(self, component):
         """Covariance and precision in the form of the covariance type."""
@@ -399,6 +405,7 @@ class LAND(DensityMixin, SharesSpace):
     def _log_joint(self, X):
         """Log density of each row with each component, for Riemannian volume."""
         geometry = RowGeometry(self.space_)
+        geometry = geometry.loosened(ROW_TOL) or geometry  # as in the fit
         columns, n_failed = [], 0
         for c in self._mixture.components:
             geodesics = geometry.connect(c.frame.base, X)
@@ -550,7 +557,7 @@ class LAND(DensityMixin, SharesSpace):
         geometry = RowGeometry(self.space_)
         counts = random_state.multinomial(n_samples, self.weights_)
         points = [
-            land_sampling.draw(geometry, self._grid, c, int(count), random_state)
+            land_sampling.draw(geometry, c, int(count), random_state)
             for c, count in zip(self._mixture.components, counts, strict=True)
         ]
         return np.concatenate(points), np.repeat(np.arange(len(counts)), counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import geomstats.backend as gs
 import numpy as np
 
-from geomstats_vae.estimators import cloud
+from geomstats_vae.estimators.cloud import LatentCloud, draw_from_grid
 from geomstats_vae.estimators.fan import volume_at
 from geomstats_vae.estimators.injectivity import is_shortest
 from geomstats_vae.estimators.mixture import log_density
@@ -16,15 +16,13 @@ _HEADROOM = 1.3
 _MAX_ROUNDS = 1000
 
 
-def draw(geometry, grid, component, n_samples, random_state):
+def draw(geometry, component, n_samples, random_state):
     """Draw points of one component.
 
     Parameters
     ----------
     geometry : RowGeometry
         Space with its geodesics.
-    grid : LatentGrid or None
-        Grid that the quadrature's points were drawn from, if they were.
     component : Component
         The law.
     n_samples : int
@@ -42,14 +40,14 @@ def draw(geometry, grid, component, n_samples, random_state):
     RuntimeError
         If next to no proposal is accepted.
     """
-    propose = _from_rays if grid is None else _from_grid
+    propose = _from_cloud if isinstance(component.quadrature, LatentCloud) else _from_rays
     found, n_found, rate = [], 0, 0.5
     for _ in range(_MAX_ROUNDS):
         missing = n_samples - n_found
         if missing <= 0:
             return np.concatenate([np.zeros((0, len(component.frame.base))), *found])[:n_samples]
         n_tries = int(np.ceil(1.1 * missing / rate)) + 8
-        points, acceptance = propose(geometry, grid, component, n_tries, random_state)
+        points, acceptance = propose(geometry, component, n_tries, random_state)
         accepted = random_state.uniform(size=len(points)) < acceptance
         rate = max(accepted.mean() if len(accepted) else 0.0, 0.05)
         found.append(points[accepted])
@@ -60,12 +58,11 @@ def draw(geometry, grid, component, n_samples, random_state):
     )
 
 
-def _from_grid(geometry, grid, component, n_tries, random_state):
+def _from_cloud(geometry, component, n_tries, random_state):
     """Points of the grid's law, and how much denser the component is there."""
     quadrature, frame = component.quadrature, component.frame
-    law = grid.density(frame.base, cloud.decay_of(quadrature.scale))
     uniform = random_state.uniform(size=(n_tries, frame.dim))
-    points, log_proposal = cloud.draw_from_grid(uniform, *law)
+    points, log_proposal = draw_from_grid(uniform, *quadrature.law)
     geodesics = geometry.connect(frame.base, points)
     coordinates = frame.coordinates(geodesics.velocity)
     volume = gs.to_numpy(geometry.space.metric.volume_density(gs.from_numpy(points)))
@@ -77,7 +74,7 @@ def _from_grid(geometry, grid, component, n_tries, random_state):
     return points, np.exp(logs) / (_HEADROOM * quadrature.largest_ratio(component.precision))
 
 
-def _from_rays(geometry, _, component, n_tries, random_state):
+def _from_rays(geometry, component, n_tries, random_state):
     """Points of rays near those of the quadrature, and how much denser the component is there."""
     frame = component.frame
     coordinates, ratio = component.quadrature.propose(component.precision, n_tries, random_state)

@@ -109,11 +109,14 @@ def to_space(space, point):
     point : numpy.ndarray or None, shape=[n_features]
         Point of the space; None if it has no projection there.
     """
-    point = gs.from_numpy(np.array(point, dtype=float))
-    if bool(gs.all(space.belongs(point))):
-        return gs.to_numpy(point)
+    point = np.asarray(point, dtype=float)
+    if _on_space(space, point):
+        return point
     if not hasattr(space, "projection"):
         return None
-    projected = space.projection(point)
-    on_space = bool(gs.all(gs.isfinite(projected))) and bool(gs.all(space.belongs(projected)))
-    return gs.to_numpy(projected) if on_space else None
+    projected = gs.to_numpy(space.projection(gs.from_numpy(point.copy())))
+    return projected if np.isfinite(projected).all() and _on_space(space, projected) else None
+
+
+def _on_space(space, point):
+    return bool(gs.to_numpy(space.belongs(gs.from_numpy(point.copy()))))

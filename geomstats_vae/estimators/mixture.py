@@ -11,12 +11,15 @@ from scipy import linalg, special
 from geomstats_vae.estimators import cloud, normalizer
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.tangent_frame import TangentFrame, frame_at, lead_by
-from geomstats_vae.estimators.tangent_normal import at_limit, fit_precision, flat_precision, forms
+from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 
 _MAX_SETTLEMENTS = 10  # new quadratures until one serves the density that it leads to
 _MAX_INNER = 200
 _INNER_SHARE = 0.1  # EM with fixed means stops at this share of the tolerance
 _STEPS = (1.0, 0.5, 0.25, 0.125)  # of the means, until the bound does not fall
+_ROOM = 1.2  # covariances grow on, so new quadratures are made for more
+# Shares that lengths are found to; errors in those of normalisers average.
+ROW_TOL, _NORMALIZER_TOL = 1e-4, 1e-3
 _COLLAPSED = 2.0  # a component is a point if it is this few times wider than reg_covar
 
 
@@ -173,7 +176,8 @@ class TangentEM:
     """
 
     def __init__(self, geometry, X, covariance_type, reg_covar, n_samples, random_state):
-        self.geometry, self.X = geometry, X
+        self.geometry, self.X = geometry.loosened(ROW_TOL) or geometry, X
+        self._loose = geometry.loosened(_NORMALIZER_TOL) or geometry
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         dim = geometry.space.dim
         self.grid = cloud.LatentGrid(geometry.space) if cloud.serves(geometry.space) else None
@@ -197,12 +201,20 @@ class TangentEM:
             raise DegenerateError("a mean left the data: no geodesic from it converges")
         return frame, frame.coordinates(geodesics.velocity), reached, geodesics.converged
 
-    def quadrature(self, frame, covariance):
+    def quadrature(self, frame, coordinates, covariance):
         """Quadrature over the tangent space for laws of about a covariance."""
         scale = linalg.cholesky(covariance, lower=True)
         if self.grid is None:
-            return normalizer.build_quadrature(self.geometry, frame, scale, self.random)
-        return cloud.build_cloud(self.geometry, self.grid, frame, scale, self.random)
+            return normalizer.build_quadrature(self._loose, frame, scale, self.random)
+        return cloud.build_cloud(
+            self._loose, self.grid, frame, self.X, coordinates, scale, self.random
+        )
+
+    def component(self, frame, coordinates, reached, converged, precision):
+        """Component of a precision, with a quadrature made for it."""
+        quadrature = self.quadrature(frame, coordinates, linalg.inv(precision))
+        moments = quadrature.moments(precision)
+        return Component(frame, coordinates, reached, converged, quadrature, precision, moments)
 
     # -- states --------------------------------------------------------------------------------
 
@@ -216,29 +228,15 @@ class TangentEM:
             coordinates = turned.coordinates(frame.vectors(coordinates))
             second = self._second(coordinates, column * converged)
             precision = flat_precision(second, self.covariance_type, turned)
-            quadrature = self.quadrature(turned, linalg.inv(precision))
-            components.append(
-                Component(
-                    turned,
-                    coordinates,
-                    reached,
-                    converged,
-                    quadrature,
-                    precision,
-                    quadrature.moments(precision),
-                )
-            )
+            components.append(self.component(turned, coordinates, reached, converged, precision))
         return Mixture(tuple(components), responsibilities.mean(axis=0))
 
     def resume(self, mixture):
         """Mixture of the same laws, for these rows and random numbers."""
-        components = []
-        for c in mixture.components:
-            seen = self.see(c.frame.base, near=c.frame)
-            quadrature = self.quadrature(c.frame, linalg.inv(c.precision))
-            components.append(
-                Component(*seen, quadrature, c.precision, quadrature.moments(c.precision))
-            )
+        components = [
+            self.component(*self.see(c.frame.base, near=c.frame), c.precision)
+            for c in mixture.components
+        ]
         return replace(mixture, components=tuple(components))
 
     def _first_mean(self, weights):
@@ -259,7 +257,7 @@ class TangentEM:
         """Iterate EM with fixed means to convergence, with quadratures that serve the result."""
         for _ in range(_MAX_SETTLEMENTS):
             mixture = self._iterate(mixture, _INNER_SHARE * tol)
-            stale = [at_limit(c.quadrature, c.precision) for c in mixture.components]
+            stale = [is_stale(c.quadrature, c.precision) for c in mixture.components]
             if not any(stale):
                 break
             components = tuple(
@@ -291,7 +289,8 @@ class TangentEM:
         return replace(component, precision=fit.precision, moments=fit.moments)
 
     def _renew(self, component):
-        quadrature = self.quadrature(component.frame, linalg.inv(component.precision))
+        covariance = _ROOM * linalg.inv(component.precision)
+        quadrature = self.quadrature(component.frame, component.coordinates, covariance)
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def _check(self, mixture):
@@ -364,5 +363,4 @@ class TangentEM:
         if self.covariance_type == "diag":  # diagonal again, in the coordinates of the space
             change = frame.dual @ seen[0].basis
             precision = change.T @ precision @ change
-        quadrature = self.quadrature(seen[0], linalg.inv(precision))
-        return Component(*seen, quadrature, precision, quadrature.moments(precision))
+        return self.component(*seen, precision)

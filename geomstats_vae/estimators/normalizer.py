@@ -32,7 +32,7 @@ from geomstats_vae.estimators.injectivity import cut_radii, graph_filter
 
 N_REPLICATES = 8  # independent scrambles, which the standard error is estimated from
 _GAUSS_NODES = 48
-_TAIL = 1e-7  # share of the integral that may lie behind the ends of rays
+_TAIL = 1e-9  # share of the integral that may lie behind the ends of rays
 _LONGEST = 4.0  # rays are made at most this many times longer where volumes grow
 _RAYS_PER_COEFFICIENT = 8  # below this, control variates would fit noise
 

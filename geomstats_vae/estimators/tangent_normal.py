@@ -20,8 +20,10 @@ from geomstats_vae.estimators.normalizer import TangentMoments
 
 COVARIANCE_TYPES = ("full", "diag", "spherical")
 
-# Rays made for the covariance L L' serve covariances from a twelfth of it to half as much again.
-NARROWEST, WIDEST = 12.0, 1.5
+# Rays or points made for the covariance L L' serve covariances from an eighth to four times it in
+# passing, and from a quarter to 1.6 times it for good.
+_NARROWEST, _WIDEST = 8.0, 4.0
+_NARROW, _WIDE = 4.0, 1.6
 _MAX_NEWTON_STEPS, _MAX_HALVINGS = 50, 30
 _TOL = 1e-12  # of the gain of f that Newton's method expects
 
@@ -134,7 +136,7 @@ def _climb(quadrature, second, precision, moments, step):
     for _ in range(_MAX_HALVINGS):
         candidate = precision + step
         spread = quadrature.spread(candidate)
-        if spread[0] >= 1.0 / WIDEST and spread[-1] <= NARROWEST:
+        if spread[0] >= 1.0 / _WIDEST and spread[-1] <= _NARROWEST:
             found = quadrature.moments(candidate)
             if log_likelihood(candidate, second, found) > value:
                 return PrecisionFit(candidate, found)
@@ -142,25 +144,23 @@ def _climb(quadrature, second, precision, moments, step):
     return None
 
 
-def at_limit(quadrature, precision, slack=1.05):
-    """Whether a density is about as wide or narrow as the rays serve, so that new ones are due.
+def is_stale(quadrature, precision):
+    """Whether a density is so wide or narrow that new rays or points should be made for it.
 
     Parameters
     ----------
-    quadrature : TangentQuadrature
-        Rays from the mean.
+    quadrature : TangentQuadrature or LatentCloud
+        Quadrature at the mean.
     precision : numpy.ndarray, shape=[dim, dim]
         Precision in normal coordinates.
-    slack : float
-        Factor of the limits.
 
     Returns
     -------
-    at_limit : bool
+    is_stale : bool
         Whether it is.
     """
     spread = quadrature.spread(precision)
-    return bool(spread[0] < slack / WIDEST or spread[-1] > NARROWEST / slack)
+    return bool(spread[0] < 1.0 / _WIDE or spread[-1] > _NARROW)
 
 
 def log_likelihood(precision, second, moments):
