@@ -21,13 +21,12 @@ from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import ElementSystem
 
 _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
-_LINGER = 8  # steps spent on leaving saddles
 # A full Newton step from a decrement this small, relative to the length, ends nearer than that,
 # where decrements fall at least as fast.
 _SURE, _FALL = 1e-3, 0.1
 _RIDGE = 1e-8  # of the mean diagonal, for singular metrics
 _FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
-_SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
+SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ class RelaxedCurves:
         No step along the last direction shortened the curve.
     finite : array of bool, shape=[n_curves]
         Whether the decoder is finite along the curve.
-    saddle : array of bool, shape=[n_curves]
-        Whether a finer mesh has shown a direction of descent where a curve is stationary.
     fine : array, shape=[n_elements]
         Lengths of the elements, on the finer quadrature.
     """
@@ -96,8 +93,6 @@ class RelaxedCurves:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._scale = np.full(n_curves, options.first_scale)
         self._damping = np.zeros(len(curves.nodes))
-        self.saddle = np.zeros(n_curves, dtype=bool)
-        self._lingered = np.zeros(n_curves, dtype=int)
         self.system = evaluator.system(curves.nodes)
         self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
         self.fine = evaluator.length(curves.nodes)
@@ -181,9 +176,21 @@ class RelaxedCurves:
         else:
             self.system[new], self._stale[new] = halves, False
 
-    def linger(self, which):
-        """Take curves for saddles, on which the next run spends some steps before they count."""
-        self.saddle[which], self._lingered[which] = True, 0
+    def move(self, which, nodes):
+        """Put curves elsewhere.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_moved]
+            Curves.
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            New nodes of their elements.
+        """
+        rows = self.curves.rows(which)
+        self.curves.nodes[rows] = nodes
+        self.fine[rows] = self.evaluator.length(nodes)
+        self.decrement[which] = np.inf
+        self._evaluate(rows)
 
     def _evaluate(self, rows):
         nodes = self.curves.nodes[rows]
@@ -207,11 +214,9 @@ class RelaxedCurves:
             near = decrement <= self.options.tol * length
         falling = decrement <= _FALL * self.decrement[which]
         self.decrement[which] = decrement
-        # A saddle is stationary too: some steps are spent on leaving it. But a coarse mesh finds
-        # directions of descent that are none, so a finer one must have seen it.
-        self._lingered[which] += near & ~definite
-        lingering = self.saddle[which] & ~definite & (self._lingered[which] <= _LINGER)
-        done = near & ~lingering
+        # A saddle is stationary too, but a coarse mesh finds directions of descent that are none:
+        # whether this is one is asked on a finer mesh.
+        done = near.copy()
         search = _LineSearch(self.evaluator, batch, system, self.fine[rows], damping)
         search.run(direction, decrement, np.minimum(1.0, 4.0 * self._scale[which]), once=done)
         moved = search.accepted > 0.0
@@ -226,7 +231,7 @@ class RelaxedCurves:
         # Where Newton's method converges quadratically its next decrement needs no asking.
         sure = max(self.options.tol, min(_SURE, 0.1 * self.options.tol**0.5))
         sure = falling & definite & (search.accepted == 1.0) & (decrement <= sure * length)
-        done |= sure & ~lingering
+        done |= sure
         self._stale[changed] = True
         self._evaluate(rows[element_moved & ~done[batch.owner]])
         return done
@@ -348,7 +353,7 @@ def newton_direction(curves, system, length, damping):
         left = _Attempt(curves, system, left).take(direction, decrement, ridged)
         decrement[left] = np.inf
     near = failed[decrement[failed] < 1e-2 * length[failed]]
-    for shift in _SHIFTS:
+    for shift in SHIFTS:
         if not len(near):
             break
         weight = (shift / length**2)[curves.owner][:, None, None]
