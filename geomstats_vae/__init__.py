@@ -6,7 +6,7 @@ geodesics, distances, means and everything else that geomstats builds on a metri
 """
 
 from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision
-from geomstats_vae.estimators import GeodesicKMeans
+from geomstats_vae.estimators import LAND, GeodesicKMeans
 from geomstats_vae.geodesics import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
@@ -20,6 +20,7 @@ from geomstats_vae.models import VAE, LatentCollapseWarning
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAND",
     "VAE",
     "DecoderError",
     "GaussianDecoder",

@@ -167,10 +167,10 @@ def linear_layer(module, shape):
     """
     if type(module) is nn.Linear and shape is None:
         return Affine(module.weight, module.bias), None
-    if type(module) in (nn.Conv2d, nn.ConvTranspose2d) and shape is not None:
-        if module.padding_mode == "zeros" and not isinstance(module.padding, str):
-            layer = Convolution(module, shape)
-            return layer, layer.output_shape
+    convolution = type(module) in (nn.Conv2d, nn.ConvTranspose2d) and shape is not None
+    if convolution and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        layer = Convolution(module, shape)
+        return layer, layer.output_shape
     channels = 1 if shape is None else shape[1] * shape[2]
     if type(module) is (nn.BatchNorm1d if shape is None else nn.BatchNorm2d):
         return _batch_norm(module, channels), shape

@@ -1,4 +1,4 @@
-"""Jacobian-free products: how the velocity dF(v) of a moving point changes with point and direction.
+"""Jacobian-free products: how the velocity dF(v) of a moving point changes.
 
 A variation (dz, dv) of a point and a direction changes dF(v) by J dv + d^2F(v, dz). This map and
 its transpose, both without a single Jacobian, are all that gradients and second variations of

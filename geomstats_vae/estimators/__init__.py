@@ -1,5 +1,6 @@
 """scikit-learn estimators on any geomstats space whose points are vectors."""
 
 from geomstats_vae.estimators.kmeans import GeodesicKMeans
+from geomstats_vae.estimators.land import LAND
 
-__all__ = ["GeodesicKMeans"]
+__all__ = ["LAND", "GeodesicKMeans"]

@@ -129,11 +129,13 @@ def image_variance(metric, X, weights):
     -------
     variance : float
         Weighted mean of the squared distances of the images from their mean, at most the Frechet
-        variance of the points.
+        variance of the points; of those where the decoder is finite.
     """
     count, mean, squares = 0.0, 0.0, 0.0
     for rows, image in images(metric, X):
-        weight = torch.tensor(weights[rows], dtype=image.dtype, device=image.device)
+        finite = image.isfinite().all(dim=1)
+        image = torch.where(finite[:, None], image, 0.0)
+        weight = finite * torch.tensor(weights[rows], dtype=image.dtype, device=image.device)
         total = weight.sum()
         here = (weight @ image) / total
         squares = squares + (weight * (image - here).square().sum(1)).sum()

@@ -20,6 +20,27 @@ from geomstats_vae.estimators.spaces import Geodesics
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
 
 
+class Move(NamedTuple):
+    """The last step of each group, from which the next step's size is found.
+
+    Parameters
+    ----------
+    points : numpy.ndarray, shape=[n_groups, n_features]
+        Where the step began.
+    mean_log : numpy.ndarray, shape=[n_groups, n_features]
+        Mean logarithms there.
+    residual : numpy.ndarray, shape=[n_groups]
+        Their norms; zero of groups that took no step.
+    step : numpy.ndarray, shape=[n_groups]
+        Size of the step in units of the mean logarithm.
+    """
+
+    points: np.ndarray
+    mean_log: np.ndarray
+    residual: np.ndarray
+    step: np.ndarray
+
+
 class FrechetMeans(NamedTuple):
     """Means of groups, and the geodesics from each to its points.
 
@@ -37,6 +58,8 @@ class FrechetMeans(NamedTuple):
         Whether the residual is at most the tolerance.
     n_iter : int
         Steps tried.
+    move : Move
+        The last steps.
     """
 
     points: np.ndarray
@@ -45,10 +68,21 @@ class FrechetMeans(NamedTuple):
     residual: np.ndarray
     converged: np.ndarray
     n_iter: int
+    move: Move
 
 
 def frechet_means(
-    geometry, X, labels, weights, start, *, geodesics=None, rtol=0.0, atol=0.0, max_iter=20
+    geometry,
+    X,
+    labels,
+    weights,
+    start,
+    *,
+    geodesics=None,
+    move=None,
+    tol=0.0,
+    max_iter=20,
+    one_step=False,
 ):
     """Weighted Frechet means of groups of points.
 
@@ -66,12 +100,14 @@ def frechet_means(
         Where each mean starts; that of a group without weight stays there.
     geodesics : Geodesics, optional
         From each point's start to the point, if they are known.
-    rtol : float
-        Stop a group when its residual has fallen by this factor.
-    atol : float or numpy.ndarray, shape=[n_groups]
+    move : Move, optional
+        The steps that led to the start, if this goes on from there.
+    tol : float or numpy.ndarray, shape=[n_groups]
         Stop a group when its residual is at most this, in units of distance.
     max_iter : int
-        Largest number of steps.
+        Largest number of steps tried.
+    one_step : bool
+        Stop each group after its first step, for groups that are about to change.
 
     Returns
     -------
@@ -92,27 +128,28 @@ def frechet_means(
     """
     groups = _Groups(labels, weights, len(start))
     state = _evaluate(geometry, X, groups, start, geodesics)
-    target = np.maximum(rtol * state.residual, atol)
-    step = np.ones(len(start))
+    if move is None:
+        move = Move(start, state.mean_log, np.zeros(len(start)), np.ones(len(start)))
+    step, moved = np.ones(len(start)), move.residual > 0.0
+    waiting = groups.weight > 0.0
     n_iter = 0
     for n_iter in range(max_iter + 1):
-        active = (groups.weight > 0.0) & (state.residual > target) & (step >= _SHORTEST_STEP)
+        active = waiting & (state.residual > tol) & (step >= _SHORTEST_STEP)
         if n_iter == max_iter or not active.any():
             break
+        again = np.flatnonzero(active & moved)
+        step[again] = _next_step(geometry, move, state, again)
         trial, valid = _step(geometry, X, groups, state, step, active)
         lower = (trial.variance <= state.variance) | (trial.residual < state.residual)
-        taken = active & valid & lower
-        known = _next_step(geometry, state, trial, step, taken)
-        step = np.where(taken, known, np.where(active, 0.5 * step, step))
-        state = _choose(taken, trial, state, groups)
-    return FrechetMeans(
-        state.points,
-        state.geodesics,
-        state.variance,
-        state.residual,
-        (state.residual <= target) | (groups.weight == 0.0),
-        n_iter,
-    )
+        moved = active & valid & lower
+        old = Move(state.points, state.mean_log, state.residual, step.copy())
+        move = Move(*(_pick(moved, new, kept) for new, kept in zip(old, move, strict=True)))
+        state = _choose(moved, trial, state, groups)
+        step = np.where(active & ~moved, 0.5 * step, step)
+        waiting &= ~moved if one_step else True
+    converged = (state.residual <= tol) | (groups.weight == 0.0)
+    parts = (state.points, state.geodesics, state.variance, state.residual)
+    return FrechetMeans(*parts, converged, n_iter, move)
 
 
 class _Groups:
@@ -167,32 +204,28 @@ def _step(geometry, X, groups, state, step, active):
     return _evaluate(geometry, X, groups, points, geodesics), valid
 
 
-def _next_step(geometry, state, trial, step, taken):
-    """Divide by the curvature of half the variance along the step that was taken.
+def _next_step(geometry, move, state, which):
+    """Divide by the curvature of half the variance along the last steps of some groups.
 
     With the step s, its transport s' to its end and the mean logarithms g and g', the curvature is
     (<s, g> - <s', g'>) / <s, s>; s' is minus the logarithm of the start at the end.
     """
-    length = step * state.residual
-    moved = np.flatnonzero(taken & (length > 0.0))
-    back = geometry.connect(trial.points[moved], state.points[moved]).velocity
-    after = geometry.inner_product(back, trial.mean_log[moved], trial.points[moved])
-    before = step[moved] * state.residual[moved] ** 2
-    curvature = (before + after) / length[moved] ** 2
-    longest = np.full(len(moved), _LONGEST_STEP)
-    new = step.copy()
-    new[moved] = np.divide(1.0, curvature, out=longest, where=curvature * _LONGEST_STEP > 1.0)
-    return new
+    points, residual, step = state.points[which], move.residual[which], move.step[which]
+    back = geometry.connect(points, move.points[which]).velocity
+    after = geometry.inner_product(back, state.mean_log[which], points)
+    curvature = (step * residual**2 + after) / (step * residual) ** 2
+    longest = np.full(len(which), _LONGEST_STEP)
+    return np.divide(1.0, curvature, out=longest, where=curvature * _LONGEST_STEP > 1.0)
+
+
+def _pick(where, new, old):
+    return np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _choose(taken, trial, state, groups):
     """Take the trial where it is better."""
     rows = taken[groups.labels]
-
-    def pick(where, new, old):
-        return np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
     names = ("points", "mean_log", "variance", "residual")
-    parts = {name: pick(taken, getattr(trial, name), getattr(state, name)) for name in names}
+    parts = {name: _pick(taken, getattr(trial, name), getattr(state, name)) for name in names}
     pairs = zip(trial.geodesics, state.geodesics, strict=True)
-    return replace(state, geodesics=Geodesics(*(pick(rows, a, b) for a, b in pairs)), **parts)
+    return replace(state, geodesics=Geodesics(*(_pick(rows, a, b) for a, b in pairs)), **parts)

@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment
 from geomstats_vae.estimators.estimates import start_landscape
-from geomstats_vae.estimators.lloyd import lloyd, mean_variance
+from geomstats_vae.estimators.lloyd import N_CELLS, descend, mean_variance
 from geomstats_vae.estimators.seeding import (
     GraphKMeans,
     distances_to,
     draw_distinct,
+    gather,
     kmeans_plus_plus,
 )
 from geomstats_vae.estimators.spaces import (
@@ -36,6 +37,9 @@ from geomstats_vae.estimators.spaces import (
     resolve_space,
 )
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+
+# Starts by default: one of k-means++ in closed form, ten where they cost nothing.
+_GRAPH_STARTS = 10
 
 
 class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, SharesSpace):
@@ -57,8 +61,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         points of the space. Draws on a metric with a graph are followed by a descent on the graph;
         see the notes.
     n_init : 'auto' or int
-        Number of starts, of which the best is kept. 'auto' is 1 for 'k-means++' and for given
-        centers, and 10 otherwise.
+        Number of starts, of which the best is kept. 'auto' is 1 for given centers and for
+        'k-means++', and 10 for draws on a metric with a graph, 'random' and callables.
     max_iter : int
         Largest number of iterations of one start.
     tol : float
@@ -263,8 +267,9 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                 centers = self.init(X, self.n_clusters, random_state=random_state)
                 yield self._check_centers(geometry.space, X, centers)
         elif (landscape := start_landscape(geometry.space.metric)) is not None:
-            graph = GraphKMeans(landscape, rows, mass)
-            draws = [self._draw(graph.rows, mass, random_state) for _ in range(self._n_starts())]
+            graph = GraphKMeans(landscape, rows, gather(rows, mass, N_CELLS))
+            n_starts = _GRAPH_STARTS if self.n_init == "auto" else self.n_init
+            draws = [self._draw(graph.rows, mass, random_state) for _ in range(n_starts)]
             descents = [graph.descend(drawn, self.max_iter) for drawn in draws]
             yield min(descents, key=lambda descent: descent[1])[0]
         else:
@@ -284,7 +289,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         try:
             for number, centers in enumerate(starts):
                 partition = None
-                for partition in lloyd(geometry, rows, mass, centers, **options):
+                for partition in descend(geometry, rows, mass, centers, **options):
                     progress.set_postfix(
                         start=number, iteration=partition.n_iter, inertia=partition.inertia
                     )
@@ -333,7 +338,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     # -- use -----------------------------------------------------------------------------------
 
     def _check_points(self, X):
-        check_is_fitted(self)
+        check_is_fitted(self, "cluster_centers_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         check_on_space(self.space_, X)
         return X

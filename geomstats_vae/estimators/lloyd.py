@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment
-from geomstats_vae.estimators.estimates import image_variance
-from geomstats_vae.estimators.frechet import frechet_means
+from geomstats_vae.estimators.estimates import graph_distances, image_variance
+from geomstats_vae.estimators.frechet import Move, frechet_means
+from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.estimators.spaces import Geodesics
 
-# Means are found to rounding in closed form, and to what averages of logarithms are worth where
-# those are solved for: residuals relative to the root of the variance.
-_CLOSED_FORM, _SOLVED = 1e-9, 1e-4
-# Where each evaluation is a batch of solves, a mean is found to a share of how far it was off,
-# at last to that share of the tolerance on the movement of the centers.
-_SHARE = 0.1
+# Means are found to what averages of logarithms are worth, those of geomstats' hyperbolic spaces in
+# closed form, and those that are solved for: residuals relative to the root of the variance.
+_CLOSED_FORM, _SOLVED = 1e-7, 1e-4
+# What leads there where geodesics are solved for: their tolerance, and the cells of points.
+_LOOSE = 1e-4
+N_CELLS = 300
+# Points from which the variance of all is estimated.
+_N_ESTIMATE = 16
 
 
 class Partition(NamedTuple):
@@ -30,15 +33,18 @@ class Partition(NamedTuple):
         Weighted sum of squared distances of the points to their centers.
     n_iter : int
         Iterations so far.
+    move : Move or None
+        How the centers came here, if in steps.
     """
 
     assignment: Assignment
     inertia: float
     n_iter: int
+    move: Move | None
 
 
-def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
-    """Iterate from given centers.
+def descend(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
+    """Iterate from given centers: where geodesics are solved for, first by fewer and less exact.
 
     Parameters
     ----------
@@ -62,25 +68,77 @@ def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
     partition : Partition
         After each assignment; the last is the result.
     """
+    options, move, n_before = {"tol": tol, "sparing": sparing}, None, 0
+    if geometry.solves:
+        cells = gather(X, weights, N_CELLS)
+        loose = geometry.loosened(_LOOSE)
+        for partition in lloyd(
+            loose, cells.points, cells.weights, centers, max_iter=max_iter, **options
+        ):
+            yield _spread(partition, cells.place)
+        centers, move = partition.assignment.centers, partition.move
+        n_before = partition.n_iter - 1
+    options |= {"max_iter": max_iter - n_before, "move": move}
+    for partition in lloyd(geometry, X, weights, centers, **options):
+        yield partition._replace(n_iter=n_before + partition.n_iter)
+
+
+def _spread(partition, place):
+    """Give points the labels and the distances of their cells, for the time being."""
+    centers, labels, geodesics = partition.assignment
+    geodesics = Geodesics(*(column[place] for column in geodesics))
+    return partition._replace(assignment=Assignment(centers, labels[place], geodesics))
+
+
+def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=None):
+    """Iterate from given centers.
+
+    Parameters
+    ----------
+    geometry : RowGeometry
+        Measures and connects points.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Positive weights.
+    centers : numpy.ndarray, shape=[n_clusters, n_features]
+        Initial centers.
+    max_iter : int
+        Largest number of iterations.
+    tol : float
+        Stop when the squared movements of the centers sum to no more.
+    sparing : bool
+        Whether bounds may stand in for geodesics where they are clear.
+    move : Move, optional
+        The steps that led to the centers.
+
+    Yields
+    ------
+    partition : Partition
+        After each assignment; the last is the result.
+    """
     assign = Assigner(geometry, X, sparing=sparing)
     assignment = assign(centers)
     for n_iter in range(1, max_iter + 1):
-        yield _partition(assignment, weights, n_iter)
-        means, labels = _update(geometry, X, weights, assignment, tol)
+        yield _partition(assignment, weights, n_iter, move)
+        means, labels, move = _update(geometry, X, weights, assignment, move, tol)
+        if means.n_iter == 0:
+            return
         moved = geometry.dist(assignment.centers, means.points)[0]
         before = assignment.labels
         assignment = assign(means.points, labels, means.geodesics)
-        settled = (assignment.labels == before).all() and means.converged.all()
-        if settled or (moved**2).sum() <= tol:
-            # scikit-learn counts the assignment that found nothing to change.
-            n_iter = min(n_iter + settled, max_iter)
+        if (moved**2).sum() <= tol:
             break
-    yield _partition(assignment, weights, n_iter)
+        if (assignment.labels == before).all() and means.converged.all():
+            # KMeans counts the assignment that found nothing to change.
+            n_iter = min(n_iter + 1, max_iter)
+            break
+    yield _partition(assignment, weights, n_iter, move)
 
 
-def _partition(assignment, weights, n_iter):
+def _partition(assignment, weights, n_iter, move):
     inertia = float(weights @ _finite(assignment.geodesics.length) ** 2)
-    return Partition(assignment, inertia, n_iter)
+    return Partition(assignment, inertia, n_iter, move)
 
 
 def _finite(length):
@@ -88,20 +146,27 @@ def _finite(length):
     return np.where(np.isfinite(length), length, 0.0)
 
 
-def _update(geometry, X, weights, assignment, tol):
-    """Frechet means of the clusters, with the labels that they are means of."""
-    centers, labels, geodesics = _fill_empty(X, assignment)
+def _update(geometry, X, weights, assignment, move, tol):
+    """Centers nearer to the means, the labels that they are means of, and how they moved.
+
+    In closed form they are the means. Where each evaluation is a batch of solves, they take one
+    step: the geodesics that show where it led are those that the next assignment asks for.
+    """
+    filled = _fill_empty(X, assignment)
+    centers, labels, geodesics = filled
     n_clusters = len(centers)
     mass = np.bincount(labels, weights, minlength=n_clusters)
     squares = np.bincount(labels, weights * _finite(geodesics.length) ** 2, minlength=n_clusters)
     radius = np.sqrt(squares / np.where(mass > 0.0, mass, 1.0))
-    rtol, atol = 0.0, _CLOSED_FORM * radius
+    options = {"tol": _CLOSED_FORM * radius}
     if geometry.solves:
-        rtol, atol = _SHARE, np.maximum(_SHARE * np.sqrt(tol / n_clusters), _SOLVED * radius)
-    means = frechet_means(
-        geometry, X, labels, weights, centers, geodesics=geodesics, rtol=rtol, atol=atol
-    )
-    return means._replace(converged=means.residual <= atol), labels
+        options = {
+            "tol": np.maximum(np.sqrt(tol), _SOLVED * radius),
+            "move": move if filled is assignment else None,
+            "one_step": True,
+        }
+    means = frechet_means(geometry, X, labels, weights, centers, geodesics=geodesics, **options)
+    return means, labels, means.move
 
 
 def _fill_empty(X, assignment):
@@ -134,13 +199,19 @@ def mean_variance(geometry, X, weights):
     Returns
     -------
     variance : float
-        Frechet variance divided by the dimension; where geodesics are solved for, that of the
-        images in data space, which is no larger.
+        Frechet variance divided by the dimension. Where geodesics are solved for it is estimated:
+        half the mean squared distance on the graph to some of the points, or, without a graph,
+        the variance of the images in data space, which is no larger.
     """
     space = geometry.space
-    if geometry.solves:
+    if not geometry.solves:
+        near = X[((X - np.average(X, axis=0, weights=weights)) ** 2).sum(axis=1).argmin()]
+        label = np.zeros(len(X), dtype=int)
+        means = frechet_means(geometry, X, label, weights, near[None], max_iter=5)
+        return float(means.variance[0]) / space.dim
+    some = X[np.linspace(0, len(X) - 1, _N_ESTIMATE).astype(int)]
+    graph = graph_distances(space.metric, X, some)
+    if graph is None:
         return image_variance(space.metric, X, weights) / space.dim
-    near = X[((X - np.average(X, axis=0, weights=weights)) ** 2).sum(axis=1).argmin()]
-    label = np.zeros(len(X), dtype=int)
-    means = frechet_means(geometry, X, label, weights, near[None], rtol=1e-6, max_iter=10)
-    return float(means.variance[0]) / space.dim
+    squares = _finite(graph) ** 2
+    return 0.5 * float(np.average(squares.mean(axis=1), weights=weights)) / space.dim

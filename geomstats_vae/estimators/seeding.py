@@ -6,15 +6,67 @@ numbers draw equal points.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
+from sklearn.cluster import KMeans
 
 from geomstats_vae.geodesics.landscape import Landscape
 
-# Nodes per side of the graph, and points whose distances to all nodes are held at once.
-_GRID_SIZE = {2: 96, 3: 20}
-_MAX_SOURCES = 1500
+# In three dimensions the grid of the global starts is too large to be searched from every cell;
+# this many nodes per side take its place.
+_GRID_SIZE = {3: 24}
+
+
+class Cells(NamedTuple):
+    """A few points that stand for many.
+
+    Parameters
+    ----------
+    points : numpy.ndarray, shape=[n_cells, n_features]
+        Averages of the cells' points.
+    weights : numpy.ndarray, shape=[n_cells]
+        Their total weights.
+    place : numpy.ndarray of int, shape=[n_samples]
+        Cell of each point.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+    place: np.ndarray
+
+
+def gather(X, weights, n_cells):
+    """Gather points in small cells of latent space.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Distinct points of a vector space.
+    weights : numpy.ndarray, shape=[n_samples]
+        Positive weights.
+    n_cells : int
+        Number of cells; each point is its own cell if there are not twice as many points.
+
+    Returns
+    -------
+    cells : Cells
+        Cells of Euclidean k-means. A cell's average lies off each of its points, but as a mean of
+        many its effect is of second order in the cells' size.
+    """
+    if len(X) <= 2 * n_cells:
+        return Cells(X, weights, np.arange(len(X)))
+    kmeans = KMeans(n_cells, init=_evenly(X, n_cells), n_init=1, max_iter=10)
+    place = np.unique(kmeans.fit_predict(X), return_inverse=True)[1]
+    mass = np.bincount(place, weights)
+    points = np.stack([np.bincount(place, weights * column) / mass for column in X.T], axis=1)
+    return Cells(points, mass, place)
+
+
+def _evenly(X, n_rows):
+    return X[np.linspace(0, len(X) - 1, n_rows).astype(int)]
 
 
 def draw_rows(mass, random_state, size):
@@ -129,31 +181,29 @@ def _squared(distances):
 class GraphKMeans:
     """k-means on a graph over a latent space, for starts.
 
-    Centers are nodes, and points stand at the nodes nearest to them: then all distances are known
-    from one search per node with a point, and a descent costs nothing. They are right to several
+    Centers are nodes, and each point counts at the node nearest to its cell: then all distances
+    are known from one search per cell, and a descent costs nothing. Distances are right to several
     percent, and so are the centers.
 
     Parameters
     ----------
     landscape : Landscape
-        Graph of the metric's global starts. In two and three dimensions a coarser grid is used.
+        Graph of the metric's global starts. In three dimensions a coarser grid is used.
     X : numpy.ndarray, shape=[n_samples, dim]
         Latent codes.
-    weights : numpy.ndarray, shape=[n_samples]
-        Their weights.
+    cells : Cells
+        Their cells.
     """
 
-    def __init__(self, landscape, X, weights):
+    def __init__(self, landscape, X, cells):
         size = _GRID_SIZE.get(landscape.dim)
         if size is not None:
             landscape = Landscape(landscape.immersion, landscape.points, grid_size=size)
-        self.X, self.weights, self.nodes = X, weights, landscape.nodes
-        occupied = np.unique(cKDTree(self.nodes).query(X)[1])
-        # Of too many nodes with points some stand for their neighbours, too.
-        every = np.linspace(0, len(occupied) - 1, min(len(occupied), _MAX_SOURCES)).astype(int)
-        self.sources = occupied[every]
-        self.place = cKDTree(self.nodes[self.sources]).query(X)[1]
-        self.mass = np.bincount(self.place, weights, minlength=len(self.sources))
+        self.X, self.nodes = X, landscape.nodes
+        node = cKDTree(self.nodes).query(cells.points)[1]
+        self.sources, merged = np.unique(node, return_inverse=True)
+        self.place = merged.ravel()[cells.place]
+        self.mass = np.bincount(merged.ravel(), cells.weights)
         self.squares = _squared(dijkstra(landscape.graph, indices=self.sources)).astype(np.float32)
 
     def rows(self, rows):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -171,6 +172,29 @@ class RowGeometry:
     def solves(self):
         """Whether geodesics are solved for, each at a cost, and not given in closed form."""
         return decoder_metric(self.space.metric)[0] is not None
+
+    def loosened(self, tol):
+        """Copy that solves less exactly.
+
+        Parameters
+        ----------
+        tol : float
+            Tolerance of the metric's solver, relative to the lengths.
+
+        Returns
+        -------
+        geometry : RowGeometry
+            With a metric that shares all but the solver; this one itself if the metric is no
+            decoder's, or scaled, or no more exact already.
+        """
+        metric = self.space.metric
+        if not isinstance(metric, PullbackDecoderMetric) or metric.solver.tol >= tol:
+            return self
+        metric._start_landscape()  # once, for both
+        loose, space = copy.copy(metric), copy.copy(self.space)
+        loose.solver = replace(metric.solver, tol=tol)
+        space.metric = loose
+        return RowGeometry(space, self.n_jobs, self.progress)
 
     def connect(self, start, end):
         """Geodesics from row to row.

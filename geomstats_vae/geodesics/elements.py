@@ -230,7 +230,6 @@ class ElementEvaluator:
         self._lift = (self._w[:, None, None] * basis).flatten(0, 1)
         self._products = torch.einsum("qsa,qtb->qstab", basis, basis).flatten(0, 2).flatten(1)
         self._squares = torch.einsum("qa,qb->qab", self._b, self._b).flatten(1)
-        self._turned = self._dq.T * self._w
         self._fine = tuple(
             self.rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
         )
@@ -346,9 +345,9 @@ class ElementEvaluator:
         per_speed = inverse_speed(speed, scale * velocity.norm(dim=1))
         tangent = tangent.view(n_elements, n_points, -1)
         turn = self._dq @ tangent
-        # int t . (d^2F(u, u))', the derivative taken off the interpolant at the quadrature points,
-        # so that corners between elements count.
-        covector = (self._turned @ tangent).flatten(0, 1)
+        # int t . (d^2F(u, u))' by parts, the ends left out: d^2F(u, u) is no polynomial of the
+        # element's degree, so its interpolant must not be differentiated.
+        covector = -(self._w[:, None] * turn).flatten(0, 1)
         hessian = jet.hessian(_normal_part(covector, jet.tangents, metric))
 
         # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).

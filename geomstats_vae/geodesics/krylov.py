@@ -42,7 +42,7 @@ _TAKE, _POOR, _GOOD = 0.1, 0.25, 0.75
 _SHRINK, _GROW = 0.4, 2.0
 # Frames are built anew after so many products, or moves so large.
 _MANY_PRODUCTS, _FAR = 10, 0.001
-_MOST_MATRIX_DIM = int(__import__("os").environ.get("KDIM", "12"))
+_MOST_MATRIX_DIM = 12
 _ROWS = 8  # of outputs that products hold per point
 # Element matrices, and frames of an element, held at once, temporaries included.
 _MATRICES, _FRAMES, _TYPICAL_ELEMENTS = 12, 12, 8
@@ -152,6 +152,10 @@ class KrylovCurves(RelaxedCurves):
                 direction[rows] = to_numpy(step)
         return direction, decrement, definite
 
+    def leave_saddles(self, which):
+        """Nothing: steps in a trust region follow directions of negative curvature themselves."""
+        return np.zeros(len(which), dtype=bool)
+
     def _step(self, which):
         """One step of some curves; returns which of them are done."""
         return np.array([self._step_of_one(k) for k in which])
@@ -245,7 +249,7 @@ def relaxed_curves(evaluator, curves, options):
 
 
 def newton_steps(evaluator, curves):
-    """Steps of Newton's method to geodesics, one curve at a time.
+    """Solve for steps of Newton's method to geodesics, one curve at a time.
 
     Parameters
     ----------

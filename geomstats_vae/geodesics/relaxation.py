@@ -16,17 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geomstats_vae.geodesics import banded
+from geomstats_vae.geodesics import saddles
 from geomstats_vae.geodesics.curves import Curves
+from geomstats_vae.geodesics.newton import newton_direction
 
 _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
-_LINGER = 8  # steps spent on leaving saddles
 # A full Newton step from a decrement this small, relative to the length, ends nearer than that,
 # where decrements fall at least as fast.
 _SURE, _FALL = 1e-3, 0.1
-_RIDGE = 1e-8  # of the mean diagonal, for singular metrics
 _FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
-_SHIFTS = 10.0 ** np.arange(-1, 7)  # in units of 1 / length^2
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,6 @@ class RelaxedCurves:
         No step along the last direction shortened the curve.
     finite : array of bool, shape=[n_curves]
         Whether the decoder is finite along the curve.
-    saddle : array of bool, shape=[n_curves]
-        Whether a finer mesh has shown a direction of descent where a curve is stationary.
     fine : array, shape=[n_elements]
         Lengths of the elements, on the finer quadrature.
     """
@@ -95,8 +91,6 @@ class RelaxedCurves:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._scale = np.full(n_curves, options.first_scale)
         self._damping = np.zeros(len(curves.nodes))
-        self.saddle = np.zeros(n_curves, dtype=bool)
-        self._lingered = np.zeros(n_curves, dtype=int)
         self.system = evaluator.system(curves.nodes)
         self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
         self.fine = evaluator.length(curves.nodes)
@@ -193,9 +187,40 @@ class RelaxedCurves:
         """
         return newton_direction(halves, system, self.length[which], np.zeros(len(halves.nodes)))
 
-    def linger(self, which):
-        """Take curves for saddles, on which the next run spends some steps before they count."""
-        self.saddle[which], self._lingered[which] = True, 0
+    def move(self, which, nodes):
+        """Put curves elsewhere.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_moved]
+            Curves.
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            New nodes of their elements.
+        """
+        rows = self.curves.rows(which)
+        self.curves.nodes[rows] = nodes
+        self.fine[rows] = self.evaluator.length(nodes)
+        self.decrement[which] = np.inf
+        self._evaluate(rows)
+
+    def leave_saddles(self, which):
+        """Slide curves off saddles, where that makes them shorter.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_saddles]
+            Curves whose elements were just evaluated.
+
+        Returns
+        -------
+        moved : array of bool, shape=[n_saddles]
+            Which of them are shorter now.
+        """
+        curves, system = self.curves.take(which), self.system[self.curves.rows(which)]
+        tol, length = self.options.tol, self.length[which]
+        curves, moved = saddles.leave_saddles(self.evaluator, curves, system, length, tol)
+        self.move(which[moved], curves.nodes[moved[curves.owner]])
+        return moved
 
     def _evaluate(self, rows):
         nodes = self.curves.nodes[rows]
@@ -219,11 +244,9 @@ class RelaxedCurves:
             near = decrement <= self.options.tol * length
         falling = decrement <= _FALL * self.decrement[which]
         self.decrement[which] = decrement
-        # A saddle is stationary too: some steps are spent on leaving it. But a coarse mesh finds
-        # directions of descent that are none, so a finer one must have seen it.
-        self._lingered[which] += near & ~definite
-        lingering = self.saddle[which] & ~definite & (self._lingered[which] <= _LINGER)
-        done = near & ~lingering
+        # A saddle is stationary too, but a coarse mesh finds directions of descent that are none:
+        # whether this is one is asked on a finer mesh.
+        done = near.copy()
         search = _LineSearch(self.evaluator, batch, system, self.fine[rows], damping)
         search.run(direction, decrement, np.minimum(1.0, 4.0 * self._scale[which]), once=done)
         moved = search.accepted > 0.0
@@ -238,7 +261,7 @@ class RelaxedCurves:
         # Where Newton's method converges quadratically its next decrement needs no asking.
         sure = max(self.options.tol, min(_SURE, 0.1 * self.options.tol**0.5))
         sure = falling & definite & (search.accepted == 1.0) & (decrement <= sure * length)
-        done |= sure & ~lingering
+        done |= sure
         self._stale[changed] = True
         self._evaluate(rows[element_moved & ~done[batch.owner]])
         return done
@@ -315,114 +338,3 @@ class _LineSearch:
         excess = np.maximum(fine - self._old[rows] - slope, 0.0) / square
         excess[~np.isfinite(excess)] = 0.0
         self.damping[rows] = np.maximum(self.damping[rows], excess)
-
-
-def newton_direction(curves, system, length, damping):
-    """Descent direction of each curve's length.
-
-    Parameters
-    ----------
-    curves : Curves
-        Curves.
-    system : ElementSystem
-        Length and variations of their elements.
-    length : array, shape=[n_curves]
-        Lengths.
-    damping : array, shape=[n_elements]
-        Multiples of the identity added to the elements' matrices.
-
-    Returns
-    -------
-    direction : array, shape=[n_elements, degree + 1, dim]
-        Displacement of the nodes; zero at the end points.
-    decrement : array, shape=[n_curves]
-        Newton decrement, -gradient . direction.
-    definite : array of bool, shape=[n_curves]
-        Whether Newton's matrix is positive definite.
-
-    Notes
-    -----
-    Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
-    alone, which is definite wherever the metric is; near it Newton's matrix shifted by the least
-    tried multiple of the mass.
-    """
-    stiffness = system.stiffness
-    if damping.any():
-        stiffness = stiffness + damping[:, None, None] * np.eye(stiffness.shape[1])
-    newton = stiffness + system.curvature
-    direction, decrement, definite = solve_between_ends(curves, newton, system.gradient)
-    failed = np.flatnonzero(~definite)
-    left = _Attempt(curves, system, failed).take(direction, decrement, stiffness)
-    if len(left):
-        # Where the metric is singular so is the majoriser; along its null space nothing changes.
-        ridge = _RIDGE * np.einsum("eii->e", stiffness) / stiffness.shape[1]
-        ridged = stiffness + ridge[:, None, None] * np.eye(stiffness.shape[1])
-        left = _Attempt(curves, system, left).take(direction, decrement, ridged)
-        decrement[left] = np.inf
-    near = failed[decrement[failed] < 1e-2 * length[failed]]
-    for shift in _SHIFTS:
-        if not len(near):
-            break
-        weight = (shift / length**2)[curves.owner][:, None, None]
-        shifted = newton + weight * system.mass
-        near = _Attempt(curves, system, near).take(direction, decrement, shifted)
-    return direction, decrement, definite
-
-
-class _Attempt:
-    """A solve for some of the curves, with other matrices."""
-
-    def __init__(self, curves, system, which):
-        self.which, self.rows = which, curves.rows(which)
-        self.part = Curves(curves.nodes[self.rows], curves.counts[which])
-        self.gradient = system.gradient[self.rows]
-
-    def take(self, direction, decrement, matrices):
-        """Write the solutions where the matrices are definite; returns the curves left."""
-        if not len(self.which):
-            return self.which
-        found, expected, definite = solve_between_ends(
-            self.part, matrices[self.rows], self.gradient
-        )
-        taken = definite[self.part.owner]
-        direction[self.rows[taken]] = found[taken]
-        decrement[self.which[definite]] = expected[definite]
-        return self.which[~definite]
-
-
-def solve_between_ends(curves, matrices, gradient):
-    """Solve for the displacement of the nodes, end points fixed.
-
-    Parameters
-    ----------
-    curves : Curves
-        Curves.
-    matrices : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
-        Symmetric element matrices.
-    gradient : array, shape=[n_elements, (degree + 1) * dim]
-        Element gradients.
-
-    Returns
-    -------
-    displacement : array, shape=[n_elements, degree + 1, dim]
-        Displacement; zero at the ends, and where a curve's matrix is not definite.
-    decrement : array, shape=[n_curves]
-        -gradient . displacement.
-    definite : array of bool, shape=[n_curves]
-        Whether the matrix is positive definite.
-    """
-    degree, dim, counts = curves.degree, curves.dim, curves.counts
-    matrices, gradient = matrices.copy(), gradient.copy()
-    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    head, tail = slice(0, dim), slice(degree * dim, None)
-    for element, ends in ((first, head), (last, tail)):
-        matrices[element, ends, :] = 0.0
-        matrices[element, :, ends] = 0.0
-        matrices[element, ends, ends] = np.eye(dim)
-        gradient[element, ends] = 0.0
-    right = -banded.assemble_vector(gradient, counts, degree, dim)
-    starts = np.concatenate(([0], np.cumsum((counts * degree + 1) * dim)))
-    solution, definite = banded.solve(banded.assemble(matrices, counts, degree, dim), right, starts)
-    unknowns = np.repeat(np.arange(len(counts)), np.diff(starts))
-    decrement = np.bincount(unknowns, weights=right * solution, minlength=len(counts))
-    return banded.scatter(solution, counts, degree, dim), decrement, definite

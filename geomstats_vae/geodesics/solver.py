@@ -8,7 +8,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from geomstats_vae.geodesics.curves import Curves, straight
-from geomstats_vae.geodesics.elements import reference_element
+from geomstats_vae.geodesics.elements import differentiation_matrix, reference_element
 from geomstats_vae.geodesics.krylov import (
     evaluator_for,
     line_elements,
@@ -18,10 +18,10 @@ from geomstats_vae.geodesics.krylov import (
 from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.relaxation import Relaxation
 
-_FINE_CHORDS = 20
+_FINE_CHORDS, _FEWEST_CHORDS = 20, 512  # of an element, of a curve
 _LINE_CHORDS = 512
 # Degree of the elements and their number across the landscape, on gentle ways and along walls.
-_MILD_MESH, _STEEP_MESH = (6, 16), (4, 85)
+_MILD_MESH, _STEEP_MESH = (5, 8), (4, 85)
 _LINE_DEGREE = 8
 _DEGREE = 8  # of the paths returned: at least each of these
 # Straight lines at most this much longer than the way on the graph are good starts: a grid knows
@@ -58,7 +58,7 @@ class GeodesicSolver:
     Notes
     -----
     A pair whose straight line is about as short as the way on the landscape's graph starts on the
-    line, with two elements of degree 8; others start on the way, with elements of degree 6, or, if
+    line, with two elements of degree 8; others start on the way, with elements of degree 5, or, if
     the line crosses high walls, with many of degree 4. There a second way is tried too, one that
     keeps away from the first. Of several curves the shortest is returned.
     """
@@ -164,7 +164,7 @@ class GeodesicSolver:
             best = answers.length[answers.distinct[which]]
             open_ = np.flatnonzero(relaxed.length < _TRIAL * best)
         relaxed.run(open_)
-        finer = _Finer(evaluator, relaxed)
+        finer = _Finer(evaluator, relaxed, self.max_elements)
         open_ = open_[relaxed.finite[open_]]
         for refinement in range(_MAX_REFINEMENTS if len(open_) else 0):
             marked = finer.look(open_, self.tol, self.rtol)
@@ -174,6 +174,7 @@ class GeodesicSolver:
                 break
             open_ = np.unique(relaxed.curves.owner[marked])
             relaxed.split(marked, finer.halves(marked))
+            finer.leave_saddles()
             relaxed.run(open_)
         answers.offer(which, self._finish(evaluator, relaxed, finer))
 
@@ -280,14 +281,20 @@ class _Finer:
         Their relative differences from the lengths by quadrature.
     velocity : array, shape=[n_curves, 2, dim]
         Velocities at the ends.
+    saddles : array of int
+        Curves that are found to be on a saddle.
+    left : array of bool, shape=[n_curves]
+        Curves to leave on their saddles.
     """
 
-    def __init__(self, evaluator, relaxed):
-        self.evaluator, self.relaxed = evaluator, relaxed
+    def __init__(self, evaluator, relaxed, max_elements):
+        self.evaluator, self.relaxed, self.max_elements = evaluator, relaxed, max_elements
+        self._derivative = differentiation_matrix(evaluator.element.nodes)
         n_curves = len(relaxed.curves)
         self.residual = np.full(n_curves, np.inf)
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
         self.velocity = np.full((n_curves, 2, relaxed.curves.dim), np.nan)
+        self.left, self.saddles = np.zeros(n_curves, dtype=bool), np.zeros(0, dtype=int)
 
     def look(self, which, tol, rtol):
         """Measure some curves.
@@ -316,21 +323,32 @@ class _Finer:
         self.velocity[which] = end_velocities(halves, self._system, length, metric)
         self.residual[which] = decrement / np.maximum(length, tiny)
         gain = -(self._system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
-        # Where a curve could leave a saddle is not known: its whole mesh is refined, once.
-        saddle = ~definite & ~relaxed.saddle[which]
-        relaxed.linger(which[~definite])
+        # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
+        saddle = ~definite & ~self.left[which] & (length > 0.0)
+        self.saddles = which[saddle & (relaxed.curves.counts[which] < self.max_elements)]
         missed = self._chord_error(which, curves)
         marked = _bulk(np.abs(gain).reshape(-1, 2).sum(axis=1), curves)
-        marked &= ((self.residual[which] > tol) | ~definite)[curves.owner]
+        marked &= (self.residual[which] > tol)[curves.owner]
         marked |= _bulk(missed, curves) & (self.length_error[which] > rtol)[curves.owner]
+        mismatch = np.abs(relaxed.fine[self._rows] - self._system.length.reshape(-1, 2).sum(axis=1))
+        marked |= _bulk(mismatch, curves) & (curves.total(mismatch) > tol * length)[curves.owner]
         everywhere = np.zeros(len(relaxed.curves.nodes), dtype=bool)
         everywhere[self._rows] = marked | saddle[curves.owner]
         return everywhere
 
     def _chord_error(self, which, curves):
         """Compare lengths with those by chords; per element, zero where those are not finite."""
-        chords = self.evaluator.chord_length(curves.sample(_FINE_CHORDS))
         fine = self.relaxed.fine[self._rows]
+        # Long elements get more: what lies between the quadrature points shows in them.
+        gaps = np.linalg.norm(np.diff(curves.nodes, axis=1), axis=2).sum(axis=1)
+        fastest = np.linalg.norm(self._derivative @ curves.nodes, axis=2).max(axis=1)
+        share = 2.0 * fastest / np.maximum(curves.total(gaps), np.finfo(float).tiny)[curves.owner]
+        each = 2 ** np.ceil(np.log2(np.clip(_FEWEST_CHORDS * share, 1.0, _FEWEST_CHORDS)))
+        each = np.maximum(_FINE_CHORDS, each).astype(int)
+        chords = np.zeros(len(each))
+        for n_chords in np.unique(each):
+            part = Curves(curves.nodes[each == n_chords], np.ones(1, dtype=int))
+            chords[each == n_chords] = self.evaluator.chord_length(part.sample(n_chords))
         total = curves.total(np.where(np.isfinite(chords), chords, np.inf))
         self.chords[which] = total
         missed = np.where(np.isfinite(chords), np.abs(chords - fine), 0.0)
@@ -338,6 +356,11 @@ class _Finer:
             error = np.abs(total - curves.total(fine)) / np.maximum(total, np.finfo(float).tiny)
         self.length_error[which] = np.where(np.isfinite(total), error, np.inf)
         return missed
+
+    def leave_saddles(self):
+        """Slide curves off the saddles seen last, and leave alone those that do not get shorter."""
+        if len(self.saddles):
+            self.left[self.saddles] = ~self.relaxed.leave_saddles(self.saddles)
 
     def halves(self, marked):
         """Systems of the halves of elements that were looked at last."""

@@ -21,8 +21,8 @@ from geomstats_vae.geodesics.krylov import (
     evaluator_for,
     newton_steps,
 )
+from geomstats_vae.geodesics.newton import solve_between_ends
 from geomstats_vae.geodesics.path import GeodesicStatus
-from geomstats_vae.geodesics.relaxation import solve_between_ends
 
 MAX_HALVINGS = 3  # before a second variation is called not definite
 _MATRIX_BYTES = 2**22  # of the matrices of a block of curves, of which there are a dozen

@@ -77,8 +77,8 @@ class CurveVariation:
         tangent = tangent.view(-1, len(self._w), tangent.shape[1])
         weighted = (tangent * self._w[:, None]).flatten(0, 1)
         gradient = self._to_nodes(*moving.pull(weighted))
-        # As in `ElementEvaluator`: int <t, (d^2F(u, u))'>, of t' the part normal to the image.
-        covector = torch.einsum("rq,r,erp->eqp", self._dq, self._w, tangent).flatten(0, 1)
+        # As in `ElementEvaluator`: -int <t', d^2F(u, u)>, of t' the part normal to the image.
+        covector = -(self._w[:, None] * (self._dq @ tangent)).flatten(0, 1)
         along = frame.transpose(1, 2) @ moving.pull(covector)[1][:, :, None]
         return gradient, covector - self._immersion.push(z, (frame @ along)[:, :, 0])
 

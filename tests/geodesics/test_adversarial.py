@@ -120,8 +120,8 @@ def test_an_end_inside_a_wall_is_climbed_to_and_no_more():
     path = QUICK.solve(immersion, start, end, _landscape(immersion, start, end))
     _assert_honest(path, immersion)
     assert path.converged.all()
-    # The wall is round: straight to its middle is the shortest.
-    np.testing.assert_allclose(path.length, _line_length(immersion, start, end), rtol=1e-6)
+    # The wall is round: straight to its middle is the shortest, here to a few times the tolerance.
+    np.testing.assert_allclose(path.length, _line_length(immersion, start, end), rtol=3e-6)
 
 
 # -- equal ways ---------------------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""Orthonormal frames of tangent spaces: where normal coordinates come from.
+
+A tangent vector v at a base point has normal coordinates w, v = sum_a w_a b_a, in a frame b_1 ...
+b_dim that the metric calls orthonormal. Nothing that is computed in them depends on the
+coordinates of the space if the frame itself moves with these, which it does here: the first frame
+is led by data, and later ones follow from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geomstats.backend as gs
+import numpy as np
+from scipy import linalg
+
+
+@dataclass(frozen=True)
+class TangentFrame:
+    """An orthonormal frame at a point.
+
+    Parameters
+    ----------
+    base : numpy.ndarray, shape=[n_features]
+        Base point, in coordinates of the space.
+    basis : numpy.ndarray, shape=[n_features, dim]
+        Columns are orthonormal tangent vectors.
+    dual : numpy.ndarray, shape=[dim, n_features]
+        Rows give the inner products with them.
+    """
+
+    base: np.ndarray
+    basis: np.ndarray
+    dual: np.ndarray
+
+    @property
+    def dim(self):
+        """Dimension of the tangent space."""
+        return self.basis.shape[1]
+
+    def coordinates(self, vectors):
+        """Normal coordinates of tangent vectors.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray, shape=[..., n_features]
+            Tangent vectors at the base point.
+
+        Returns
+        -------
+        coordinates : numpy.ndarray, shape=[..., dim]
+            Their normal coordinates; the Euclidean norm of these is the Riemannian one.
+        """
+        return vectors @ self.dual.T
+
+    def vectors(self, coordinates):
+        """Tangent vectors of normal coordinates.
+
+        Parameters
+        ----------
+        coordinates : numpy.ndarray, shape=[..., dim]
+            Normal coordinates.
+
+        Returns
+        -------
+        vectors : numpy.ndarray, shape=[..., n_features]
+            Tangent vectors at the base point.
+        """
+        return coordinates @ self.basis.T
+
+    def rotate(self, rotation):
+        """Take other axes.
+
+        Parameters
+        ----------
+        rotation : numpy.ndarray, shape=[dim, dim]
+            Columns are the new axes, in old normal coordinates.
+
+        Returns
+        -------
+        frame : TangentFrame
+            The frame of the new axes.
+        """
+        return TangentFrame(self.base, self.basis @ rotation, rotation.T @ self.dual)
+
+
+def frame_at(space, base, near=None):
+    """Orthonormal frame at a point.
+
+    Parameters
+    ----------
+    space : geomstats.geometry.manifold.Manifold
+        Equipped space whose points are vectors.
+    base : numpy.ndarray, shape=[n_features]
+        Base point.
+    near : TangentFrame, optional
+        Frame at a point nearby; the frame at the base point is the one that differs least from
+        it (Loewdin's orthonormalisation), and so moves with a change of coordinates as this does.
+        Without it, the axes of the space are orthonormalised.
+
+    Returns
+    -------
+    frame : TangentFrame
+        The frame.
+
+    Raises
+    ------
+    ValueError
+        If the metric is singular or not finite at the base point.
+    """
+    gram = inner_products(space, base)
+    candidates = np.eye(len(base)) if near is None else near.basis
+    if space.dim < len(base):
+        rows = space.to_tangent(
+            gs.from_numpy(candidates.T.copy()),
+            gs.from_numpy(np.tile(base, (candidates.shape[1], 1))),
+        )
+        candidates = gs.to_numpy(rows).T
+    overlap = candidates.T @ gram @ candidates
+    values, vectors = linalg.eigh(0.5 * (overlap + overlap.T), check_finite=False)
+    values, vectors = values[-space.dim :], vectors[:, -space.dim :]
+    if not (np.isfinite(values).all() and values[0] > np.finfo(float).eps * values[-1] > 0.0):
+        raise ValueError(
+            f"Expected a regular metric at {base}, got one of eigenvalues {values}; keep means "
+            "where the decoder's outputs depend on all latent coordinates."
+        )
+    if candidates.shape[1] == space.dim:
+        basis = candidates @ (vectors / np.sqrt(values)) @ vectors.T
+    else:
+        basis = candidates @ (vectors / np.sqrt(values))
+    return TangentFrame(base, basis, basis.T @ gram)
+
+
+def lead_by(frame, coordinates):
+    """Turn a frame so that its axes are those that data lead to.
+
+    The first axis points to the farthest row, the second to the row farthest from the first axis,
+    and so on: QR factorisation with pivoting. Rows that are given in another frame, or in other
+    coordinates of the space, lead to the same axes.
+
+    Parameters
+    ----------
+    frame : TangentFrame
+        Frame.
+    coordinates : numpy.ndarray, shape=[n_rows, dim]
+        Normal coordinates of the rows.
+
+    Returns
+    -------
+    frame : TangentFrame
+        The turned frame.
+    """
+    axes, triangle, _ = linalg.qr(coordinates.T, mode="full", pivoting=True)
+    signs = np.ones(frame.dim)
+    diagonal = np.diagonal(triangle)
+    signs[: len(diagonal)] = np.where(diagonal < 0.0, -1.0, 1.0)
+    return frame.rotate(axes * signs)
+
+
+def inner_products(space, base):
+    """Inner products of the coordinate vectors at a point.
+
+    Parameters
+    ----------
+    space : geomstats.geometry.manifold.Manifold
+        Equipped space.
+    base : numpy.ndarray, shape=[n_features]
+        Base point.
+
+    Returns
+    -------
+    gram : numpy.ndarray, shape=[n_features, n_features]
+        Metric matrix; on an embedded space that of the space around it.
+    """
+    n = len(base)
+    eye = np.eye(n)
+    rows, columns = np.repeat(eye, n, axis=0), np.tile(eye, (n, 1))
+    products = space.metric.inner_product(
+        gs.from_numpy(rows), gs.from_numpy(columns), gs.from_numpy(np.tile(base, (n * n, 1)))
+    )
+    return np.asarray(gs.to_numpy(products), dtype=float).reshape(n, n)
