@@ -210,7 +210,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         sklearn.exceptions.ConvergenceWarning
             If clusters are empty, or the fit was interrupted.
         """
-        X = validate_data(self, X, dtype=np.float64)
+        X = validate_data(self, X, dtype=np.float64, order="C")
         weights = _check_weights(sample_weight, X)
         if len(X) < self.n_clusters:
             raise ValueError(
@@ -339,7 +339,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def _check_points(self, X):
         check_is_fitted(self, "cluster_centers_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_on_space(self.space_, X)
         return X
 

@@ -110,7 +110,7 @@ def check_on_space(space, X):
     ValueError
         If some row is off the space by more than the rounding of float32.
     """
-    belongs = gs.to_numpy(space.belongs(gs.from_numpy(X), atol=_OFF_SPACE))
+    belongs = gs.to_numpy(space.belongs(_array(X), atol=_OFF_SPACE))
     off = np.flatnonzero(~np.broadcast_to(belongs, len(X)))
     if len(off):
         raise ValueError(
@@ -248,11 +248,11 @@ class RowGeometry:
         vector, base = np.broadcast_arrays(tangent_vec, base_point)
         metric = self.space.metric
         if not self.solves:
-            return _rows(metric.exp(gs.from_numpy(vector.copy()), gs.from_numpy(base.copy())))
+            return _rows(metric.exp(_array(vector), _array(base)))
         metric, _ = decoder_metric(metric)  # a constant factor changes no geodesic
         immersion = metric.decoder.immersion()
         tensors = (
-            torch.tensor(rows, dtype=immersion.dtype, device=immersion.device)
+            _tensor(rows).to(dtype=immersion.dtype, device=immersion.device)
             for rows in (base, vector)
         )
         with torch.no_grad():
@@ -274,7 +274,7 @@ class RowGeometry:
             Their products in the metric.
         """
         rows = np.broadcast_arrays(vector_a, vector_b, base_point)
-        products = self.space.metric.inner_product(*(gs.from_numpy(row.copy()) for row in rows))
+        products = self.space.metric.inner_product(*map(_array, rows))
         return np.broadcast_to(gs.to_numpy(products), len(rows[0])).astype(float)
 
     def squared_norm(self, vector, base_point):
@@ -294,8 +294,7 @@ class RowGeometry:
 
     def _each_block(self, function, start, end):
         start, end = (
-            torch.tensor(rows, dtype=torch.float64)
-            for rows in np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
+            _tensor(rows) for rows in np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
         )
         n_jobs = effective_n_jobs(self.n_jobs)
         if n_jobs == 1:
@@ -316,6 +315,15 @@ class RowGeometry:
         self.n_pairs += n_pairs
         if self.progress is not None:
             self.progress.update(n_pairs)
+
+
+def _tensor(rows):
+    # Copied: torch warns of read-only arrays and refuses negative strides.
+    return torch.from_numpy(np.array(rows, dtype=np.float64, order="C"))
+
+
+def _array(rows):
+    return to_array(_tensor(rows))
 
 
 def _rows(array):
