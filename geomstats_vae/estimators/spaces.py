@@ -26,6 +26,8 @@ from geomstats_vae.geometry.scaled import ScaledDecoderMetric
 
 # Rows may be off a curved space by the rounding of float32.
 _OFF_SPACE = 1e-5
+# Fewer pairs take less than to send the metric and its graph to other processes.
+_FEWEST_FOR_JOBS = 32
 
 
 class SharesSpace(BaseEstimator):
@@ -296,9 +298,11 @@ class RowGeometry:
         start, end = (
             _tensor(rows) for rows in np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
         )
-        n_jobs = effective_n_jobs(self.n_jobs)
+        n_jobs = effective_n_jobs(self.n_jobs) if len(start) >= _FEWEST_FOR_JOBS else 1
         if n_jobs == 1:
             function = partial(self._counted, function)
+        elif self.solves:
+            decoder_metric(self.space.metric)[0]._start_landscape()  # once, and not in every worker
         if len(start) and n_jobs == 1 and not self.solves:
             return function(start, end)
         columns = in_blocks(function, start, end, PAIRS_PER_BLOCK, n_jobs=n_jobs)
