@@ -265,7 +265,10 @@ class LatentGrid:
             coarse = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
             lengths = graph_lengths(self.space, base)(coarse.reshape(-1, self.space.dim))
             between = RegularGridInterpolator(
-                tuple(middles), lengths.reshape(coarse.shape[:-1]), bounds_error=False, fill_value=None
+                tuple(middles),
+                lengths.reshape(coarse.shape[:-1]),
+                bounds_error=False,
+                fill_value=None,
             )
             self._lengths[key] = np.maximum(between(self._cells(margin)[0]), 0.0)
         return self._lengths[key]

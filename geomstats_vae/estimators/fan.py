@@ -22,6 +22,7 @@ from geomstats_vae.geodesics.jacobi import JacobiSystem
 NODES_PER_UNIT = 8  # of the scaled radius: eight nodes per standard deviation
 _NODES_PER_SEGMENT = 4
 _STENCIL = 6  # nodes that an interpolant goes through
+_SHELLS = 16  # of tangent vectors by length
 # Far more exact than the quadrature that the rays serve. A ray that takes more steps for half a
 # standard deviation is on its way out of the data.
 _RAY_SOLVER = ExponentialSolver(rtol=1e-6, atol=1e-9, max_steps=200)
@@ -235,8 +236,15 @@ def _exact_rays(space, frame, coordinates):
 
 def _exp(space, frame, coordinates):
     vectors = frame.vectors(coordinates)
-    base = np.broadcast_to(frame.base, vectors.shape)
-    return gs.to_numpy(space.metric.exp(gs.from_numpy(vectors), gs.from_numpy(base.copy())))
+    points = np.empty_like(vectors)
+    order = np.argsort(np.linalg.norm(coordinates, axis=1), kind="stable")
+    # Shell by shell: geomstats' Poincare ball spoils all points of a batch of which one comes next
+    # to its boundary.
+    for rows in np.array_split(order, min(_SHELLS, len(order))):
+        base = np.tile(frame.base, (len(rows), 1))
+        end = space.metric.exp(gs.from_numpy(vectors[rows]), gs.from_numpy(base))
+        points[rows] = gs.to_numpy(end)
+    return points
 
 
 def _volume_by_differences(space, frame, coordinates, points):
@@ -253,8 +261,11 @@ def _volume_by_differences(space, frame, coordinates, points):
         for k, second in enumerate(fields[: i + 1]):
             product = gs.to_numpy(space.metric.inner_product(first, second, base))
             gram[:, i, k] = gram[:, k, i] = product
+    volume = np.full(len(points), np.nan)
+    finite = np.isfinite(gram).all(axis=(1, 2))
     # Rounding may push the determinant below zero at conjugate points.
-    return np.sqrt(np.maximum(np.linalg.det(gram), 0.0))
+    volume[finite] = np.sqrt(np.maximum(np.linalg.det(gram[finite]), 0.0))
+    return volume
 
 
 def _decoder_fan(space, frame, directions, nodes, is_far):

@@ -14,7 +14,8 @@ from geomstats_vae.estimators.tangent_frame import TangentFrame, frame_at, lead_
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 
 _MAX_SETTLEMENTS = 10  # new quadratures until one serves the density that it leads to
-_MAX_INNER = 200
+# Steps of EM with fixed means: to convergence where a move costs, a few where it does not.
+_MAX_INNER, _MAX_INNER_EXACT = 200, 3
 _INNER_SHARE = 0.1  # EM with fixed means stops at this share of the tolerance
 _STEPS = (1.0, 0.5, 0.25, 0.125)  # of the means, until the bound does not fall
 _ROOM = 1.2  # covariances grow on, so new quadratures are made for more
@@ -270,7 +271,7 @@ class TangentEM:
 
     def _iterate(self, mixture, tol):
         bound = -np.inf
-        for _ in range(_MAX_INNER):
+        for _ in range(_MAX_INNER if self.geometry.solves else _MAX_INNER_EXACT):
             previous, (bound, responsibilities) = bound, expectation(mixture)
             if bound - previous < tol:
                 break
@@ -303,7 +304,7 @@ class TangentEM:
     # -- means ---------------------------------------------------------------------------------
 
     def proposals(self, mixture):
-        """Steps of the means in normal coordinates, and the rise of the bound that each promises.
+        """Propose steps of the means in normal coordinates, and the rise that each promises.
 
         The step is the difference between the mean of the rows' logarithms and the law's own
         ([1]_, equation 9); without curvature the latter is 0 and the step exact.
@@ -333,13 +334,13 @@ class TangentEM:
         Returns
         -------
         mixture : Mixture or None
-            Mixture of a bound that is not lower; None if the means are stationary, or no step
-            raises the bound.
+            Mixture of a bound that is not lower; None if neither the means nor the rest of it
+            would raise the bound.
         """
         steps, gains = self.proposals(mixture)
-        if gains.sum() < tol:
-            return None
         bound = expectation(mixture)[0]
+        if gains.sum() < tol:
+            return self._rest(mixture, bound, tol)
         moving = gains >= 0.1 * gains.max()
         for share in _STEPS:
             if share**2 * gains.sum() < 0.1 * tol:
@@ -351,7 +352,12 @@ class TangentEM:
             moved = self.settle(replace(mixture, components=components), tol)
             if expectation(moved)[0] >= bound:
                 return moved
-        return None
+        return self._rest(mixture, bound, tol)
+
+    def _rest(self, mixture, bound, tol):
+        """Settle further where the means stay; None if that was done."""
+        settled = self.settle(mixture, tol)
+        return settled if expectation(settled)[0] - bound >= tol else None
 
     def _shift(self, component, step):
         frame = component.frame

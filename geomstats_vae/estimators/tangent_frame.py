@@ -39,7 +39,7 @@ class TangentFrame:
         return self.basis.shape[1]
 
     def coordinates(self, vectors):
-        """Normal coordinates of tangent vectors.
+        """Take normal coordinates of tangent vectors.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Normalisers and moments on tangent spaces, against closed forms and one-dimensional quadrature."""
+"""Normalisers and moments on tangent spaces, against closed forms and quadrature."""
 
 import geomstats.backend as gs
 import numpy as np
@@ -149,9 +149,7 @@ def test_latent_integrals_agree_with_the_sphere(chart):
     std = 0.5
     seen = frame.coordinates(geometry.connect(frame.base, rows).velocity)
     uniform = uniform_points(128, 2, np.random.RandomState(0))
-    cloud = build_cloud(
-        geometry, LatentGrid(space), frame, rows, seen, std * np.eye(2), uniform
-    )
+    cloud = build_cloud(geometry, LatentGrid(space), frame, rows, seen, std * np.eye(2), uniform)
     found = cloud.moments(np.eye(2) / std**2)
     expected, second = isotropic(np.sin, np.pi, 2, std)
     error = abs(found.log_normalizer - np.log(expected))
@@ -210,8 +208,9 @@ def test_frames_are_orthonormal(name):
 def test_frames_follow_a_change_of_coordinates():
     change = np.array([[2.0, 0.3], [-0.5, 0.7]])
     inverse = torch.from_numpy(np.linalg.inv(change))
-    spaces = LatentSpace(surfaces.paraboloid, 2), LatentSpace(
-        lambda z: surfaces.paraboloid(z @ inverse.T), 2
+    spaces = (
+        LatentSpace(surfaces.paraboloid, 2),
+        LatentSpace(lambda z: surfaces.paraboloid(z @ inverse.T), 2),
     )
     rows = np.random.default_rng(0).standard_normal((10, 2))
     base, moved = np.array([0.2, 0.5]), np.array([0.4, 0.3])
