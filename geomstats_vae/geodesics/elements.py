@@ -301,9 +301,7 @@ class ElementEvaluator:
         """
         lengths = [np.zeros(0)]
         for part in self._chunks(points, points.shape[1]):
-            value = self.immersion(part.reshape(-1, part.shape[2]))
-            value = value.reshape(len(part), part.shape[1], -1)
-            lengths.append(to_numpy((value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1)))
+            lengths.append(to_numpy(chord_lengths(self.immersion, part, self.chunk_size)))
         return np.concatenate(lengths)
 
     def metric(self, points):
@@ -364,6 +362,31 @@ class ElementEvaluator:
             _by_nodes(_points_last(masses.flatten(0, 1), n_points) @ self._squares, size),
             turn.norm(dim=-1) @ self._w,
         )
+
+
+def chord_lengths(immersion, points, chunk_size):
+    """Lengths of polylines, by chords of F.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    points : torch.Tensor, shape=[n_lines, n_vertices, dim]
+        Vertices.
+    chunk_size : int
+        Longer lines are evaluated in pieces of so many vertices, at least 2.
+
+    Returns
+    -------
+    length : torch.Tensor, shape=[n_lines]
+        Sums of the chords.
+    """
+    length, chunk_size = points.new_zeros(len(points)), max(2, chunk_size)
+    for first in range(0, points.shape[1] - 1, chunk_size - 1):
+        piece = points[:, first : first + chunk_size]
+        value = immersion(piece.flatten(0, 1)).unflatten(0, piece.shape[:2])
+        length = length + value.diff(dim=1).norm(dim=2).sum(1)
+    return length
 
 
 def inverse_speed(speed, most):

@@ -84,13 +84,21 @@ class GraphSearch:
         """Shortest way of one pair, on the part of the graph that may hold it."""
         far = self._to_landmarks
         limit = min(limit, float((far[:, root] + far[:, leaf]).min())) * (1.0 + _SLACK)
-        bound = np.abs(far - far[:, root, None]).max(axis=0)
-        bound += np.abs(far - far[:, leaf, None]).max(axis=0)
+        bound = _least_distances(far, root) + _least_distances(far, leaf)
         bound[[root, leaf]] = 0.0
         nodes = np.flatnonzero(bound <= limit)
         ends = np.searchsorted(nodes, (root, leaf))
         ((way, length),) = _search(_part(self.graph, nodes), ends[0], ends[1:], limit)
         return nodes[way], length
+
+
+def _least_distances(far, node):
+    """Lower bounds of the distances of all nodes from one, by those from the landmarks."""
+    bound, difference = np.zeros_like(far[0]), np.empty_like(far[0])
+    for distance in far:  # one after the other they stay in the processor's cache
+        np.subtract(distance, distance[node], out=difference)
+        np.maximum(bound, np.abs(difference, out=difference), out=bound)
+    return bound
 
 
 def _search(graph, root, leaves, limit):

@@ -20,10 +20,10 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.assembly import symmetric_graph
-from geomstats_vae.geodesics.elements import cache_sized_chunk, to_numpy
+from geomstats_vae.geodesics.elements import cache_sized_chunk, chord_lengths, to_numpy
 from geomstats_vae.geodesics.graph import GraphSearch, trace
 
-_GRID_SIZE = {2: 192, 3: 48}
+_GRID_SIZE = {2: 256, 3: 48}
 _REACH = {2: 3, 3: 2}
 _MARGIN = 0.08
 _MAX_CODES = 2000
@@ -206,14 +206,14 @@ class Landscape:
         def measure(pair):
             a, b = pair[:, : self.dim], pair[:, self.dim :]
             z = a[:, None] + (b - a)[:, None] * s
-            value = self.immersion(z.reshape(-1, self.dim)).reshape(len(pair), n_samples + 1, -1)
-            return ((value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1),)
+            return chord_lengths(self.immersion, z, self.chunk_size)
 
-        pairs = np.concatenate((start, end), axis=1)
-        tensors = self._tensor(pairs)
+        pairs = self._tensor(np.concatenate((start, end), axis=1))
         step = max(1, self.chunk_size // n_samples)
-        lengths = [measure(part)[0] for part in tensors.split(step)]
-        length = to_numpy(torch.cat(lengths)) if lengths else np.zeros(0)
+        # Written in place: results kept one by one would hold the heap's top where it was.
+        length = np.zeros(len(pairs))
+        for k in range(0, len(pairs), step):
+            length[k : k + step] = to_numpy(measure(pairs[k : k + step]))
         return np.where(np.isfinite(length), length, np.inf)
 
     # -- ways -------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ class GeodesicSolver:
     A pair whose straight line is about as short as the way on the landscape's graph starts on the
     line, with two elements of degree 8; others start on the way, with elements of degree 5, or, if
     the line crosses high walls, with many of degree 4. There a second way is tried too, one that
-    keeps away from the first. Of several curves the shortest is returned.
+    keeps away from the first. Of several curves the shortest is returned. In more than a dozen
+    dimensions Newton's equations are solved without matrices, in trust regions.
     """
 
     tol: float = 1e-6

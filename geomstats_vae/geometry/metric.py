@@ -360,9 +360,8 @@ class PullbackDecoderMetric(PointwiseMetric):
         Notes
         -----
         How far graph distances are from exact ones, measured on random pairs of the 1,797 digits
-        of 8 x 8 pixels: 2.8 % in the median and 4.5 % at the 90th percentile in two latent
-        dimensions, nearly all too small, for the grid leaves out what a way climbs between nodes;
-        6.0 % and 11 % in four and 8.2 % and 14 % in eight dimensions, all too large. In more than
+        of 8 x 8 pixels: 0.5 % in the median and 1.4 % at the 90th percentile in two latent
+        dimensions; 6.0 % and 11 % in four and 8.2 % and 14 % in eight, all too large. In more than
         three dimensions the graph joins the codes themselves, and ways go from code to code. Graph
         distances are not differentiable.
         """
