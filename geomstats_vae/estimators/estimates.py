@@ -42,6 +42,34 @@ def images(metric, X):
             yield rows, factor * immersion(z)
 
 
+def distinct_rows(metric, X):
+    """Distinct rows in an order that is theirs, whatever that in X.
+
+    Parameters
+    ----------
+    metric : geomstats.geometry.riemannian_metric.RiemannianMetric
+        Metric of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+
+    Returns
+    -------
+    rows : numpy.ndarray, shape=[n_rows, n_features]
+        The distinct ones: on a decoder's metric along some direction in data space, so that no
+        change of latent coordinates changes the order; otherwise in lexicographic order.
+    place : numpy.ndarray of int, shape=[n_samples]
+        Where each row of X is in them.
+    """
+    rows, place = np.unique(X, axis=0, return_inverse=True)
+    place = place.ravel()
+    if decoder_metric(metric)[0] is None:
+        return rows, place
+    image = torch.cat([image for _, image in images(metric, rows)]).cpu().numpy()
+    # A direction that the symmetries of a decoder are unlikely to know.
+    order = np.argsort(image @ np.cos(np.arange(image.shape[1])), kind="stable")
+    return rows[order], np.argsort(order)[place]
+
+
 def chords(metric, X, centers):
     """Distances in data space, which bound geodesic distances from below.
 

@@ -20,8 +20,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tqdm import tqdm
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment
-from geomstats_vae.estimators.estimates import start_landscape
-from geomstats_vae.estimators.lloyd import N_CELLS, descend, mean_variance
+from geomstats_vae.estimators.estimates import distinct_rows, start_landscape
+from geomstats_vae.estimators.lloyd import descend, mean_variance
 from geomstats_vae.estimators.seeding import (
     GraphKMeans,
     distances_to,
@@ -40,6 +40,8 @@ from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenc
 
 # Starts by default: one of k-means++ in closed form, ten where they cost nothing.
 _GRAPH_STARTS = 10
+# Cells of points, and of each cluster, from which the graph is searched.
+_GRAPH_CELLS, _CELLS_PER_CLUSTER = 128, 8
 
 
 class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, SharesSpace):
@@ -102,8 +104,9 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     Notes
     -----
-    Equal rows count as one row of their common weight, and rows are worked in lexicographic
-    order: their order in `X` and their multiplicity do not matter.
+    Equal rows count as one row of their common weight, and rows are worked in an order of their
+    own: their order in `X` and their multiplicity do not matter. Nor does a linear change of
+    latent coordinates on a decoder's metric without points, whose graph would not follow it.
 
     A geodesic of a decoder's metric costs milliseconds, so as few as possible are solved for.
     In an assignment bounds rule out the clear cases: the triangle inequality [2]_, chords in data
@@ -222,8 +225,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         given = isinstance(self.init, str) or callable(self.init)
         given = None if given else self._check_centers(space, X, self.init)
         random_state = check_random_state(self.random_state)
-        rows, place = np.unique(X, axis=0, return_inverse=True)
-        mass = np.bincount(place.ravel(), weights, minlength=len(rows))
+        rows, place = distinct_rows(space.metric, X)
+        mass = np.bincount(place, weights, minlength=len(rows))
         weighted = mass > 0.0
         with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
             geometry = RowGeometry(space, self.n_jobs, progress)
@@ -233,10 +236,10 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             found = _spread(geometry, rows, weighted, best.assignment)
         self.space_ = space
         self.cluster_centers_ = best.assignment.centers
-        self.labels_ = found.labels[place.ravel()]
+        self.labels_ = found.labels[place]
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_failed_ = int((~found.geodesics.converged[place.ravel()]).sum())
+        self.n_failed_ = int((~found.geodesics.converged[place]).sum())
         self._report(space, self.n_failed_, len(X))
         self._warn_of_clusters(interrupted)
         return self
@@ -267,7 +270,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                 centers = self.init(X, self.n_clusters, random_state=random_state)
                 yield self._check_centers(geometry.space, X, centers)
         elif (landscape := start_landscape(geometry.space.metric)) is not None:
-            graph = GraphKMeans(landscape, rows, gather(rows, mass, N_CELLS))
+            n_cells = max(_GRAPH_CELLS, _CELLS_PER_CLUSTER * self.n_clusters)
+            graph = GraphKMeans(landscape, rows, gather(rows, mass, n_cells))
             n_starts = _GRAPH_STARTS if self.n_init == "auto" else self.n_init
             draws = [self._draw(graph.rows, mass, random_state) for _ in range(n_starts)]
             descents = [graph.descend(drawn, self.max_iter) for drawn in draws]

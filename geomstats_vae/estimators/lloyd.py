@@ -17,7 +17,7 @@ from geomstats_vae.estimators.spaces import Geodesics
 _CLOSED_FORM, _SOLVED = 1e-7, 1e-4
 # What leads there where geodesics are solved for: their tolerance, and the cells of points.
 _LOOSE = 1e-4
-N_CELLS = 300
+_N_CELLS = 200
 # Points from which the variance of all is estimated.
 _N_ESTIMATE = 16
 
@@ -70,7 +70,7 @@ def descend(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
     """
     options, move, n_before = {"tol": tol, "sparing": sparing}, None, 0
     if geometry.solves:
-        cells = gather(X, weights, N_CELLS)
+        cells = gather(X, weights, _N_CELLS)
         loose = geometry.loosened(_LOOSE)
         for partition in lloyd(
             loose, cells.points, cells.weights, centers, max_iter=max_iter, **options
@@ -122,7 +122,7 @@ def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=No
     for n_iter in range(1, max_iter + 1):
         yield _partition(assignment, weights, n_iter, move)
         means, labels, move = _update(geometry, X, weights, assignment, move, tol)
-        if means.n_iter == 0:
+        if means.n_iter == 0 and (means.points == assignment.centers).all():
             return
         moved = geometry.dist(assignment.centers, means.points)[0]
         before = assignment.labels
@@ -160,6 +160,7 @@ def _update(geometry, X, weights, assignment, move, tol):
     radius = np.sqrt(squares / np.where(mass > 0.0, mass, 1.0))
     options = {"tol": _CLOSED_FORM * radius}
     if geometry.solves:
+        centers, geodesics = _meet_lone_points(X, centers, labels, geodesics)
         options = {
             "tol": np.maximum(np.sqrt(tol), _SOLVED * radius),
             "move": move if filled is assignment else None,
@@ -182,6 +183,15 @@ def _fill_empty(X, assignment):
     centers[empty[: len(far)]], labels[far] = X[far], empty[: len(far)]
     geodesics.length[far], geodesics.velocity[far], geodesics.converged[far] = 0.0, 0.0, True
     return Assignment(centers, labels, geodesics)
+
+
+def _meet_lone_points(X, centers, labels, geodesics):
+    """Move the center of a cluster of one point to it: the steps there would have no scale."""
+    lone = np.flatnonzero(np.bincount(labels, minlength=len(centers))[labels] == 1)
+    centers, geodesics = centers.copy(), Geodesics(*(column.copy() for column in geodesics))
+    centers[labels[lone]] = X[lone]
+    geodesics.length[lone], geodesics.velocity[lone], geodesics.converged[lone] = 0.0, 0.0, True
+    return centers, geodesics
 
 
 def mean_variance(geometry, X, weights):

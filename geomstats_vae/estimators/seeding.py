@@ -53,16 +53,24 @@ def gather(X, weights, n_cells):
     Returns
     -------
     cells : Cells
-        Cells of Euclidean k-means. A cell's average lies off each of its points, but as a mean of
+        Cells of Euclidean k-means in coordinates of unit covariance, so that no linear change of
+        coordinates changes them. A cell's average lies off each of its points, but as a mean of
         many its effect is of second order in the cells' size.
     """
     if len(X) <= 2 * n_cells:
         return Cells(X, weights, np.arange(len(X)))
-    kmeans = KMeans(n_cells, init=_evenly(X, n_cells), n_init=1, max_iter=10)
-    place = np.unique(kmeans.fit_predict(X), return_inverse=True)[1]
+    white = _whitened(X)
+    kmeans = KMeans(n_cells, init=_evenly(white, n_cells), n_init=1, max_iter=10)
+    place = np.unique(kmeans.fit_predict(white), return_inverse=True)[1]
     mass = np.bincount(place, weights)
     points = np.stack([np.bincount(place, weights * column) / mass for column in X.T], axis=1)
     return Cells(points, mass, place)
+
+
+def _whitened(X):
+    """Rows in coordinates of unit covariance, without directions in which they do not vary."""
+    left, scale, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    return left[:, scale > len(X) * np.finfo(float).eps * scale[0]] * np.sqrt(len(X))
 
 
 def _evenly(X, n_rows):

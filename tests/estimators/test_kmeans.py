@@ -133,10 +133,11 @@ MIX = np.array([[0.5, 1.0], [-2.0, 0.25]])
 
 
 def test_linear_change_of_coordinates_changes_no_label():
-    decoder, codes = spaces.vae_like_decoder(), spaces.draw(24, 2)
+    """Nor what is drawn: rows come in an order that no coordinates change."""
+    decoder, codes = spaces.vae_like_decoder(), spaces.draw(16, 2)
     back = torch.tensor(np.linalg.inv(MIX).T)
     fits = [
-        GeodesicKMeans(LatentSpace(f, 2), 3, init=z[:3]).fit(z)
+        GeodesicKMeans(LatentSpace(f, 2), 3, random_state=0).fit(z)
         for f, z in ((decoder, codes), (lambda z: decoder(z @ back), codes @ MIX.T))
     ]
     np.testing.assert_array_equal(fits[0].labels_, fits[1].labels_)
@@ -312,6 +313,8 @@ def test_geodesics_that_do_not_converge_are_counted(policy):
 
 BAD = {
     "nan": ({}, np.full((4, 2), np.nan), "NaN"),
+    "infinity": ({}, np.full((4, 2), np.inf), "infinity"),
+    "one_row": ({}, np.eye(3)[:1], r"n_samples=1 should be >= n_clusters=8; pass more"),
     "few_rows": ({"n_clusters": 5}, np.eye(3), r"n_samples=3 should be >= n_clusters=5; pass more"),
     "dimension": (
         {"space": Hypersphere(2), "n_clusters": 2},
@@ -347,6 +350,28 @@ def test_duplicates_leave_clusters_empty():
         kmeans = GeodesicKMeans(n_clusters=3, random_state=0).fit(X)
     assert kmeans.inertia_ == 0.0
     assert len(np.unique(kmeans.labels_)) == 2
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+def test_bad_use_is_refused(method):
+    kmeans = GeodesicKMeans(Hypersphere(2), 3, random_state=0)
+    with pytest.raises(NotFittedError):
+        getattr(kmeans, method)(SPHERE)
+    kmeans.fit(SPHERE)
+    for X, message in (
+        (np.full((4, 3), np.nan), "NaN"),
+        (SPHERE[:, :2], "2 features, but GeodesicKMeans is expecting 3"),
+        (2.0 * SPHERE, "60 of 60 rows off it"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            getattr(kmeans, method)(X)
+
+
+def test_one_row_is_its_own_center():
+    kmeans = GeodesicKMeans(Hypersphere(2), 1).fit(SPHERE[:1])
+    np.testing.assert_array_equal(kmeans.cluster_centers_, SPHERE[:1])
+    # The sphere's distance of a point to itself is the arc cosine of a rounded 1.
+    np.testing.assert_allclose(kmeans.inertia_, 0.0, atol=4.0 * np.finfo(float).eps)
 
 
 def test_arrays_that_torch_refuses_are_taken():

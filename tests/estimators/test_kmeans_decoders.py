@@ -3,6 +3,8 @@
 import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from geomstats_vae import GeodesicKMeans, LatentSpace
 from geomstats_vae.estimators.assignment import Assigner
@@ -26,13 +28,13 @@ def space(request):
 
 @pytest.fixture(scope="module")
 def plane():
-    codes = spaces.draw(640, 2)  # more than are worked one by one
+    codes = spaces.draw(420, 2)  # more than twice as many as cells
     return codes, LatentSpace(surfaces.plane, 2, points=array(codes), on_failure="raise")
 
 
 @pytest.fixture(scope="module")
 def cells(plane):
-    return gather(plane[0], np.ones(len(plane[0])), 300)
+    return gather(plane[0], np.ones(len(plane[0])), 80)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,50 @@ def test_labels_are_those_of_all_distances(space):
     inertia = (distances.min(axis=1) ** 2).sum()
     np.testing.assert_allclose(kmeans.inertia_, inertia, rtol=1e-6)
     np.testing.assert_allclose(kmeans.score(CODES), -inertia, rtol=1e-6)
+
+
+def test_sparing_changes_no_label_of_a_fit(space, monkeypatch):
+    kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=3)
+    spared = clone(kmeans).fit(CODES[:30])
+    monkeypatch.setattr(GeodesicKMeans, "_sparing", False)
+    full = clone(kmeans).fit(CODES[:30])
+    np.testing.assert_array_equal(full.labels_, spared.labels_)
+    np.testing.assert_allclose(full.cluster_centers_, spared.cluster_centers_, atol=1e-9)
+    np.testing.assert_array_equal(full.predict(CODES), spared.predict(CODES))
+
+
+def test_runs_are_identical_and_rows_have_no_order(space):
+    kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=2)
+    order = np.random.default_rng(0).permutation(20)
+    first, again, permuted = (clone(kmeans).fit(z) for z in (CODES[:20], CODES[:20], CODES[order]))
+    for name in ("labels_", "cluster_centers_", "inertia_", "n_iter_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    np.testing.assert_array_equal(permuted.labels_, first.labels_[order])
+    np.testing.assert_array_equal(permuted.cluster_centers_, first.cluster_centers_)
+
+
+def test_degenerate_codes_are_clustered(space):
+    """One code, equal codes, and codes on a line."""
+    one = GeodesicKMeans(space, 1, random_state=0).fit(CODES[:1])
+    np.testing.assert_array_equal(one.cluster_centers_, CODES[:1])
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(2\)"):
+        equal = GeodesicKMeans(space, 3, random_state=0).fit(np.repeat(CODES[:2], 4, axis=0))
+    assert one.inertia_ == equal.inertia_ == 0.0
+    line = CODES[:16] * [1.0, 0.0]
+    labels = GeodesicKMeans(space, 2, random_state=0).fit_predict(line)
+    # Geodesics between near codes nearly keep to the line, and its clusters are its halves.
+    assert (np.diff(labels[np.argsort(line[:, 0])]) != 0).sum() == 1
+
+
+def test_cells_follow_a_linear_change_of_coordinates():
+    codes, mass = spaces.draw(500, 2), np.ones(500)
+    mix = np.array([[0.5, 1.0], [-2.0, 0.25]])
+    ours, theirs = gather(codes, mass, 60), gather(codes @ mix.T, mass, 60)
+    np.testing.assert_array_equal(theirs.place, ours.place)
+    np.testing.assert_allclose(theirs.points, ours.points @ mix.T, atol=1e-12)
+    # Codes on a line are codes in one dimension.
+    flat = gather(codes * [1.0, 0.0], mass, 60)
+    np.testing.assert_array_equal(flat.place, gather(codes[:, :1], mass, 60).place)
 
 
 def test_assignment_does_not_depend_on_the_guess(space):
@@ -143,7 +189,7 @@ def test_plane_in_skew_coordinates_is_kmeans_of_its_image(plane):
 
 
 def test_jobs_do_not_matter(space):
-    codes = CODES[:20]
+    codes = CODES[:33]  # as many as are worth jobs
     alone = GeodesicKMeans(space, 3, init=codes[:3], max_iter=1).fit(codes)
     with joblib.parallel_config("threading"):
         jobs = GeodesicKMeans(space, 3, init=codes[:3], max_iter=1, n_jobs=2).fit(codes)
