@@ -394,7 +394,9 @@ def _step_to_level(rise, slope):
 
 def _roundest(low, high):
     """Multiple of the highest power of two within each interval."""
-    power = np.floor(np.log2(np.maximum(high - low, np.finfo(float).tiny))) + 1.0
+    # A level height is known to its rounding only.
+    span = np.maximum(high - low, np.finfo(float).eps * np.maximum(np.abs(high), 1e-290))
+    power = np.floor(np.log2(span)) + 1.0
     for _ in range(2):
         none = np.ceil(low / 2.0**power) * 2.0**power > high
         power = power - none
