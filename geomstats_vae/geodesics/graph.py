@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import dijkstra
 # A search of the whole graph serves this many pairs with a common node better than one for each.
 _SHARED = 6
 _SMALL_GRAPH = 5000  # nodes, of a graph that is searched whole at once
+_N_LANDMARKS = 16
+_FIRST = 3  # landmarks that look at all nodes; the others look at those left
 # Lower bounds are kept in single precision.
 _SLACK = 1e-5
 _UNREACHED = np.float32(1e30)  # stands for infinity, whose differences are not defined
@@ -23,14 +25,15 @@ class GraphSearch:
     ----------
     graph : csr_matrix, shape=[n_nodes, n_nodes]
         Symmetric matrix of positive edge lengths.
-    landmarks : array of int, shape=[n_landmarks]
-        Nodes near which ways are asked for.
+    ends : array of int, shape=[n_ends]
+        Nodes near which ways are asked for; the landmarks are some of them.
 
     Notes
     -----
     By the triangle inequality the distances from some landmarks bound those between any two nodes
     from both sides ([1]_). A node whose bounds to the two ends of a way add up to more than the way
-    may take is not on it, and the search for one pair looks at the others only.
+    may take is not on it, and the search for one pair looks at the others only. Each landmark is
+    the end farthest from those before it.
 
     References
     ----------
@@ -38,13 +41,21 @@ class GraphSearch:
        SODA 2005, section 4.
     """
 
-    def __init__(self, graph, landmarks):
-        self.graph, self.landmarks = graph, landmarks
+    def __init__(self, graph, ends):
+        self.graph, self.ends = graph, ends
 
     @cached_property
     def _to_landmarks(self):
         """Distances between landmarks and nodes, shape=[n_landmarks, n_nodes]."""
-        distance = dijkstra(self.graph, indices=self.landmarks).astype(np.float32)
+        nearest = self._distances(self.ends[0])[self.ends]
+        far = []
+        for _ in range(min(_N_LANDMARKS, len(self.ends))):
+            far.append(self._distances(self.ends[np.argmax(nearest)]))
+            nearest = far[-1][self.ends] if len(far) == 1 else np.minimum(nearest, far[-1][self.ends])
+        return np.stack(far)
+
+    def _distances(self, node):
+        distance = dijkstra(self.graph, indices=node).astype(np.float32)
         return np.where(np.isfinite(distance), distance, _UNREACHED)
 
     def ways(self, source, target, limit):
@@ -84,20 +95,28 @@ class GraphSearch:
         """Shortest way of one pair, on the part of the graph that may hold it."""
         far = self._to_landmarks
         limit = min(limit, float((far[:, root] + far[:, leaf]).min())) * (1.0 + _SLACK)
-        bound = _least_distances(far, root) + _least_distances(far, leaf)
-        bound[[root, leaf]] = 0.0
-        nodes = np.flatnonzero(bound <= limit)
+        apart = np.abs(far[:, root] - far[:, leaf])
+        if apart.max() > limit:
+            return np.zeros(0, dtype=int), np.inf
+        best = np.argsort(-apart, kind="stable")
+        nodes = None
+        for some in (best[:_FIRST], best[_FIRST:]):
+            bound = _least_distances(far, some, nodes, root)
+            bound += _least_distances(far, some, nodes, leaf)
+            left = np.flatnonzero(bound <= limit)
+            nodes = left if nodes is None else nodes[left]
         ends = np.searchsorted(nodes, (root, leaf))
         ((way, length),) = _search(_part(self.graph, nodes), ends[0], ends[1:], limit)
         return nodes[way], length
 
 
-def _least_distances(far, node):
-    """Lower bounds of the distances of all nodes from one, by those from the landmarks."""
-    bound, difference = np.zeros_like(far[0]), np.empty_like(far[0])
-    for distance in far:  # one after the other they stay in the processor's cache
-        np.subtract(distance, distance[node], out=difference)
-        np.maximum(bound, np.abs(difference, out=difference), out=bound)
+def _least_distances(far, landmarks, nodes, node):
+    """Lower bounds of the distances of nodes, None of all, from one, by some landmarks."""
+    bound = np.float32(0.0)
+    for landmark in landmarks:  # one after the other they stay in the processor's cache
+        distance = far[landmark] if nodes is None else far[landmark, nodes]
+        difference = distance - far[landmark, node]
+        bound = np.maximum(bound, np.abs(difference, out=difference), out=difference)
     return bound
 
 

@@ -19,7 +19,6 @@ from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.relaxation import Relaxation
 
 _FINE_CHORDS, _FEWEST_CHORDS = 20, 512  # of an element, of a curve
-_LINE_CHORDS = 512
 # Degree of the elements and their number across the landscape, on gentle ways and along walls.
 _MILD_MESH, _STEEP_MESH = (5, 8), (4, 85)
 _LINE_DEGREE = 8
@@ -106,7 +105,7 @@ class GeodesicSolver:
         begin, finish = start[distinct], end[distinct]
         ways, cost, line = None, np.full(len(distinct), np.inf), np.zeros(len(distinct))
         if landscape is not None and len(distinct):
-            line = landscape.chord_length(begin, finish, _LINE_CHORDS)
+            line = landscape.line_length(begin, finish)
             ways, cost = landscape.ways(begin, finish, 1.05 * line)
         answers = _Answers(start, end, distinct)
         grid = landscape is not None and landscape.grid_size is not None
