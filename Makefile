@@ -11,7 +11,7 @@ demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
 
 test: $(VENV)/.stamp-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
