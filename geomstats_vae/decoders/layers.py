@@ -7,6 +7,8 @@ contracted on the way back, so a Newton step costs about three evaluations of th
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -57,7 +59,9 @@ def _elu(layer, u):
 
 
 def _softplus(layer, u):
-    slope = torch.sigmoid(layer.beta * u)
+    # Past the threshold torch's value is a line.
+    line = layer.beta * u > layer.threshold
+    slope = torch.where(line, 1.0, torch.sigmoid(layer.beta * u))
     value = functional.softplus(u, layer.beta, layer.threshold)
     return value, slope, lambda: layer.beta * slope * (1.0 - slope)
 
@@ -397,13 +401,23 @@ def _flatten_sequential(module):
     return [part for child in module for part in _flatten_sequential(child)]
 
 
+def _image_shape(unflatten, layers):
+    """Channels, height and width that rows are unflattened to; None if unknown or no image's."""
+    shape = tuple(unflatten.unflattened_size)
+    if -1 in shape:
+        widths = [layer.weight.shape[0] for layer in layers if isinstance(layer, Affine)]
+        rest = -math.prod(shape)
+        shape = tuple(widths[-1] // rest if n == -1 else n for n in shape) if widths else ()
+    return shape if len(shape) == _IMAGE_AXES else None
+
+
 def _compile_layers(modules):
     """Layers of a chain, or None if one of them is unknown."""
     layers, shape = [], None  # of images; None stands for flat rows
     for module in modules:
         if type(module) is nn.Unflatten and shape is None and module.dim in (1, -1):
-            shape = tuple(module.unflattened_size)
-            if len(shape) != _IMAGE_AXES:
+            shape = _image_shape(module, layers)
+            if shape is None:
                 return None
         elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             shape = None

@@ -143,6 +143,8 @@ class Convolution(LinearLayer):
         images = covector.reshape(-1, *self.output_shape)
         if self._transposed:
             images = functional.conv2d(images, self.weight, **self._options)
+            # Output padding may leave room for another step of the kernel.
+            images = images[..., : self.input_shape[1], : self.input_shape[2]]
         else:
             images = self._up(images)
         return images.reshape(*covector.shape[:-1], -1)

@@ -42,12 +42,15 @@ class SteihaugPath:
         Smallest curvature of a direction, relative to its squared size.
     definite : bool
         Whether no direction had negative curvature.
+    descent : torch.Tensor or None
+        The direction of negative curvature, of unit size; None if there was none.
     n_products : int
         Number of products with H.
     """
 
     def __init__(self, product, precondition, right, rtol=0.1, radius=math.inf):
         self.definite, self.softest, self.n_products = True, math.inf, 0
+        self.descent = None
         self._pieces = []  # of (where it starts, its direction, squared sizes, model's derivatives)
         self._end, self.decrement = torch.zeros_like(right), math.inf
         self._run(product, precondition, right, rtol, radius)
@@ -66,8 +69,10 @@ class SteihaugPath:
             self.softest = min(self.softest, curvature / size)
             step = square / curvature if curvature > 0.0 else math.inf
             self._pieces.append((x, direction, (position, inward, size), (square, curvature), step))
-            if _size(position, inward, size, step) > radius**2:
+            if curvature < 0.0 or _size(position, inward, size, step) > radius**2:
                 self.definite = curvature > 0.0
+                if not self.definite:
+                    self.descent = direction / size**0.5
                 return
             x = x + step * direction
             position, inward = _size(position, inward, size, step), inward + step * size

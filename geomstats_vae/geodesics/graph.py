@@ -47,12 +47,19 @@ class GraphSearch:
     @cached_property
     def _to_landmarks(self):
         """Distances between landmarks and nodes, shape=[n_landmarks, n_nodes]."""
-        nearest = self._distances(self.ends[0])[self.ends]
-        far = []
-        for _ in range(min(_N_LANDMARKS, len(self.ends))):
+        first = np.argmax(self._distances(self.ends[0])[self.ends])
+        far = [self._distances(self.ends[first])]
+        nearest = far[0][self.ends]
+        for _ in range(1, min(_N_LANDMARKS, len(self.ends))):
             far.append(self._distances(self.ends[np.argmax(nearest)]))
-            nearest = far[-1][self.ends] if len(far) == 1 else np.minimum(nearest, far[-1][self.ends])
+            nearest = np.minimum(nearest, far[-1][self.ends])
         return np.stack(far)
+
+    @cached_property
+    def _rounding(self):
+        """Bound on the rounding of the distances' sums and differences."""
+        far = self._to_landmarks
+        return 4.0 * np.finfo(far.dtype).eps * far.max(where=far < _UNREACHED, initial=0.0)
 
     def _distances(self, node):
         distance = dijkstra(self.graph, indices=node).astype(np.float32)
@@ -95,18 +102,19 @@ class GraphSearch:
         """Shortest way of one pair, on the part of the graph that may hold it."""
         far = self._to_landmarks
         limit = min(limit, float((far[:, root] + far[:, leaf]).min())) * (1.0 + _SLACK)
+        slack = limit + self._rounding
         apart = np.abs(far[:, root] - far[:, leaf])
-        if apart.max() > limit:
+        if apart.max() > slack:
             return np.zeros(0, dtype=int), np.inf
         best = np.argsort(-apart, kind="stable")
         nodes = None
-        for some in (best[:_FIRST], best[_FIRST:]):
+        for some in np.split(best, [_FIRST]) if len(best) > _FIRST else [best]:
             bound = _least_distances(far, some, nodes, root)
             bound += _least_distances(far, some, nodes, leaf)
-            left = np.flatnonzero(bound <= limit)
+            left = np.flatnonzero(bound <= slack)
             nodes = left if nodes is None else nodes[left]
         ends = np.searchsorted(nodes, (root, leaf))
-        ((way, length),) = _search(_part(self.graph, nodes), ends[0], ends[1:], limit)
+        ((way, length),) = _search(_part(self.graph, nodes), ends[0], ends[1:], slack)
         return nodes[way], length
 
 

@@ -27,12 +27,14 @@ from geomstats_vae.geodesics.elements import (
 )
 from geomstats_vae.geodesics.frames import Frames
 from geomstats_vae.geodesics.relaxation import RelaxedCurves
+from geomstats_vae.geodesics.saddles import slide
 from geomstats_vae.geodesics.variation import CurveVariation
 
 # Reduction of the residual by the conjugate gradients, in the preconditioner's norm. A decrement,
 # which is quadratic in it, is then right to a few percent.
 _LOOSE, _TIGHT = 0.3, 0.1
 _SHARP = 1e-8  # for steps to be polished
+_ROUGH, _SHARP_MODE = 1e-2, 1e-6  # for signs of the curvature, and what goes down along it
 _SPARE = 0.03  # share of the tolerance that inexact steps may leave
 # Sizes of steps are int |Du|^2 / |c'|, about five times a bump's squared height over the length.
 _FIRST_RADIUS = 0.5  # over the root of the length
@@ -150,11 +152,30 @@ class KrylovCurves(RelaxedCurves):
                 radius = math.inf if path.definite else self._radius[k]
                 step = element_view(path.within(radius)[0], halves.degree)
                 direction[rows] = to_numpy(step)
+                # A stationary curve has no gradient that would show what it could slide along.
+                definite[place] = definite[place] and variation.definite(_ROUGH)
         return direction, decrement, definite
 
     def leave_saddles(self, which):
-        """Nothing: steps in a trust region follow directions of negative curvature themselves."""
-        return np.zeros(len(which), dtype=bool)
+        """Slide curves off saddles, where that makes them shorter; see `RelaxedCurves`."""
+        moved = np.zeros(len(which), dtype=bool)
+        for place, k in enumerate(which):
+            rows = slice(*self.curves.offsets[k : k + 2])
+            nodes = self.evaluator.tensor(self.curves.nodes[rows])
+            variation = CurveVariation(
+                self.evaluator, nodes, Frames.along(self.evaluator.immersion, nodes)
+            )
+            mode = variation.descent(_SHARP_MODE) if variation.finite else None
+            if mode is not None:
+                mode = to_numpy(element_view(mode, self.curves.degree))
+                length, tol = self.length[[k]], self.options.tol
+                curves = self.curves.take(np.array([k]))
+                curves, shorter = slide(self.evaluator, curves, mode, length**0.5, length, tol)
+                moved[place] = shorter[0]
+            if moved[place]:
+                self.move(np.array([k]), curves.nodes)
+                self._frames[k] = None
+        return moved
 
     def _step(self, which):
         """One step of some curves; returns which of them are done."""
@@ -163,6 +184,9 @@ class KrylovCurves(RelaxedCurves):
     def _step_of_one(self, k):
         rows = slice(*self.curves.offsets[k : k + 2])
         nodes, length = self.evaluator.tensor(self.curves.nodes[rows]), self.fine[rows].sum()
+        if length <= self.vanishing[k]:
+            self.decrement[k] = 0.0
+            return True
         variation = self._variation(k, nodes, length)
         if not variation.finite:
             self.stalled[k] = True

@@ -24,6 +24,8 @@ _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
 # A full Newton step from a decrement this small, relative to the length, ends nearer than that,
 # where decrements fall at least as fast.
 _SURE, _FALL = 1e-3, 0.1
+# Share of a length that its rounding may be.
+_VANISHING = 1e-11
 _FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
 
 
@@ -81,6 +83,8 @@ class RelaxedCurves:
         Whether the decoder is finite along the curve.
     fine : array, shape=[n_elements]
         Lengths of the elements, on the finer quadrature.
+    vanishing : array, shape=[n_curves]
+        Lengths that are rounding of those of other curves: there is nothing to shorten.
     """
 
     def __init__(self, evaluator, curves, options):
@@ -94,6 +98,7 @@ class RelaxedCurves:
         self.system = evaluator.system(curves.nodes)
         self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
         self.fine = evaluator.length(curves.nodes)
+        self.vanishing = _VANISHING * _largest_length(evaluator, curves)
         self.finite = np.isfinite(curves.total(self.fine)) & self._finite_systems()
 
     @property
@@ -140,7 +145,8 @@ class RelaxedCurves:
         allowed = np.minimum(0.02 * self.fine + 1e-4 * share[owner], goal[owner])
         coarse = (mismatch > allowed) | (self.system.turning > options.max_turning)
         # An element shorter than the tolerance can hide nothing that matters.
-        coarse &= (self.fine > options.tol * length[owner]) & active[owner]
+        coarse &= self.fine > np.maximum(options.tol * length, self.vanishing)[owner]
+        coarse &= active[owner]
         self.split(coarse & (curves.counts < options.max_elements)[owner])
 
     def split(self, marked, halves=None):
@@ -237,11 +243,12 @@ class RelaxedCurves:
         system, length = self.system[rows], batch.total(self.fine[rows])
         damping = self._remembered(system, rows)
         direction, decrement, definite = newton_direction(batch, system, length, damping)
-        near = decrement <= self.options.tol * length
+        enough = np.maximum(self.options.tol * length, self.vanishing[which])
+        near = decrement <= enough
         if (near & (batch.total(damping) > 0.0)).any():
             damping[near[batch.owner]] = 0.0
             direction, decrement, definite = newton_direction(batch, system, length, damping)
-            near = decrement <= self.options.tol * length
+            near = decrement <= enough
         falling = decrement <= _FALL * self.decrement[which]
         self.decrement[which] = decrement
         # A saddle is stationary too, but a coarse mesh finds directions of descent that are none:
@@ -271,6 +278,26 @@ class RelaxedCurves:
         damping = _FADING * self._damping[rows]
         usual = np.einsum("eii->e", system.stiffness) / system.stiffness.shape[1]
         return np.where(damping > _FORGET * usual, damping, 0.0)
+
+
+def end_metrics(evaluator, curves):
+    """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
+    return evaluator.metric(_ends(curves).reshape(-1, curves.dim)).reshape(
+        -1, 2, *2 * (curves.dim,)
+    )
+
+
+def _ends(curves):
+    """End points of each curve, shape=[n_curves, 2, dim]."""
+    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
+    return np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
+
+
+def _largest_length(evaluator, curves):
+    """About the largest length that a displacement as from end to end may have."""
+    size = np.linalg.norm(np.diff(_ends(curves), axis=1)[:, 0], axis=1)
+    squares = np.trace(end_metrics(evaluator, curves), axis1=2, axis2=3).min(axis=1)
+    return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))
 
 
 class _LineSearch:

@@ -16,7 +16,7 @@ from geomstats_vae.geodesics.krylov import (
     relaxed_curves,
 )
 from geomstats_vae.geodesics.path import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.relaxation import Relaxation
+from geomstats_vae.geodesics.relaxation import Relaxation, end_metrics
 
 _FINE_CHORDS, _FEWEST_CHORDS = 20, 512  # of an element, of a curve
 # Degree of the elements and their number across the landscape, on gentle ways and along walls.
@@ -324,14 +324,17 @@ class _Finer:
         self.residual[which] = decrement / np.maximum(length, tiny)
         gain = -(self._system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
-        saddle = ~definite & ~self.left[which] & (length > 0.0)
+        vanishing = length <= relaxed.vanishing[which]
+        saddle = ~definite & ~self.left[which] & ~vanishing
         self.saddles = which[saddle & (relaxed.curves.counts[which] < self.max_elements)]
         missed = self._chord_error(which, curves)
+        self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         marked = _bulk(np.abs(gain).reshape(-1, 2).sum(axis=1), curves)
         marked &= (self.residual[which] > tol)[curves.owner]
         marked |= _bulk(missed, curves) & (self.length_error[which] > rtol)[curves.owner]
         mismatch = np.abs(relaxed.fine[self._rows] - self._system.length.reshape(-1, 2).sum(axis=1))
         marked |= _bulk(mismatch, curves) & (curves.total(mismatch) > tol * length)[curves.owner]
+        marked &= ~vanishing[curves.owner]
         everywhere = np.zeros(len(relaxed.curves.nodes), dtype=bool)
         everywhere[self._rows] = marked | saddle[curves.owner]
         return everywhere
@@ -378,13 +381,6 @@ def _bulk(indicator, curves):
     owner = curves.owner[order]
     marked[order] = running - indicator[order] - before[owner] < _BULK * total[owner]
     return marked
-
-
-def end_metrics(evaluator, curves):
-    """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
-    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    ends = np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
-    return evaluator.metric(ends.reshape(-1, curves.dim)).reshape(-1, 2, *2 * (curves.dim,))
 
 
 def end_velocities(curves, system, length, metric):

@@ -130,16 +130,40 @@ class CurveVariation:
         """Newton decrement if the preconditioner were the second variation's inverse."""
         return float((self.right * self._precondition(self.right)).sum())
 
-    def definite(self):
+    def definite(self, rtol=_SHARP):
         """Whether the second variation is positive definite.
 
-        Conjugate gradients from a random right-hand side meet a direction of negative curvature
-        before they converge, if there is any.
+        Parameters
+        ----------
+        rtol : float
+            Reduction of the residual past which no more is asked.
+
+        Returns
+        -------
+        definite : bool
+            Conjugate gradients from a random right-hand side meet a direction of negative
+            curvature before they converge, if there is any.
+        """
+        return self.descent(rtol) is None
+
+    def descent(self, rtol=_SHARP):
+        """Find a direction of negative curvature.
+
+        Parameters
+        ----------
+        rtol : float
+            Reduction of the residual past which no more is asked; see `definite`.
+
+        Returns
+        -------
+        direction : torch.Tensor, shape=[n_nodes, dim], or None
+            Displacement of the nodes, of unit size in the preconditioner's norm; None if the second
+            variation is positive definite.
         """
         generator = torch.Generator().manual_seed(0)
         right = torch.randn(self.right.shape, generator=generator, dtype=torch.float64)
         right = fix_ends(right.to(self.right))
-        return SteihaugPath(self.product, self._precondition, right, _SHARP).definite
+        return SteihaugPath(self.product, self._precondition, right, rtol).descent
 
     def path(self, rtol, radius=math.inf):
         """Find steps that shorten the curve.

@@ -1,0 +1,251 @@
+"""Shortest ways against searches of the whole graph, and the assembly of graphs."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial import cKDTree
+
+from geomstats_vae.geodesics import Landscape
+from geomstats_vae.geodesics import graph as search_module
+from geomstats_vae.geodesics.assembly import symmetric_graph
+from geomstats_vae.geodesics.graph import GraphSearch, trace
+from tests import surfaces
+
+
+def symmetric(n_nodes, a, b, weight):
+    graph = sparse.coo_matrix((weight, (a, b)), shape=(n_nodes,) * 2).tocsr()
+    return graph.maximum(graph.T).tocsr()
+
+
+def neighbours(n_nodes, n_neighbours=5, dim=2, seed=0):
+    """Random points joined to those nearest, with random lengths."""
+    generator = np.random.default_rng(seed)
+    points = generator.uniform(size=(n_nodes, dim))
+    distance, near = cKDTree(points).query(points, n_neighbours + 1)
+    weight = distance * generator.uniform(0.5, 3.0, distance.shape)
+    a = np.repeat(np.arange(n_nodes), n_neighbours)
+    return symmetric(n_nodes, a, near[:, 1:].ravel(), weight[:, 1:].ravel())
+
+
+def islands(n_nodes, n_islands=3, seed=0):
+    """Graphs without edges between them."""
+    parts = [neighbours(n_nodes // n_islands, seed=seed + k) for k in range(n_islands)]
+    order = np.random.default_rng(seed).permutation(n_nodes // n_islands * n_islands)
+    return sparse.block_diag(parts).tocsr()[order][:, order].tocsr()
+
+
+def strip(length, width=2, seed=0):
+    """A long ladder: its nodes are far from most landmarks, and near their neighbours."""
+    generator = np.random.default_rng(seed)
+    nodes = np.arange(length * width).reshape(length, width)
+    a = np.concatenate((nodes[1:].ravel(), nodes[:, 1:].ravel()))
+    b = np.concatenate((nodes[:-1].ravel(), nodes[:, :-1].ravel()))
+    return symmetric(length * width, a, b, generator.uniform(0.5, 2.0, len(a)))
+
+
+GRAPHS = {
+    "small": lambda: neighbours(300),
+    "large": lambda: neighbours(6000),
+    "large, of many neighbours": lambda: neighbours(5500, 12, 3),
+    "small islands": lambda: islands(300),
+    "large islands": lambda: islands(6000),
+    "long": lambda: strip(3000),
+}
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def graph(request):
+    return GRAPHS[request.param]()
+
+
+def draw(graph, n_pairs=40, seed=1):
+    return np.random.default_rng(seed).integers(graph.shape[0], size=(2, n_pairs))
+
+
+def search(graph, source, target, n_ends=None):
+    ends = np.unique(np.concatenate((source, target)))
+    return GraphSearch(graph, ends if n_ends is None else ends[:n_ends])
+
+
+def length_of(graph, way):
+    return sum(graph[a, b] for a, b in pairwise(way))
+
+
+def assert_shortest(graph, found, source, target, limit):
+    ways, cost = found
+    exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]
+    exact[exact > limit] = np.inf
+    np.testing.assert_allclose(cost, exact, rtol=1e-12)
+    for way, total, a, b in zip(ways, cost, source, target, strict=True):
+        if np.isinf(total):
+            assert len(way) == 0
+            continue
+        assert (way[0], way[-1]) == (a, b)
+        assert length_of(graph, way) == pytest.approx(total, rel=1e-12)
+        assert len(np.unique(way)) == len(way)
+
+
+@pytest.mark.parametrize("n_ends", [None, 1, 3], ids=["all ends", "one end", "three ends"])
+def test_ways_are_the_shortest(graph, n_ends):
+    source, target = draw(graph)
+    limit = np.full(len(source), np.inf)
+    found = search(graph, source, target, n_ends).ways(source, target, limit)
+    assert_shortest(graph, found, source, target, limit)
+
+
+def test_near_nodes(graph):
+    """Ways much shorter than the distances to landmarks, which bound them."""
+    source, _ = draw(graph)
+    target = np.array([graph.indices[graph.indptr[k]] for k in source])
+    limit = np.full(len(source), np.inf)
+    found = search(graph, source, target).ways(source, target, limit)
+    assert_shortest(graph, found, source, target, limit)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 1.05, 2.0])
+def test_limits(graph, share):
+    source, target = draw(graph)
+    exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]
+    # Of some pairs more than others, so that a batch's limits differ.
+    limit = share * np.where(np.isfinite(exact), exact, 1.0)
+    limit[::3] *= np.linspace(0.2, 3.0, len(limit[::3]))
+    found = search(graph, source, target).ways(source, target, limit)
+    assert_shortest(graph, found, source, target, limit)
+
+
+def test_tight_limits_of_near_nodes(graph):
+    source, _ = draw(graph)
+    target = np.array([graph.indices[graph.indptr[k]] for k in source])
+    exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]
+    limit = exact * (1.0 + 1e-9)
+    found = search(graph, source, target).ways(source, target, limit)
+    assert_shortest(graph, found, source, target, limit)
+
+
+def test_equal_ends(graph):
+    source, target = draw(graph, 12)
+    target[::2] = source[::2]
+    for limit in (np.inf, 0.0):
+        limits = np.full(len(source), limit)
+        ways, cost = search(graph, source, target).ways(source, target, limits)
+        assert_shortest(graph, (ways, cost), source, target, limits)
+        assert (cost[::2] == 0.0).all()
+        for way, node in zip(ways[::2], source[::2], strict=True):
+            np.testing.assert_array_equal(way, [node])
+
+
+def test_swapped_roles(graph):
+    source, target = draw(graph)
+    limit = np.full(len(source), np.inf)
+    there = search(graph, source, target).ways(source, target, limit)
+    back = search(graph, source, target).ways(target, source, limit)
+    np.testing.assert_allclose(there[1], back[1], rtol=1e-12)
+    for a, b in zip(there[0], back[0], strict=True):
+        np.testing.assert_array_equal(a, b[::-1])
+
+
+@pytest.mark.parametrize("shared", ["source", "target", "none"])
+def test_a_batch_is_its_pairs_one_by_one(graph, shared):
+    source, target = draw(graph, 20)
+    # A node that many pairs share is searched from once for all of them.
+    if shared == "source":
+        source[:12] = source[0]
+    elif shared == "target":
+        target[:12] = target[0]
+    finder, limit = search(graph, source, target), np.full(20, np.inf)
+    ways, cost = finder.ways(source, target, limit)
+    assert_shortest(graph, (ways, cost), source, target, limit)
+    for k in range(20):
+        row = slice(k, k + 1)
+        (way,), alone = finder.ways(source[row], target[row], limit[row])
+        np.testing.assert_allclose(alone[0], cost[k], rtol=1e-12)
+        np.testing.assert_array_equal(way, ways[k])
+
+
+def test_limits_of_shared_nodes_are_each_pair_s_own(graph):
+    source, target = draw(graph, 12)
+    source[:] = source[0]
+    limit = np.linspace(0.0, 1.0, 12) * 2.0
+    found = search(graph, source, target).ways(source, target, limit)
+    assert_shortest(graph, found, source, target, limit)
+
+
+def test_no_pairs(graph):
+    none = np.zeros(0, dtype=int)
+    ways, cost = GraphSearch(graph, np.arange(3)).ways(none, none, np.zeros(0))
+    assert ways == []
+    assert cost.shape == (0,)
+
+
+def test_islands_are_islands():
+    graph = islands(6000)
+    label = connected_components(graph)[1]
+    source, target = draw(graph, 60)
+    limit = np.full(60, np.inf)
+    _, cost = search(graph, source, target).ways(source, target, limit)
+    np.testing.assert_array_equal(np.isfinite(cost), label[source] == label[target])
+
+
+def test_a_part_of_the_graph_is_searched(monkeypatch):
+    """Of a large graph a pair needs little, and never what its bounds exclude."""
+    sizes, part = [], search_module._part
+
+    def spy(graph, nodes):
+        sizes.append(len(nodes))
+        return part(graph, nodes)
+
+    monkeypatch.setattr(search_module, "_part", spy)
+    graph = neighbours(8000)
+    source, target = draw(graph, 30)
+    search(graph, source, target).ways(source, target, np.full(30, np.inf))
+    assert len(sizes) == 30
+    assert np.median(sizes) < 0.5 * graph.shape[0]
+
+
+def test_trace_follows_predecessors():
+    before = np.array([-9999, 0, 1, 2, 0])
+    np.testing.assert_array_equal(trace(before, 3), [3, 2, 1, 0])
+    np.testing.assert_array_equal(trace(before, 0), [0])
+
+
+def test_assembly_of_a_grid():
+    nodes = np.arange(30).reshape(5, 6)
+    groups = [
+        (nodes[:-1].ravel(), nodes[1:].ravel()),
+        (nodes[:, :-1].ravel(), nodes[:, 1:].ravel()),
+    ]
+    values = np.random.default_rng(0).uniform(size=30)
+    calls = []
+
+    def length(a, b):
+        calls.append((a, b))
+        return values[a] + values[b]
+
+    graph = symmetric_graph(30, lambda: iter(groups), length)
+    a, b = (np.concatenate(ends) for ends in zip(*groups, strict=True))
+    expected = symmetric(30, a, b, values[a] + values[b])
+    assert (graph != expected).nnz == 0
+    assert (graph != graph.T).nnz == 0
+    assert graph.nnz == 2 * len(a)
+    assert graph.has_sorted_indices
+    assert graph.indices.dtype == graph.indptr.dtype == np.int32
+    assert len(calls) == len(groups)
+
+
+def test_edges_of_no_length_stay_edges():
+    ends = np.array([0, 1]), np.array([1, 2])
+    graph = symmetric_graph(4, lambda: iter([ends]), lambda a, b: np.zeros(len(a)))
+    assert graph.nnz == 4
+    assert dijkstra(graph, indices=0)[2] < 1e-300
+    assert np.isinf(dijkstra(graph, indices=0)[3])
+
+
+def test_landscapes_of_few_codes():
+    codes = np.array([[-1.2, 0.0], [1.2, 0.1]])
+    landscape = Landscape(surfaces.immersion_of(surfaces.paraboloid), codes, grid_size=96)
+    (way,), cost = landscape.ways(codes[:1], codes[1:])
+    assert np.isfinite(cost[0])
+    np.testing.assert_array_equal(way[[0, -1]], codes)

@@ -1,0 +1,414 @@
+"""Geodesics in many dimensions: closed forms, the matrix path, invariances, singular metrics."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geomstats_vae.decoders.layers import compile_immersion
+from geomstats_vae.geodesics import (
+    GeodesicSolver,
+    GeodesicStatus,
+    Landscape,
+    krylov,
+    local_minima,
+    polish_velocities,
+)
+from geomstats_vae.geodesics.curves import concatenate, straight
+from geomstats_vae.geodesics.elements import ElementEvaluator
+from geomstats_vae.geodesics.stability import solve_variation
+from tests import surfaces
+
+# torch's own forward-mode rules are compiled on first use.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
+)
+
+DIM = 16
+
+
+def draw(n_pairs=3, scale=0.3, dim=DIM, seed=0):
+    return scale * np.random.default_rng(seed).standard_normal((2, n_pairs, dim))
+
+
+def network(*widths, activation=nn.Tanh, seed=0):
+    """A chain of linear maps with an activation between."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        layer = nn.Linear(inputs, outputs, dtype=torch.float64).requires_grad_(False)
+        weight = torch.randn(outputs, inputs, generator=generator).double()
+        layer.weight.copy_(1.5 / math.sqrt(inputs) * weight)
+        layer.bias.copy_(0.3 * torch.randn(outputs, generator=generator).double())
+        layers += [layer, activation()]
+    return nn.Sequential(*layers[:-1]).eval()
+
+
+def compiled(*widths, **options):
+    return compile_immersion(network(*widths, **options), widths[0])
+
+
+def measure(immersion, points):
+    """Lengths of polylines by chords, shape=[n_lines, n_vertices, dim]."""
+    value = immersion(torch.tensor(points.reshape(-1, points.shape[2]), dtype=immersion.dtype))
+    value = value.double().numpy().reshape(*points.shape[:2], -1)
+    return np.linalg.norm(np.diff(value, axis=1), axis=2).sum(axis=1)
+
+
+def line_length(immersion, start, end, n_chords=2000):
+    t = np.linspace(0.0, 1.0, n_chords + 1)[:, None]
+    return measure(immersion, start[:, None] + t * (end - start)[:, None])
+
+
+def great_circle(start, end):
+    return surfaces.sphere_distance(torch.tensor(start), torch.tensor(end)).numpy()
+
+
+@pytest.fixture(scope="module")
+def sphere():
+    return surfaces.immersion_of(surfaces.sphere, DIM)
+
+
+@pytest.fixture
+def matrix_free(monkeypatch):
+    """Without matrices in few dimensions, too."""
+    monkeypatch.setattr(krylov, "_MOST_MATRIX_DIM", 0)
+
+
+@pytest.mark.parametrize(("dim", "free"), [(1, False), (12, False), (13, True), (40, True)])
+def test_matrices_are_for_few_dimensions(dim, free):
+    evaluator = krylov.evaluator_for(surfaces.immersion_of(surfaces.sphere, dim), 4)
+    assert isinstance(evaluator, krylov.KrylovEvaluator) == free
+    assert isinstance(evaluator, ElementEvaluator)
+
+
+def test_memory_of_a_pair_grows_with_the_square_of_the_dimension():
+    assert krylov.pair_bytes(40, 8) == 4 * krylov.pair_bytes(20, 8)
+    assert krylov.pair_bytes(13, 8) < krylov.pair_bytes(12, 8)
+
+
+@pytest.mark.parametrize("n_outputs", [DIM, 30])
+def test_linear_decoders_have_straight_geodesics(n_outputs):
+    immersion, (start, end) = compiled(DIM, n_outputs), draw()
+    path = GeodesicSolver(tol=1e-10).solve(immersion, start, end)
+    assert path.converged.all()
+    value = immersion(torch.tensor(end)) - immersion(torch.tensor(start))
+    np.testing.assert_allclose(path.length, value.norm(dim=1), rtol=1e-10)
+    t = np.linspace(0.0, 1.0, 9)
+    np.testing.assert_allclose(
+        path(t), start[:, None] + t[:, None] * (end - start)[:, None], atol=1e-8
+    )
+    np.testing.assert_allclose(path.initial_velocity, end - start, atol=1e-8)
+    np.testing.assert_allclose(path.final_velocity, end - start, atol=1e-8)
+    assert local_minima(immersion, path).all()
+
+
+@pytest.mark.parametrize("dim", [13, 16, 40])
+@pytest.mark.parametrize("tol", [1e-4, 1e-8, 1e-12])
+def test_great_circles_follow_the_tolerance(dim, tol):
+    start, end = draw(4, 0.3, dim)
+    exact = great_circle(start, end)
+    path = GeodesicSolver(tol=tol).solve(surfaces.immersion_of(surfaces.sphere, dim), start, end)
+    assert path.converged.all()
+    assert (np.abs(path.length - exact) <= tol * exact).all()
+    assert (path.residual <= tol).all()
+
+
+def test_initial_velocities_are_logarithms(sphere):
+    start, end = draw()
+    path = GeodesicSolver(tol=1e-12).solve(sphere, start, end)
+    reached = surfaces.sphere_exp(torch.tensor(start), torch.tensor(path.initial_velocity))
+    np.testing.assert_allclose(reached.numpy(), end, atol=1e-5)
+    polished = polish_velocities(sphere, path)
+    assert (polished.velocity_error <= 1e-9).all()
+    for here, there, velocity in (
+        (start, end, polished.initial_velocity),
+        (end, start, -polished.final_velocity),
+    ):
+        reached = surfaces.sphere_exp(torch.tensor(here), torch.tensor(velocity))
+        np.testing.assert_allclose(reached.numpy(), there, atol=1e-9)
+    assert local_minima(sphere, path).all()
+
+
+def test_paths_have_constant_speed_and_the_right_ends(sphere):
+    start, end = draw()
+    path = GeodesicSolver(tol=1e-10).solve(sphere, start, end)
+    points = path(np.linspace(0.0, 1.0, 21))
+    np.testing.assert_allclose(points[:, [0, -1]], np.stack((start, end), axis=1), atol=1e-12)
+    value = surfaces.sphere(torch.tensor(points))
+    chords = (value[:, 1:] - value[:, :-1]).norm(dim=2)
+    assert float((chords.std(dim=1) / chords.mean(dim=1)).max()) < 5e-5
+
+
+def test_symmetry(sphere):
+    start, end = draw()
+    there = GeodesicSolver(tol=1e-10).solve(sphere, start, end)
+    back = GeodesicSolver(tol=1e-10).solve(sphere, end, start)
+    np.testing.assert_allclose(there.length, back.length, rtol=1e-9)
+    np.testing.assert_allclose(there.initial_velocity, -back.final_velocity, atol=1e-4)
+
+
+@pytest.mark.parametrize("reach", [0.9, 1.1])
+def test_a_great_circle_is_a_minimum_up_to_its_half(sphere, reach):
+    end = np.full((1, DIM), reach / math.sqrt(DIM))
+    curves = straight(-end, end, 4, 8)
+    evaluator = krylov.evaluator_for(sphere, 8)
+    assert krylov.definite_variations(evaluator, curves)[0] == (reach < 1.0)
+    step, decrement, definite = krylov.newton_steps(evaluator, curves)
+    assert definite[0] == (reach < 1.0)
+    assert np.isfinite(decrement).all()
+    np.testing.assert_allclose(step, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 4])
+def test_steps_equal_those_by_matrices(dim):
+    immersion = compiled(dim, 20, 20, 30)
+    curves = concatenate([straight(*draw(2, 0.4, dim), n, 6) for n in (3, 5)])
+    by_matrices = ElementEvaluator(immersion, 6)
+    expected = solve_variation(by_matrices, curves, by_matrices.system(curves.nodes))
+    found = krylov.newton_steps(krylov.KrylovEvaluator(immersion, 6, 10**6), curves)
+    assert expected[2].all()
+    assert found[2].all()
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-2)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-2 * np.abs(expected[0]).max())
+
+
+NETWORKS = {
+    "tanh": lambda: compiled(4, 20, 20, 30),
+    "silu": lambda: compiled(4, 20, 30, activation=nn.SiLU),
+    "thin": lambda: compiled(4, 2, 20, 30),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_matrix_path_finds_the_same(name, monkeypatch):
+    immersion, (start, end) = NETWORKS[name](), draw(5, 0.6, 4)
+    solver = GeodesicSolver(tol=1e-9)
+    by_matrices = solver.solve(immersion, start, end)
+    monkeypatch.setattr(krylov, "_MOST_MATRIX_DIM", 0)
+    free = solver.solve(immersion, start, end)
+    assert by_matrices.converged.all()
+    assert free.converged.all()
+    np.testing.assert_allclose(free.length, by_matrices.length, rtol=1e-7)
+    if name != "thin":  # there velocities are not unique
+        size = np.abs(by_matrices.initial_velocity).max()
+        for which in ("initial_velocity", "final_velocity"):
+            np.testing.assert_allclose(
+                getattr(free, which), getattr(by_matrices, which), atol=1e-3 * size
+            )
+        assert local_minima(immersion, free).all()
+
+
+@pytest.mark.parametrize("name", surfaces.SURFACES)
+def test_surfaces_without_matrices(name, matrix_free):
+    start, end = (1.0 + part for part in draw(4, 0.4, 2))
+    immersion, solver = surfaces.immersion_of(surfaces.SURFACES[name]), GeodesicSolver(tol=1e-9)
+    path = solver.solve(immersion, start, end)
+    assert path.converged.all()
+    exact = getattr(surfaces, f"{name}_distance", None)
+    if exact is not None:
+        exact = exact(torch.tensor(start), torch.tensor(end)).numpy()
+        np.testing.assert_allclose(path.length, exact, rtol=1e-8)
+
+
+def test_a_wall_is_passed_through_its_gap_without_matrices(matrix_free):
+    def gap_in_a_wall(z):
+        x, y = z.unbind(-1)
+        wall = torch.exp(-((x / 0.05) ** 2)) * (1.0 - torch.exp(-(((y - 1.0) / 0.2) ** 2)))
+        return torch.stack((x, y, 0.1 + 30.0 * wall), dim=-1)
+
+    immersion = surfaces.immersion_of(gap_in_a_wall)
+    immersion.n_mean = 2
+    start, end = np.array([[-0.8, 0.0]]), np.array([[0.8, 0.1]])
+    codes = np.random.default_rng(0).uniform([-1, -0.5], [1, 1.5], size=(300, 2))
+    landscape = Landscape(immersion, np.concatenate((codes, start, end)), grid_size=64)
+    path = GeodesicSolver().solve(immersion, start, end, landscape)
+    assert path.converged[0]
+    points = path(np.linspace(0.0, 1.0, 400))[0]
+    assert points[np.abs(points[:, 0]).argmin(), 1] == pytest.approx(1.0, abs=0.15)
+    legs = np.hypot(0.8, 1.0) + np.hypot(0.8, 0.9)
+    assert 0.9 * legs < path.length[0] < 1.15 * legs
+
+
+def test_a_graph_of_codes_leads_around_a_hill():
+    """As far as in two dimensions: the way around stays in a plane."""
+
+    def hill(z):
+        return torch.cat((z, 2.0 * torch.exp(-4.0 * (z * z).sum(-1, keepdim=True))), dim=-1)
+
+    angles = np.linspace(0.0, math.pi, 25)
+    codes = 1.2 * np.stack((np.cos(angles), 0.8 * np.sin(angles)), axis=1)
+    lengths = []
+    for dim in (2, DIM):
+        immersion = surfaces.immersion_of(hill, dim)
+        points = np.pad(codes, ((0, 0), (0, dim - 2)))
+        options = {"grid_size": 96} if dim == 2 else {}
+        landscape = Landscape(immersion, np.concatenate((points, -points)), **options)
+        path = GeodesicSolver(tol=1e-8).solve(immersion, points[:1], points[-1:], landscape)
+        assert path.converged[0]
+        lengths.append(path.length[0])
+    assert lengths[1] == pytest.approx(lengths[0], rel=1e-6)
+
+
+def test_a_batch_is_its_pairs_one_by_one():
+    immersion, (start, end) = compiled(DIM, 30, 40), draw(4, 0.5)
+    solver = GeodesicSolver()
+    batch = solver.solve(immersion, start, end)
+    for k in range(4):
+        alone = solver.solve(immersion, start[k : k + 1], end[k : k + 1])
+        assert alone.length[0] == pytest.approx(batch.length[k], rel=1e-12)
+        np.testing.assert_allclose(alone.initial_velocity[0], batch.initial_velocity[k], rtol=1e-9)
+    blocks = GeodesicSolver(memory_limit=1).solve(immersion, start, end)
+    np.testing.assert_allclose(blocks.length, batch.length, rtol=1e-12)
+    t = np.linspace(0.0, 1.0, 5)
+    np.testing.assert_allclose(blocks(t), batch(t), atol=1e-9)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 50, 10**6])
+def test_chunks_of_points_change_nothing(chunk_size):
+    immersion, (start, end) = compiled(DIM, 30, 40), draw(2, 0.5)
+    path = GeodesicSolver(chunk_size=chunk_size).solve(immersion, start, end)
+    expected = GeodesicSolver().solve(immersion, start, end)
+    np.testing.assert_allclose(path.length, expected.length, rtol=1e-9)
+    np.testing.assert_array_equal(path.status, expected.status)
+
+
+def test_orthogonal_and_affine_changes_of_latent_coordinates(sphere):
+    generator = np.random.default_rng(1)
+    start, end = draw()
+    turn = np.linalg.qr(generator.standard_normal((DIM, DIM)))[0]
+    bent = turn @ (np.eye(DIM) + 0.3 * generator.standard_normal((DIM, DIM)) / DIM**0.5)
+    solver = GeodesicSolver(tol=1e-9)
+    old = solver.solve(sphere, start, end)
+    for matrix in (turn, 10.0 * turn, bent):
+        inverse = torch.tensor(np.linalg.inv(matrix))
+        changed = surfaces.immersion_of(lambda w, m=inverse: surfaces.sphere((w - 0.5) @ m.T), DIM)
+        new = solver.solve(changed, start @ matrix.T + 0.5, end @ matrix.T + 0.5)
+        assert new.converged.all()
+        np.testing.assert_allclose(new.length, old.length, rtol=1e-8)
+        np.testing.assert_allclose(
+            new.initial_velocity @ inverse.numpy().T, old.initial_velocity, atol=2e-3
+        )
+
+
+def test_coincident_ends_and_empty_batches(sphere):
+    point = np.full((1, DIM), 0.1)
+    path = GeodesicSolver().solve(sphere, point, point)
+    assert path.length[0] == 0.0
+    assert path.converged[0]
+    empty = GeodesicSolver().solve(sphere, np.zeros((0, DIM)), np.zeros((0, DIM)))
+    assert empty.length.shape == (0,)
+
+
+def test_near_ends(sphere):
+    start, end = draw()
+    end = start + 1e-6 * end
+    path = GeodesicSolver().solve(sphere, start, end)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, great_circle(start, end), rtol=1e-6)
+
+
+def test_float32():
+    start, end = draw(2, 0.5)
+    exact = GeodesicSolver().solve(compiled(DIM, 30, 40), start, end)
+    immersion = compile_immersion(network(DIM, 30, 40).float(), DIM)
+    immersion.dtype = torch.float32
+    path = GeodesicSolver(tol=1e-5).solve(immersion, start, end)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, exact.length, rtol=1e-5)
+
+
+def test_a_decoder_that_is_not_finite_says_so():
+    immersion = surfaces.immersion_of(torch.sqrt, DIM)
+    path = GeodesicSolver().solve(immersion, np.full((1, DIM), -1.0), np.ones((1, DIM)))
+    assert path.status[0] == GeodesicStatus.NON_FINITE
+    assert path.length[0] == np.inf
+
+
+def test_a_single_step_is_not_called_converged():
+    immersion, (start, end) = compiled(DIM, 40, 40, 60), draw(2, 1.0)
+    path = GeodesicSolver(max_iter=1, max_elements=4).solve(immersion, start, end)
+    assert (path.status == GeodesicStatus.MAX_ITER).all()
+
+
+def assert_honest(immersion, path, start, end, rtol=1e-3):
+    """Curves are as long as they say, and none is longer than the line."""
+    assert np.isfinite(path.length).all()
+    points = path(np.linspace(0.0, 1.0, 2001))
+    np.testing.assert_allclose(points[:, [0, -1]], np.stack((start, end), axis=1), atol=1e-12)
+    good = path.converged
+    np.testing.assert_allclose(measure(immersion, points)[good], path.length[good], rtol=rtol)
+    assert (path.length <= line_length(immersion, start, end) * (1.0 + rtol)).all()
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.SiLU])
+@pytest.mark.parametrize("dim", [13, 24])
+def test_random_networks(dim, activation):
+    immersion = compiled(dim, 40, 40, 60, activation=activation)
+    start, end = draw(3, 0.6, dim, seed=dim)
+    path = GeodesicSolver().solve(immersion, start, end)
+    assert path.converged.all()
+    assert_honest(immersion, path, start, end)
+    back = GeodesicSolver().solve(immersion, end, start)
+    np.testing.assert_allclose(back.length, path.length, rtol=2e-2)
+
+
+def test_kinks_give_curves_and_a_status():
+    immersion, (start, end) = compiled(DIM, 20, 40, activation=nn.ReLU), draw(2, 0.7)
+    path = GeodesicSolver(max_iter=10, max_elements=16).solve(immersion, start, end)
+    assert_honest(immersion, path, start, end)
+
+
+SINGULAR = {
+    "thin": lambda: compiled(DIM, 8, 60),
+    "thin and deep": lambda: compiled(DIM, 8, 40, 60),
+    "few outputs": lambda: compiled(DIM, 40, 8),
+    "rank one": lambda: compiled(DIM, 1, 60),
+    "dead coordinates": lambda: surfaces.immersion_of(lambda z: surfaces.sphere(z[:, 4:]), DIM),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_singular_metrics(name):
+    immersion, (start, end) = SINGULAR[name](), draw(3, 0.4)
+    path = GeodesicSolver().solve(immersion, start, end)
+    assert path.converged.all()
+    assert_honest(immersion, path, start, end)
+    assert (path.n_iter <= 40).all()
+    if name == "dead coordinates":
+        np.testing.assert_allclose(path.length, great_circle(start[:, 4:], end[:, 4:]), rtol=1e-5)
+    if name == "rank one":
+        np.testing.assert_allclose(path.length, line_length(immersion, start, end), rtol=1e-5)
+
+
+def test_thin_networks_are_those_of_their_first_layer():
+    """What the first layer forgets cannot matter: as in as many dimensions as it keeps."""
+    wide, (start, end) = network(DIM, 3, 40), draw(3, 0.5)
+    first = wide[0]
+    inner = compile_immersion(nn.Sequential(*wide[1:]), 3)
+    expected = GeodesicSolver(tol=1e-9).solve(
+        inner, *(first(torch.tensor(part)).numpy() for part in (start, end))
+    )
+    path = GeodesicSolver(tol=1e-9).solve(compile_immersion(wide, DIM), start, end)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, expected.length, rtol=1e-7)
+
+
+@pytest.mark.parametrize("dim", [2, DIM])
+def test_a_constant_decoder_has_no_lengths(dim):
+    immersion = surfaces.immersion_of(lambda z: 0.0 * z, dim)
+    path = GeodesicSolver(max_elements=32).solve(immersion, *draw(2, dim=dim))
+    np.testing.assert_array_equal(path.length, 0.0)
+    assert np.isfinite(path.points).all()
+
+
+def test_ends_that_a_singular_metric_does_not_tell_apart():
+    immersion, (start, _) = surfaces.immersion_of(lambda z: z[:, :5], DIM), draw(1)
+    end = start + (np.arange(DIM) > 6)
+    path = GeodesicSolver(max_elements=100).solve(immersion, start, end)
+    assert path.length[0] < 1e-12
+    # Nothing but rounding is left to resolve.
+    assert path.points.shape[1] < 8 * 100

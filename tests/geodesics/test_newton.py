@@ -1,0 +1,151 @@
+"""Newton's equations by banded matrices against dense algebra."""
+
+import numpy as np
+import pytest
+import torch
+
+from geomstats_vae.geodesics.curves import Curves, concatenate, straight
+from geomstats_vae.geodesics.elements import ElementEvaluator
+from geomstats_vae.geodesics.newton import newton_direction, solve_between_ends
+from tests import surfaces
+
+DEGREE, DIM = 3, 2
+SIZE = (DEGREE + 1) * DIM
+
+
+def chains(counts, seed=0):
+    generator = np.random.default_rng(seed)
+    ends = generator.standard_normal((2, len(counts), DIM))
+    return concatenate(
+        [straight(a[None], b[None], n, DEGREE) for a, b, n in zip(*ends, counts, strict=True)]
+    )
+
+
+def matrices(n_elements, seed=0):
+    generator = np.random.default_rng(seed)
+    factor = generator.standard_normal((n_elements, SIZE, SIZE))
+    return factor @ factor.transpose(0, 2, 1) + np.eye(SIZE), generator.standard_normal(
+        (n_elements, SIZE)
+    )
+
+
+def dense_solution(part, gradient):
+    """Of one chain, its ends fixed; the displacement at its elements' nodes, and the decrement."""
+    n_nodes = len(part) * DEGREE + 1
+    matrix, right = np.zeros((n_nodes * DIM,) * 2), np.zeros(n_nodes * DIM)
+    places = [slice(k * DEGREE * DIM, k * DEGREE * DIM + SIZE) for k in range(len(part))]
+    for place, block, slope in zip(places, part, gradient, strict=True):
+        matrix[place, place] += block
+        right[place] -= slope
+    solution, inner = np.zeros_like(right), slice(DIM, -DIM)
+    solution[inner] = np.linalg.solve(matrix[inner, inner], right[inner])
+    decrement = solution[inner] @ right[inner]
+    return np.stack([solution[place].reshape(-1, DIM) for place in places]), decrement
+
+
+@pytest.mark.parametrize("counts", [[1], [4], [2, 1, 3]])
+def test_solutions_between_the_ends(counts):
+    curves = chains(counts)
+    blocks, gradient = matrices(sum(counts))
+    given = blocks.copy(), gradient.copy()
+    found, decrement, definite = solve_between_ends(curves, blocks, gradient)
+    assert definite.all()
+    for k in range(len(counts)):
+        rows = curves.rows([k])
+        expected, gain = dense_solution(blocks[rows], gradient[rows])
+        np.testing.assert_allclose(found[rows], expected, rtol=1e-8, atol=1e-10)
+        assert decrement[k] == pytest.approx(gain, rel=1e-9)
+        assert (found[rows][0, 0] == 0.0).all()
+        assert (found[rows][-1, -1] == 0.0).all()
+    np.testing.assert_array_equal(blocks, given[0])
+    np.testing.assert_array_equal(gradient, given[1])
+
+
+def test_the_chains_that_fail_are_named_and_left():
+    curves = chains([2, 1, 3])
+    blocks, gradient = matrices(6)
+    blocks[2] -= 100.0 * np.eye(SIZE)
+    found, decrement, definite = solve_between_ends(curves, blocks, gradient)
+    np.testing.assert_array_equal(definite, [True, False, True])
+    assert (found[2] == 0.0).all()
+    assert decrement[1] == 0.0
+    rows = curves.rows([2])
+    expected, _ = dense_solution(blocks[rows], gradient[rows])
+    np.testing.assert_allclose(found[rows], expected, rtol=1e-8, atol=1e-10)
+
+
+def bent(reach, size=0.02, n_elements=3, degree=6):
+    """A curve near a great circle, of more or less than half of it."""
+    end = np.array([[reach, 0.2 * reach]])
+    curves = straight(-end, end, n_elements, degree)
+    s = curves.nodes[..., :1] / reach
+    bump = size * (1.0 - s**2) * np.array([0.3, 1.0])
+    return Curves(curves.nodes + bump, curves.counts)
+
+
+def evaluated(surface, curves):
+    evaluator = ElementEvaluator(surfaces.immersion_of(surface), curves.degree)
+    return evaluator, evaluator.system(curves.nodes), curves.total(evaluator.length(curves.nodes))
+
+
+def test_full_steps_converge_quadratically_to_the_great_circle():
+    curves = bent(0.5, 0.2)
+    start, end = (torch.tensor(curves.nodes[k, k])[None] for k in (0, -1))
+    exact = surfaces.sphere_distance(start, end).item()
+    decrements = []
+    for _ in range(5):
+        _, system, length = evaluated(surfaces.sphere, curves)
+        step, decrement, definite = newton_direction(curves, system, length, np.zeros(3))
+        assert definite.all()
+        decrements.append(decrement[0] / length[0])
+        curves = Curves(curves.nodes + step, curves.counts)
+    assert evaluated(surfaces.sphere, curves)[2][0] == pytest.approx(exact, rel=1e-9)
+    assert decrements[-1] < 1e-12
+    assert decrements[2] < 0.01 * decrements[1] < 1e-3 * decrements[0]
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.5], ids=["near", "far"])
+def test_directions_descend_where_the_matrix_is_not_definite(size):
+    curves = bent(2.0, size)
+    evaluator, system, length = evaluated(surfaces.sphere, curves)
+    direction, decrement, definite = newton_direction(curves, system, length, np.zeros(3))
+    assert not definite[0]
+    slope = (system.gradient * direction.reshape(3, -1)).sum()
+    assert decrement[0] > 0.0
+    assert decrement[0] == pytest.approx(-slope, rel=1e-9)
+    step = 1e-2 * direction * min(1.0, 0.1 / np.abs(direction).max())
+    assert evaluator.length(curves.nodes + step).sum() < length[0]
+
+
+def test_damping_shortens_steps():
+    curves = bent(0.5, 0.2)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    sizes = [
+        np.abs(newton_direction(curves, system, length, np.full(3, damping))[0]).max()
+        for damping in (0.0, 1.0, 100.0)
+    ]
+    assert sizes[0] > 2.0 * sizes[1] > 4.0 * sizes[2]
+
+
+def test_singular_metrics_have_directions():
+    """Of the height of a ramp only: sideways nothing changes."""
+    curves = bent(0.5, 0.2)
+    evaluator, system, length = evaluated(lambda z: torch.sin(z[:, :1]), curves)
+    direction, decrement, _ = newton_direction(curves, system, length, np.zeros(3))
+    assert np.isfinite(direction).all()
+    assert not np.isnan(decrement).any()
+    after = evaluator.length(curves.nodes + direction).sum()
+    assert after <= length[0] * (1.0 + 1e-6)
+
+
+def test_a_batch_is_its_curves_one_by_one():
+    parts = [bent(0.5, 0.2), bent(2.0, 0.5, 4), bent(2.0, 1e-3, 2)]
+    curves = concatenate(parts)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    found = newton_direction(curves, system, length, np.zeros(9))
+    for k, part in enumerate(parts):
+        _, system, length = evaluated(surfaces.sphere, part)
+        alone = newton_direction(part, system, length, np.zeros(len(part.nodes)))
+        np.testing.assert_allclose(found[0][curves.rows([k])], alone[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found[1][k], alone[1][0], rtol=1e-9)
+        assert found[2][k] == alone[2][0]
