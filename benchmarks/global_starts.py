@@ -24,7 +24,7 @@ class Detours:
     def __init__(self, landscape, via):
         self.landscape, self.via = landscape, via
         self.grid_size, self.points = landscape.grid_size, landscape.points
-        self.chord_length, self.elements = landscape.chord_length, landscape.elements
+        self.line_length, self.elements = landscape.line_length, landscape.elements
 
     def ways(self, start, end, limit=None):
         """Find the ways there and back, and call them short enough to be tried."""
@@ -33,7 +33,7 @@ class Detours:
         there, _ = self.landscape.ways(start, via)
         on, _ = self.landscape.ways(via, end)
         ways = [np.concatenate((a, b[1:])) for a, b in zip(there, on, strict=True)]
-        return ways, self.chord_length(start, end) / 1.5
+        return ways, self.line_length(start, end) / 1.5
 
     def other_ways(self, ways):
         """Offer none."""
