@@ -38,12 +38,14 @@ MAX_DIM = 3  # grids of more dimensions are too coarse to draw from
 _COARSE = {1: 256, 2: 48, 3: 12}  # cells along each axis that lengths are measured to
 _FINER = 4  # cells that each of these is divided into
 _MARGINS = (0.25, 0.5, 1.0, 2.0)  # of the grid beyond the codes, in their ranges
-_EDGE = 2e-4  # share of the integral that cells at the edge of the grid may bear
+_EDGE = 2e-5  # share of the integral that cells at the edge of the grid may bear; more is behind
 _KEPT = 32  # arrays of lengths
 # Lengths relative to those on the graph: see PullbackDecoderMetric.dist_pairwise.
 _SHORTER, _LONGER = 0.97, 1.07
 _FLATTER = 0.9  # points are drawn from a density that decays more slowly, in squared distance
-_EVERYWHERE = 0.02  # share of points that are drawn from one of twice the covariance
+# Shares of points that are drawn from one of twice the covariance, and from one that decays with
+# the distance alone, at the lowest rate in any direction: directions are guessed.
+_WIDER, _ROUND = 0.05, 0.05
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class LatentCloud:
 
     Parameters
     ----------
+    points : numpy.ndarray, shape=[n_points, dim]
+        Points, replicate after replicate.
     coordinates : numpy.ndarray, shape=[n_points, dim]
-        Normal coordinates w of the points, replicate after replicate.
+        Their normal coordinates w.
     log_weights : numpy.ndarray, shape=[n_points]
         Logarithms of weights whose mean integrates over Riemannian volume.
     scale : numpy.ndarray, shape=[dim, dim]
@@ -64,6 +68,7 @@ class LatentCloud:
         Geodesics to them that did not converge.
     """
 
+    points: np.ndarray
     coordinates: np.ndarray
     log_weights: np.ndarray
     scale: np.ndarray
@@ -251,8 +256,11 @@ class LatentGrid:
             inner = mass[(slice(1, -1),) * mass.ndim].sum()
             if 1.0 - inner < _EDGE:
                 break
-        wide = volume * np.exp(-0.25 * squares)
-        return self.edges(margin), (1.0 - _EVERYWHERE) * mass + _EVERYWHERE * wide / wide.sum()
+        lowest = np.linalg.eigvalsh(precision)[0]
+        wider = volume * np.exp(-0.25 * squares)
+        around = volume * np.exp(-0.5 * lowest * lengths.reshape(volume.shape) ** 2)
+        mass = (1.0 - _WIDER - _ROUND) * mass + _WIDER * wider / wider.sum()
+        return self.edges(margin), mass + _ROUND * around / around.sum()
 
     def _graph_lengths(self, base, margin):
         """Lengths to the centres; kept, for a mean asks again as its covariance changes."""
@@ -382,4 +390,5 @@ def build_cloud(geometry, grid, frame, rows, coordinates, scale, uniform):
         log_weights = np.log(volume) - log_density
     log_weights = np.where(np.isfinite(geodesics.length), log_weights, -np.inf)
     n_failed = int((~geodesics.converged).sum())
-    return LatentCloud(frame.coordinates(geodesics.velocity), log_weights, scale, law, n_failed)
+    coordinates = frame.coordinates(geodesics.velocity)
+    return LatentCloud(points, coordinates, log_weights, scale, law, n_failed)

@@ -72,7 +72,8 @@ class LAND(TangentDensity):
         Added to variances along all directions, in squared units of Riemannian length.
     n_normalizer_samples : int
         Rays or points that each normaliser is integrated by, rounded up to eight times a power of
-        two. Its standard error falls about as fast as their number rises.
+        two. Its standard error falls about as fast as their number rises. Integrals over latent
+        coordinates (see Notes) are taken anew in the end, by four times as many points.
     random_state : int, numpy.random.RandomState or None
         Source of the starts, the normalisers' points and the samples.
     warm_start : bool
@@ -105,7 +106,7 @@ class LAND(TangentDensity):
     lower_bound_ : float
         Mean log likelihood of the training rows, for Riemannian volume.
     lower_bounds_ : numpy.ndarray, shape=[n_iter_ + 1]
-        The same after every move, beginning before the first.
+        The same after every move, beginning before the first, by the normalisers of EM.
     lower_bound_std_ : float
         Standard error of lower_bound_ that the normalisers have.
     n_failed_ : int
@@ -282,10 +283,16 @@ class LAND(TangentDensity):
                     best = run
                 if interrupted:
                     break
-        self._keep(space, best)
+            mixture = best.mixture
+            if not interrupted:
+                try:
+                    mixture = em.refine(mixture)
+                except KeyboardInterrupt:
+                    interrupted = True
+        self._keep(space, best, mixture)
         self._warn(best, interrupted)
         labels = np.empty(len(X), dtype=np.int64)
-        labels[order] = best.mixture.log_joint().argmax(axis=1)
+        labels[order] = mixture.log_joint().argmax(axis=1)
         return labels
 
     def _check_fit(self, X):
@@ -333,8 +340,7 @@ class LAND(TangentDensity):
                         "reg_covar."
                     ) from error
 
-    def _keep(self, space, run):
-        mixture = run.mixture
+    def _keep(self, space, run, mixture):
         components = mixture.components
         self.space_ = space
         self.weights_ = mixture.weights
@@ -344,7 +350,7 @@ class LAND(TangentDensity):
         self.log_normalizer_ = np.array([c.moments.log_normalizer for c in components])
         self.log_normalizer_std_ = np.array([c.moments.log_normalizer_std for c in components])
         self.converged_, self.n_iter_ = run.converged, len(run.bounds) - 1
-        self.lower_bound_, self.lower_bounds_ = run.bound, np.array(run.bounds)
+        self.lower_bound_, self.lower_bounds_ = expectation(mixture)[0], np.array(run.bounds)
         self.lower_bound_std_ = mixture.error
         self.n_failed_ = mixture.n_failed
         # Without the rows: what remains is the law.

@@ -17,7 +17,9 @@ _MAX_SETTLEMENTS = 10  # new quadratures until one serves the density that it le
 # Steps of EM with fixed means: to convergence where a move costs, a few where it does not.
 _MAX_INNER, _MAX_INNER_EXACT = 200, 3
 _INNER_SHARE = 0.1  # EM with fixed means stops at this share of the tolerance
-_STEPS = (1.0, 0.5, 0.25, 0.125)  # of the means, until the bound does not fall
+_RESOLVED = 0.1  # rises of the bound that matter, in its standard errors
+_SHORTENING = (0.1, 0.5)  # of steps of the means after which the bound would be lower
+_FINER = 4  # times as many samples for the normalisers that are reported
 _ROOM = 1.2  # covariances grow on, so new quadratures are made for more
 # Shares that lengths are found to; errors in those of normalisers average.
 ROW_TOL, _NORMALIZER_TOL = 1e-4, 1e-3
@@ -187,6 +189,7 @@ class TangentEM:
             self.random = normalizer.sphere_directions(n_samples, dim, random_state)
         else:
             self.random = cloud.uniform_points(n_samples, dim, random_state)
+            self._many = cloud.uniform_points(_FINER * n_samples, dim, random_state)
 
     # -- geometry ------------------------------------------------------------------------------
 
@@ -202,14 +205,20 @@ class TangentEM:
             raise DegenerateError("a mean left the data: no geodesic from it converges")
         return frame, frame.coordinates(geodesics.velocity), reached, geodesics.converged
 
-    def quadrature(self, frame, coordinates, covariance):
-        """Quadrature over the tangent space for laws of about a covariance."""
+    def quadrature(self, frame, coordinates, covariance, previous=None, *, fine=False):
+        """Quadrature over the tangent space for laws of about a covariance.
+
+        Logarithms guide it: of the rows, and of the points of a previous one at the same mean.
+        """
         scale = linalg.cholesky(covariance, lower=True)
         if self.grid is None:
             return normalizer.build_quadrature(self._loose, frame, scale, self.random)
-        return cloud.build_cloud(
-            self._loose, self.grid, frame, self.X, coordinates, scale, self.random
-        )
+        rows = self.X
+        if previous is not None:
+            rows = np.concatenate((rows, previous.points))
+            coordinates = np.concatenate((coordinates, previous.coordinates))
+        geometry, random = (self.geometry, self._many) if fine else (self._loose, self.random)
+        return cloud.build_cloud(geometry, self.grid, frame, rows, coordinates, scale, random)
 
     def component(self, frame, coordinates, reached, converged, precision):
         """Component of a precision, with a quadrature made for it."""
@@ -256,10 +265,13 @@ class TangentEM:
 
     def settle(self, mixture, tol):
         """Iterate EM with fixed means to convergence, with quadratures that serve the result."""
+        bound = -np.inf
         for _ in range(_MAX_SETTLEMENTS):
             mixture = self._iterate(mixture, _INNER_SHARE * tol)
+            previous, bound = bound, expectation(mixture)[0]
             stale = [is_stale(c.quadrature, c.precision) for c in mixture.components]
-            if not any(stale):
+            # A covariance may grow without end, where that changes nothing within reach.
+            if not any(stale) or bound - previous < tol:
                 break
             components = tuple(
                 self._renew(c) if due else c
@@ -291,7 +303,23 @@ class TangentEM:
 
     def _renew(self, component):
         covariance = _ROOM * linalg.inv(component.precision)
-        quadrature = self.quadrature(component.frame, component.coordinates, covariance)
+        quadrature = self.quadrature(
+            component.frame, component.coordinates, covariance, component.quadrature
+        )
+        return replace(component, quadrature=quadrature).adapt(component.precision)
+
+    def refine(self, mixture):
+        """Integrate over latent coordinates anew, more finely, for the same laws."""
+        if self.grid is None:
+            return mixture
+        components = tuple(self._refined(c) for c in mixture.components)
+        return replace(mixture, components=components)
+
+    def _refined(self, component):
+        covariance = linalg.inv(component.precision)
+        quadrature = self.quadrature(
+            component.frame, component.coordinates, covariance, component.quadrature, fine=True
+        )
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def _check(self, mixture):
@@ -342,16 +370,19 @@ class TangentEM:
         if gains.sum() < tol:
             return self._rest(mixture, bound, tol)
         moving = gains >= 0.1 * gains.max()
-        for share in _STEPS:
-            if share**2 * gains.sum() < 0.1 * tol:
-                break
+        share, least = 1.0, max(0.1 * tol, _RESOLVED * mixture.error)
+        # The bound along the step, as a parabola: it rises by (2 share - share^2) times the gain.
+        while share == 1.0 or (2.0 - share) * share * gains.sum() >= least:
             components = tuple(
                 self._shift(c, share * step) if moves else c
                 for c, step, moves in zip(mixture.components, steps, moving, strict=True)
             )
             moved = self.settle(replace(mixture, components=components), tol)
-            if expectation(moved)[0] >= bound:
+            rise = expectation(moved)[0] - bound
+            if rise >= 0.0:
                 return moved
+            slope = 2.0 * gains.sum()
+            share *= np.clip(0.5 * share * slope / (share * slope - rise), *_SHORTENING)
         return self._rest(mixture, bound, tol)
 
     def _rest(self, mixture, bound, tol):

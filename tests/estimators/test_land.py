@@ -372,6 +372,19 @@ def test_interrupt_keeps_the_best_state(two_groups, monkeypatch):
     np.testing.assert_allclose(land.score(two_groups), land.lower_bound_, rtol=1e-10)
 
 
+def test_interrupted_at_last_the_state_of_em_is_kept(chart, monkeypatch):
+    space, X, fine = chart
+
+    def interrupted(self, *args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TangentEM, "refine", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        land = clone(fine).set_params(n_normalizer_samples=64, max_iter=0).fit(X)
+    assert land.lower_bound_ == land.lower_bounds_[-1]
+    assert land.log_normalizer_std_[0] > fine.log_normalizer_std_[0]
+
+
 def test_degenerate_starts_are_given_up(two_groups, monkeypatch):
     starts, begin = [], TangentEM.start
 
