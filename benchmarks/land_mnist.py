@@ -28,6 +28,7 @@ from geomstats_vae.datasets import load_digits
 _N_PARAMETERS = 11  # two means, two covariances and one weight, in two dimensions
 _MARGIN = 0.25  # of the grid beyond the codes, in their range
 _FINER, _SEEN = 3, 1e-4
+_N_DRAWN = 200  # points of a LAND
 
 
 def bic(log_likelihoods):
@@ -36,7 +37,10 @@ def bic(log_likelihoods):
 
 
 def compare(X, train, test):
-    """Log likelihoods of both models: of training rows, of test rows; and LAND with its cost."""
+    """Log likelihoods of both models: of training rows, of test rows; and LAND with its cost.
+
+    Last come the logarithms of sqrt(det M) at the test rows, and at points drawn from LAND.
+    """
     vae = VAE(latent_dim=2, random_state=0).fit(X[train])
     seen, held_out = vae.transform(X[train]), vae.transform(X[test])
     begin = time.process_time()
@@ -45,7 +49,11 @@ def compare(X, train, test):
     mixture = GaussianMixture(2, n_init=10, random_state=0).fit(seen)
     ours = [land.score_samples(codes, "lebesgue") for codes in (seen, held_out)]
     theirs = [mixture.score_samples(codes) for codes in (seen, held_out)]
-    return ours, theirs, land, seconds
+    volume = [
+        np.log(vae.latent_space_.metric.volume_density(codes))
+        for codes in (held_out, land.sample(_N_DRAWN)[0])
+    ]
+    return ours, theirs, land, seconds, volume
 
 
 def mnist(n_splits):
@@ -60,7 +68,7 @@ def mnist(n_splits):
     for split, (train, test) in enumerate(
         ShuffleSplit(n_splits, test_size=0.3, random_state=0).split(X)
     ):
-        ours, theirs, land, seconds = compare(X, train, test)
+        ours, theirs, land, seconds, volume = compare(X, train, test)
         gain = ours[1] - theirs[1]
         differences.append(gain.mean())
         error = gain.std(ddof=1) / np.sqrt(len(gain))
@@ -72,7 +80,10 @@ def mnist(n_splits):
         print(
             f"       {seconds:.0f} s, {seconds / (land.n_iter_ + 1):.1f} s per iteration of "
             f"{land.n_iter_ + 1}; bound known to {land.lower_bound_std_:.4f}; "
-            f"{land.n_failed_} geodesics failed; median gain {np.median(gain):+.3f}",
+            f"{land.n_failed_} geodesics failed; median gain {np.median(gain):+.3f}\n"
+            f"       log sqrt(det M): {volume[0].mean():.2f} +- {volume[0].std():.2f} at test "
+            f"rows, {volume[1].mean():.2f} +- {volume[1].std():.2f} at draws from LAND; correlation "
+            f"with the gain {np.corrcoef(volume[0], gain)[0, 1]:+.2f}",
             flush=True,
         )
     mean = np.mean(differences)
