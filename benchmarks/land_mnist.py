@@ -82,8 +82,8 @@ def mnist(n_splits):
             f"{land.n_iter_ + 1}; bound known to {land.lower_bound_std_:.4f}; "
             f"{land.n_failed_} geodesics failed; median gain {np.median(gain):+.3f}\n"
             f"       log sqrt(det M): {volume[0].mean():.2f} +- {volume[0].std():.2f} at test "
-            f"rows, {volume[1].mean():.2f} +- {volume[1].std():.2f} at draws from LAND; correlation "
-            f"with the gain {np.corrcoef(volume[0], gain)[0, 1]:+.2f}",
+            f"rows, {volume[1].mean():.2f} +- {volume[1].std():.2f} at draws from LAND; "
+            f"correlation with the gain {np.corrcoef(volume[0], gain)[0, 1]:+.2f}",
             flush=True,
         )
     mean = np.mean(differences)
