@@ -373,7 +373,7 @@ def test_interrupt_keeps_the_best_state(two_groups, monkeypatch):
 
 
 def test_interrupted_at_last_the_state_of_em_is_kept(chart, monkeypatch):
-    space, X, fine = chart
+    _, X, fine = chart
 
     def interrupted(self, *args):
         raise KeyboardInterrupt
