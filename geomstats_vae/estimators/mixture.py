@@ -215,8 +215,9 @@ class TangentEM:
             return normalizer.build_quadrature(self._loose, frame, scale, self.random)
         rows = self.X
         if previous is not None:
-            rows = np.concatenate((rows, previous.points))
-            coordinates = np.concatenate((coordinates, previous.coordinates))
+            known = np.isfinite(previous.log_weights)
+            rows = np.concatenate((rows, previous.points[known]))
+            coordinates = np.concatenate((coordinates, previous.coordinates[known]))
         geometry, random = (self.geometry, self._many) if fine else (self._loose, self.random)
         return cloud.build_cloud(geometry, self.grid, frame, rows, coordinates, scale, random)
 

@@ -34,7 +34,7 @@ from geomstats_vae.geodesics.variation import CurveVariation
 # which is quadratic in it, is then right to a few percent.
 _LOOSE, _TIGHT = 0.3, 0.1
 _SHARP = 1e-8  # for steps to be polished
-_ROUGH, _SHARP_MODE = 1e-2, 1e-6  # for signs of the curvature, and what goes down along it
+_ROUGH = 1e-2  # for signs of the curvature
 _SPARE = 0.03  # share of the tolerance that inexact steps may leave
 # Sizes of steps are int |Du|^2 / |c'|, about five times a bump's squared height over the length.
 _FIRST_RADIUS = 0.5  # over the root of the length
@@ -165,7 +165,7 @@ class KrylovCurves(RelaxedCurves):
             variation = CurveVariation(
                 self.evaluator, nodes, Frames.along(self.evaluator.immersion, nodes)
             )
-            mode = variation.descent(_SHARP_MODE) if variation.finite else None
+            mode = variation.descent() if variation.finite else None
             if mode is not None:
                 mode = to_numpy(element_view(mode, self.curves.degree))
                 length, tol = self.length[[k]], self.options.tol

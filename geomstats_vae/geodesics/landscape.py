@@ -16,10 +16,16 @@ import numpy as np
 import torch
 from scipy import sparse
 from scipy.interpolate import Akima1DInterpolator
-from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
+from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from geomstats_vae.geodesics.assembly import symmetric_graph
+from geomstats_vae.geodesics.assembly import (
+    climbing_length,
+    graph_of_edges,
+    grid_directions,
+    join_components,
+    symmetric_graph,
+)
 from geomstats_vae.geodesics.elements import cache_sized_chunk, chord_lengths, to_numpy
 from geomstats_vae.geodesics.graph import GraphSearch, trace
 
@@ -154,7 +160,7 @@ class Landscape:
         soft = metric - slope[:, :, None] * slope[:, None, :]
 
         def edges():
-            for offset in _stencil(self.dim, _REACH[self.dim]):
+            for offset in grid_directions(self.dim, _REACH[self.dim]):
                 near = tuple(
                     slice(max(0, -k), n - max(0, k)) for k, n in zip(offset, shape, strict=True)
                 )
@@ -166,7 +172,7 @@ class Landscape:
                 yield a[keep], b[keep]
 
         return symmetric_graph(
-            len(nodes), edges, lambda a, b: _edge_length(nodes, soft, height, slope, a, b)
+            len(nodes), edges, lambda a, b: climbing_length(nodes, soft, height, slope, a, b)
         )
 
     # -- codes ------------------------------------------------------------------------------
@@ -184,8 +190,8 @@ class Landscape:
         b = neighbors.ravel()
         a, b = np.minimum(a, b), np.maximum(a, b)
         a, b = np.unique(np.stack((a, b)), axis=1)
-        a, b = _join_components(nodes, a, b)
-        return nodes, _symmetric_graph(len(nodes), a, b, self.chord_length(nodes[a], nodes[b]))
+        a, b = join_components(nodes, a, b)
+        return nodes, graph_of_edges(len(nodes), a, b, self.chord_length(nodes[a], nodes[b]))
 
     def chord_length(self, start, end, n_samples=_EDGE_SAMPLES):
         """Length of straight segments, by chords of F.
@@ -230,7 +236,7 @@ class Landscape:
         length : array, shape=[n_lines]
             Lengths; infinite where the decoder is not finite.
         """
-        few, many = _LINE_CHORDS[0], _LINE_CHORDS[-1]
+        few, many = _LINE_CHORDS
         length = self.chord_length(start, end, few)
         twice = self.chord_length(start, end, 2 * few)
         with np.errstate(invalid="ignore"):
@@ -423,65 +429,6 @@ def _roundest(low, high):
         none = np.ceil(low / 2.0**power) * 2.0**power > high
         power = power - none
     return np.ceil(low / 2.0**power) * 2.0**power
-
-
-def _stencil(dim, reach):
-    """Directions to neighbours, one of each opposite pair, without multiples."""
-    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * dim, indexing="ij"), -1)
-    steps = steps.reshape(-1, dim)
-    primitive = np.gcd.reduce(steps, axis=1) == 1
-    leading = np.array([next((k for k in step if k), 0) for step in steps]) > 0
-    return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
-
-
-def _edge_length(nodes, soft, height, slope, a, b):
-    """Length of an edge: what it climbs from node to node, and the rest of the metric.
-
-    Where the two slopes agree, the bulge of a level between the nodes is left out: the way can
-    follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
-    cubic through both heights and slopes says how much it climbs.
-    """
-    step = nodes[b] - nodes[a]
-    sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
-    along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
-    rise = height[b] - height[a]
-    slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
-    s = np.linspace(0.0, 1.0, 9)[:, None]
-    cubic = (3 * s**2 - 2 * s**3) * rise + (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
-    variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
-    norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
-    agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
-    crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
-    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
-    return np.sqrt(along**2 + climb**2)
-
-
-def _symmetric_graph(n_nodes, rows, columns, weights):
-    # Zero weights would read as missing edges.
-    weights = np.maximum(weights, np.finfo(float).tiny)
-    half = sparse.csr_matrix((weights, (rows, columns)), shape=(n_nodes, n_nodes))
-    return half + half.T
-
-
-def _join_components(nodes, a, b):
-    """Join the components of a graph by the shortest links of a tree over them."""
-    graph = sparse.csr_matrix((np.ones(len(a)), (a, b)), shape=(len(nodes),) * 2)
-    n_components, label = connected_components(graph, directed=False)
-    if n_components == 1:
-        return a, b
-    members = [np.flatnonzero(label == k) for k in range(n_components)]
-    trees = [cKDTree(nodes[member]) for member in members]
-    links = {}
-    gaps = np.zeros((n_components, n_components))
-    for i in range(n_components):
-        for j in range(i + 1, n_components):
-            distance, nearest = trees[i].query(nodes[members[j]])
-            k = int(np.argmin(distance))
-            links[i, j] = (members[i][nearest[k]], members[j][k])
-            gaps[i, j] = max(distance[k], np.finfo(float).tiny)
-    tree = minimum_spanning_tree(sparse.csr_matrix(gaps)).tocoo()
-    extra = np.array([links[i, j] for i, j in zip(tree.row, tree.col, strict=True)])
-    return np.concatenate((a, extra[:, 0])), np.concatenate((b, extra[:, 1]))
 
 
 def _smooth_elements(way, element, size):

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from geomstats_vae.geodesics.certificate import end_velocities
 from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.krylov import evaluator_for
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.geodesics.relaxation import end_metrics
-from geomstats_vae.geodesics.solver import end_velocities
 from geomstats_vae.geodesics.stability import MAX_HALVINGS, blocks_of_curves, solve_variation
 
 _TOL = 1e-9  # relative change of the velocities, by the last halving, at which a pair is done

@@ -24,8 +24,7 @@ _ATTEMPTS = 14  # trial steps; every third failure shortens the step as well
 # A full Newton step from a decrement this small, relative to the length, ends nearer than that,
 # where decrements fall at least as fast.
 _SURE, _FALL = 1e-3, 0.1
-# Share of a length that its rounding may be.
-_VANISHING = 1e-11
+_VANISHING = 1e-11  # share of a length that its rounding may be
 _FADING, _FORGET = 0.1, 1e-3  # damping kept for the next step, and the share of the diagonal kept
 
 
@@ -83,6 +82,8 @@ class RelaxedCurves:
         Whether the decoder is finite along the curve.
     fine : array, shape=[n_elements]
         Lengths of the elements, on the finer quadrature.
+    end_metrics : array, shape=[n_curves, 2, dim, dim]
+        Metric matrices at the end points.
     vanishing : array, shape=[n_curves]
         Lengths that are rounding of those of other curves: there is nothing to shorten.
     """
@@ -98,7 +99,8 @@ class RelaxedCurves:
         self.system = evaluator.system(curves.nodes)
         self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
         self.fine = evaluator.length(curves.nodes)
-        self.vanishing = _VANISHING * _largest_length(evaluator, curves)
+        self.end_metrics = end_metrics(evaluator, curves)
+        self.vanishing = _VANISHING * _largest_length(curves, self.end_metrics)
         self.finite = np.isfinite(curves.total(self.fine)) & self._finite_systems()
 
     @property
@@ -282,9 +284,8 @@ class RelaxedCurves:
 
 def end_metrics(evaluator, curves):
     """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
-    return evaluator.metric(_ends(curves).reshape(-1, curves.dim)).reshape(
-        -1, 2, *2 * (curves.dim,)
-    )
+    metric = evaluator.metric(_ends(curves).reshape(-1, curves.dim))
+    return metric.reshape(-1, 2, *metric.shape[1:])
 
 
 def _ends(curves):
@@ -293,10 +294,10 @@ def _ends(curves):
     return np.stack((curves.nodes[first, 0], curves.nodes[last, -1]), axis=1)
 
 
-def _largest_length(evaluator, curves):
+def _largest_length(curves, metric):
     """About the largest length that a displacement as from end to end may have."""
     size = np.linalg.norm(np.diff(_ends(curves), axis=1)[:, 0], axis=1)
-    squares = np.trace(end_metrics(evaluator, curves), axis1=2, axis2=3).min(axis=1)
+    squares = np.trace(metric, axis1=2, axis2=3).min(axis=1)
     return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))
 
 
