@@ -10,11 +10,6 @@ from geomstats_vae.decoders.immersion import AutodiffImmersion, gram
 from geomstats_vae.decoders.rbf import RBFPrecision
 from tests import surfaces
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 
 def draw(n=4, dim=2, seed=0):
     generator = torch.Generator().manual_seed(seed)

@@ -8,21 +8,7 @@ from geomstats_vae.decoders.gaussian import GaussianDecoder
 from geomstats_vae.decoders.immersion import AutodiffImmersion
 from geomstats_vae.decoders.layers import NetworkImmersion, compile_immersion
 from geomstats_vae.decoders.rbf import RBFPrecision
-
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
-ACTIVATIONS = {
-    "tanh": nn.Tanh(),
-    "sigmoid": nn.Sigmoid(),
-    "relu": nn.ReLU(),
-    "leaky_relu": nn.LeakyReLU(0.2),
-    "elu": nn.ELU(0.7),
-    "softplus": nn.Softplus(beta=2.0, threshold=30.0),
-    "silu": nn.SiLU(),
-}
+from tests.decoders.activations import ACTIVATIONS
 
 
 def draw(n=6, dim=3, seed=0):

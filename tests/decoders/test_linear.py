@@ -8,11 +8,6 @@ from geomstats_vae.decoders.immersion import AutodiffImmersion
 from geomstats_vae.decoders.layers import compile_immersion
 from geomstats_vae.decoders.linear import Affine, Scale, linear_layer
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 CONVOLUTIONS = {
     "plain": {},
     "without a bias": {"bias": False},

@@ -11,21 +11,8 @@ from geomstats_vae.decoders.layers import compile_immersion
 from geomstats_vae.decoders.linearization import AutodiffLinearization, ChainLinearization
 from geomstats_vae.decoders.rbf import RBFPrecision
 from tests import surfaces
+from tests.decoders.activations import ACTIVATIONS
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
-ACTIVATIONS = {
-    "tanh": nn.Tanh(),
-    "sigmoid": nn.Sigmoid(),
-    "relu": nn.ReLU(),
-    "leaky_relu": nn.LeakyReLU(0.2),
-    "elu": nn.ELU(0.7),
-    "softplus": nn.Softplus(beta=2.0, threshold=30.0),
-    "silu": nn.SiLU(),
-}
 N_POINTS, DIM = 5, 3
 
 

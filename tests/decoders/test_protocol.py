@@ -16,11 +16,6 @@ from geomstats_vae.decoders.layers import NetworkImmersion
 from geomstats_vae.decoders.protocol import DecoderError, read_output
 from geomstats_vae.decoders.rbf import RBFPrecision
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 

@@ -10,11 +10,6 @@ from torch.func import hessian, jacfwd, jacrev, vmap
 
 from geomstats_vae.decoders.rbf import RBFPrecision
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 
 def simulate(n_points=400, n_outputs=3, seed=0):
     """Codes on a disk, and squared residuals whose standard deviation grows to the right."""

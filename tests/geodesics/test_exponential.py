@@ -12,11 +12,6 @@ from geomstats_vae.geodesics import exponential
 from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
 from tests import surfaces
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 EXACT = {
     "plane": lambda z, v: z + v,
     "cylinder": lambda z, v: z + v,

@@ -22,11 +22,6 @@ from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.stability import solve_variation
 from tests import surfaces
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 DIM = 16
 
 

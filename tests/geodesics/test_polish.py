@@ -14,11 +14,6 @@ from geomstats_vae.geodesics.exponential import ExponentialSolver
 from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
 from tests import surfaces
 
-# torch's own forward-mode rules are compiled on first use.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 TIGHT = ExponentialSolver(rtol=2e-12, atol=1e-14, max_steps=10000)
 
 
