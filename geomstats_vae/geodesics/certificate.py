@@ -8,6 +8,7 @@ from geomstats_vae.geodesics.curves import Curves
 from geomstats_vae.geodesics.elements import differentiation_matrix
 
 _FINE_CHORDS, _FEWEST_CHORDS = 20, 512  # of an element, of a curve
+_NEAR = 1e-3  # decrement, relative to the length, at which a Newton step can be trusted
 _BULK = 0.8  # share of the expected shortening that refined elements bear
 
 
@@ -69,8 +70,7 @@ class Certificate:
         halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
         self._system = self.evaluator.system(halves.nodes)
         direction, decrement, definite = relaxed.direction(halves, self._system, which)
-        metric = relaxed.end_metrics[which]
-        self.velocity[which] = end_velocities(halves, self._system, length, metric)
+        self.velocity[which] = self._velocities(which, halves, direction, decrement)
         self.residual[which] = decrement / np.maximum(length, tiny)
         gain = -(self._system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
@@ -88,6 +88,19 @@ class Certificate:
         everywhere = np.zeros(len(relaxed.curves.nodes), dtype=bool)
         everywhere[self._rows] = marked | saddle[curves.owner]
         return everywhere
+
+    def _velocities(self, which, halves, direction, decrement):
+        """Velocities at the ends of the curves that Newton's next step would lead to."""
+        length, metric = self.relaxed.length[which], self.relaxed.end_metrics[which]
+        ends = np.stack((halves.offsets[:-1], halves.offsets[1:] - 1), axis=1).ravel()
+        # Far from a geodesic the step may lead anywhere.
+        ends = ends[(decrement <= _NEAR * length)[halves.owner[ends]]]
+        gradient = self._system.gradient.copy()
+        if len(ends):
+            # The length is stationary, so its error is the square of that of a velocity.
+            moved = self.evaluator.system(halves.nodes[ends] + direction[ends])
+            gradient[ends[moved.finite]] = moved.gradient[moved.finite]
+        return end_velocities(halves, gradient, length, metric)
 
     def _chord_error(self, which, curves):
         """Compare lengths with those by chords; per element, zero where those are not finite."""
@@ -121,7 +134,7 @@ class Certificate:
         return self._system[(2 * chosen[:, None] + np.arange(2)).ravel()]
 
 
-def end_velocities(curves, system, length, metric):
+def end_velocities(curves, gradient, length, metric):
     """Velocities at both ends for times in [0, 1].
 
     The gradient of the length with respect to an end point is the unit velocity there, lowered by
@@ -131,7 +144,7 @@ def end_velocities(curves, system, length, metric):
     ----------
     curves : Curves
         Curves.
-    system : ElementSystem
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
         First variation of their elements.
     length : array, shape=[n_curves]
         Lengths.
@@ -144,7 +157,7 @@ def end_velocities(curves, system, length, metric):
         Velocities, the shortest where the metric is singular; NaN where it is not finite.
     """
     first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    gradient, dim = system.gradient, curves.dim
+    dim = curves.dim
     covector = np.stack((-gradient[first, :dim], gradient[last, -dim:]), axis=1)
     velocity = np.full_like(covector, np.nan)
     good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)

@@ -93,7 +93,7 @@ def _converge(evaluator, curves):
     for halving in range(_MOST_HALVINGS + 1):
         curves, system, sound = _newton(evaluator, curves)
         total = curves.total(system.length)
-        new = end_velocities(curves, system, total, metric[left])
+        new = end_velocities(curves, system.gradient, total, metric[left])
         with np.errstate(invalid="ignore"):
             change = _norm(metric[left], new - velocity[left]).max(axis=1) / total
         # The first meshes may be too coarse; later, what does not shrink is not smooth.

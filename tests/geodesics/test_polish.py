@@ -41,6 +41,30 @@ def missed(exp, start, velocity, end):
 
 
 @pytest.mark.parametrize("name", EXPONENTIALS)
+def test_exp_inverts_the_log_to_seven_digits(name):
+    exp, shift, scale = EXPONENTIALS[name]
+    start, end = draw(10, scale, np.array(shift), seed=1)
+    path = GeodesicSolver().solve(surfaces.immersion_of(surfaces.SURFACES[name]), start, end)
+    # tol = 1e-6 bounds the squared error of the curve that the velocities are taken from, and the
+    # Newton step after it squares the error once more.
+    assert missed(exp, start, path.initial_velocity, end).max() < 1e-7
+    assert path.points.shape[1] <= 33
+
+
+@pytest.mark.parametrize("dim", [3, 16])
+def test_exp_inverts_the_log_of_smooth_networks(dim):
+    torch.manual_seed(dim)
+    network = nn.Sequential(nn.Linear(dim, 32), nn.Tanh(), nn.Linear(32, 50)).double().eval()
+    immersion = Decoder(network, dim).immersion()
+    start, end = draw(6, dim=dim)
+    path = GeodesicSolver().solve(immersion, start, end)
+    error = missed(
+        lambda z, v: TIGHT.solve(immersion, z, v).point, start, path.initial_velocity, end
+    )
+    assert np.median(error) < 1e-6
+
+
+@pytest.mark.parametrize("name", EXPONENTIALS)
 def test_exp_inverts_the_polished_log_to_ten_digits(name):
     exp, shift, scale = EXPONENTIALS[name]
     start, end = draw(4, scale, np.array(shift))
