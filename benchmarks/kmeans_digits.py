@@ -20,11 +20,11 @@ import time
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits
 from sklearn.metrics import f1_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from geomstats_vae import VAE, GeodesicKMeans
+from geomstats_vae.datasets import load_digits
 
 # Digits, and the paper's mean and deviation of geodesic and Euclidean k-means, in percent; from a
 # secondary source. Its sets hold 1,000 images of each digit.

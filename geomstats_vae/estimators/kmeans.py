@@ -30,6 +30,7 @@ from geomstats_vae.estimators.seeding import (
     kmeans_plus_plus,
 )
 from geomstats_vae.estimators.spaces import (
+    ROW_TOL,
     Geodesics,
     RowGeometry,
     SharesSpace,
@@ -229,7 +230,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         mass = np.bincount(place, weights, minlength=len(rows))
         weighted = mass > 0.0
         with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
-            geometry = RowGeometry(space, self.n_jobs, progress)
+            geometry = RowGeometry(space, self.n_jobs, progress).loosened(ROW_TOL)
             data = rows[weighted], mass[weighted]
             starts = self._starts(geometry, *data, X, random_state, given)
             best, interrupted = self._best(geometry, *data, starts, progress)
@@ -348,7 +349,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return X
 
     def _assign(self, X):
-        geometry = RowGeometry(self.space_, self.n_jobs)
+        geometry = RowGeometry(self.space_, self.n_jobs).loosened(ROW_TOL)  # as in the fit
         assignment = Assigner(geometry, X, sparing=self._sparing)(self.cluster_centers_)
         self._report(self.space_, int((~assignment.geodesics.converged).sum()), len(X))
         return assignment
@@ -383,7 +384,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         """
         X = self._check_points(X)
         n_clusters = len(self.cluster_centers_)
-        length, converged = RowGeometry(self.space_, self.n_jobs).dist(
+        geometry = RowGeometry(self.space_, self.n_jobs).loosened(ROW_TOL)
+        length, converged = geometry.dist(
             np.tile(self.cluster_centers_, (len(X), 1)), np.repeat(X, n_clusters, axis=0)
         )
         self._report(self.space_, int((~converged).sum()), len(length))

@@ -13,8 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from geomstats_vae.estimators import land_sampling
-from geomstats_vae.estimators.mixture import ROW_TOL
-from geomstats_vae.estimators.spaces import RowGeometry, SharesSpace, check_on_space
+from geomstats_vae.estimators.spaces import ROW_TOL, RowGeometry, SharesSpace, check_on_space
 from geomstats_vae.estimators.tangent_frame import inner_products
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
 
@@ -30,8 +29,7 @@ class TangentDensity(DensityMixin, SharesSpace):
 
     def _log_joint(self, X):
         """Log density of each row with each component, for Riemannian volume."""
-        geometry = RowGeometry(self.space_)
-        geometry = geometry.loosened(ROW_TOL) or geometry  # as in the fit
+        geometry = RowGeometry(self.space_).loosened(ROW_TOL)  # as in the fit
         columns, n_failed = [], 0
         for c in self._mixture.components:
             geodesics = geometry.connect(c.frame.base, X)

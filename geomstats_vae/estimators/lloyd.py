@@ -16,10 +16,10 @@ from geomstats_vae.estimators.spaces import Geodesics
 # closed form, and those that are solved for: residuals relative to the root of the variance.
 _CLOSED_FORM, _SOLVED = 1e-7, 1e-4
 # What leads there where geodesics are solved for: their tolerance, and the cells of points.
-_LOOSE = 1e-4
+_LOOSE = 1e-3
 _N_CELLS = 200
 # Points from which the variance of all is estimated.
-_N_ESTIMATE = 16
+_N_ESTIMATE = 8
 
 
 class Partition(NamedTuple):

@@ -10,6 +10,7 @@ from scipy import linalg, special
 
 from geomstats_vae.estimators import cloud, normalizer
 from geomstats_vae.estimators.land_start import to_space
+from geomstats_vae.estimators.spaces import ROW_TOL
 from geomstats_vae.estimators.tangent_frame import TangentFrame, frame_at, lead_by
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 
@@ -21,8 +22,7 @@ _RESOLVED = 0.1  # rises of the bound that matter, in its standard errors
 _SHORTENING = (0.1, 0.5)  # of steps of the means after which the bound would be lower
 _FINER = 4  # times as many samples for the normalisers that are reported
 _ROOM = 1.2  # covariances grow on, so new quadratures are made for more
-# Shares that lengths are found to; errors in those of normalisers average.
-ROW_TOL, _NORMALIZER_TOL = 1e-4, 1e-3
+_NORMALIZER_TOL = 1e-3  # as `ROW_TOL`; errors of normalisers average
 _COLLAPSED = 2.0  # a component is a point if it is this few times wider than reg_covar
 
 
@@ -179,8 +179,8 @@ class TangentEM:
     """
 
     def __init__(self, geometry, X, covariance_type, reg_covar, n_samples, random_state):
-        self.geometry, self.X = geometry.loosened(ROW_TOL) or geometry, X
-        self._loose = geometry.loosened(_NORMALIZER_TOL) or geometry
+        self.geometry, self.X = geometry.loosened(ROW_TOL), X
+        self._loose = geometry.loosened(_NORMALIZER_TOL)
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         dim = geometry.space.dim
         self.grid = cloud.LatentGrid(geometry.space) if cloud.serves(geometry.space) else None

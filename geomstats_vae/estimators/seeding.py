@@ -15,9 +15,9 @@ from sklearn.cluster import KMeans
 
 from geomstats_vae.geodesics.landscape import Landscape
 
-# In three dimensions the grid of the global starts is too large to be searched from every cell;
-# this many nodes per side take its place.
-_GRID_SIZE = {3: 24}
+# The grid of the global starts is too large to be searched from every cell; one of this many nodes
+# per side takes its place.
+_GRID_SIZE = {2: 128, 3: 24}
 
 
 class Cells(NamedTuple):
@@ -196,7 +196,7 @@ class GraphKMeans:
     Parameters
     ----------
     landscape : Landscape
-        Graph of the metric's global starts. In three dimensions a coarser grid is used.
+        Graph of the metric's global starts. A coarser grid is used.
     X : numpy.ndarray, shape=[n_samples, dim]
         Latent codes.
     cells : Cells

@@ -26,6 +26,9 @@ from geomstats_vae.geometry.scaled import ScaledDecoderMetric
 
 # Rows may be off a curved space by the rounding of float32.
 _OFF_SPACE = 1e-5
+# Tolerance that estimators solve for geodesics to rows with: lengths are right to a tenth of it,
+# and logarithms to about as much, far below what another row would change.
+ROW_TOL = 1e-4
 # Fewer pairs take less than to send the metric and its graph to other processes.
 _FEWEST_FOR_JOBS = 32
 
