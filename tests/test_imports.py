@@ -24,8 +24,9 @@ LAYERS = [
     "report",
     "__main__",
 ]
-# The estimator hands out the latent space that it trained, and imports it only then.
-LAZY = {("models", "geometry")}
+# The estimator hands out the latent space that it trained, and the metric the normaliser that
+# the estimators integrate; they are imported only then.
+LAZY = {("models", "geometry"), ("geometry", "estimators")}
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -67,7 +67,7 @@ class Fan:
         behind = (self.volume <= 0.0) & (nodes < self.n_valid[:, None])
         first = np.where(behind.any(axis=1), behind.argmax(axis=1), self.n_valid)
         rows = np.arange(len(first))
-        inside = first < self.n_valid
+        inside = (first < self.n_valid) & (first > 0)
         after = np.minimum(first, self.n_valid - 1)
         before = np.maximum(after - inside, 0)
         low, high = self.volume[rows, before], self.volume[rows, after]
@@ -292,13 +292,14 @@ def _decoder_fan(space, frame, directions, nodes, is_far):
         state, code, _ = _RAY_SOLVER._integrate(system, state, record)
         radii = nodes[first : first + _NODES_PER_SEGMENT]
         points, jacobian = record.read(system, first - 1)
-        reached = np.isfinite(points).all(axis=2).sum(axis=1)
         volume = _signed_volume(space, frame, points, jacobian)
+        finite = np.isfinite(points).all(axis=2) & np.isfinite(volume)
+        reached = np.cumprod(finite, axis=1).sum(axis=1)
         rows = np.s_[going[:, None], first + np.arange(_NODES_PER_SEGMENT)]
         fan.points[rows], fan.volume[rows] = points, volume
         fan.n_valid[going] += reached
-        fan.failed[going] = code.cpu().numpy() != 0
-        keep = ~fan.failed[going] & (volume > 0.0).all(axis=1)
+        fan.failed[going] = (code.cpu().numpy() != 0) | ~finite.all(axis=1)
+        keep = ~fan.failed[going] & finite.all(axis=1) & (volume > 0.0).all(axis=1)
         if is_far is not None and keep.any():
             keep[keep] = ~is_far(points[keep, -1], radii[-1] * norms[going[keep]])
         going, state = going[keep], state[torch.as_tensor(keep, device=state.device)]

@@ -47,7 +47,7 @@ class Certificate:
         self.velocity = np.full((n_curves, 2, relaxed.curves.dim), np.nan)
         self.left, self.saddles = np.zeros(n_curves, dtype=bool), np.zeros(0, dtype=int)
 
-    def look(self, which, tol, rtol):
+    def look(self, which, tol, rtol, *, system=None, errors=None):
         """Measure some curves.
 
         Parameters
@@ -58,6 +58,10 @@ class Certificate:
             Largest residual to leave as it is.
         rtol : float
             Largest error of the length to leave as it is.
+        system : ElementSystem, optional
+            Systems of the halves of these curves' elements, where they are known.
+        errors : array, shape=[n_looked], optional
+            Errors of the lengths, where they are known: chords are not measured then.
 
         Returns
         -------
@@ -68,7 +72,7 @@ class Certificate:
         self._rows, length = relaxed.curves.rows(which), relaxed.length[which]
         curves = relaxed.curves.take(which)
         halves = curves.split(np.ones(len(curves.nodes), dtype=bool))
-        self._system = self.evaluator.system(halves.nodes)
+        self._system = self.evaluator.system(halves.nodes) if system is None else system
         direction, decrement, definite = relaxed.direction(halves, self._system, which)
         self.velocity[which] = self._velocities(which, halves, direction, decrement)
         self.residual[which] = decrement / np.maximum(length, tiny)
@@ -77,7 +81,11 @@ class Certificate:
         vanishing = length <= relaxed.vanishing[which]
         saddle = ~definite & ~self.left[which] & ~vanishing
         self.saddles = which[saddle & (relaxed.curves.counts[which] < self.max_elements)]
-        missed = self._chord_error(which, curves)
+        if errors is None:
+            missed = self._chord_error(which, curves)
+        else:
+            missed = np.zeros(len(curves.nodes))
+            self.chords[which], self.length_error[which] = length, errors
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         marked = _bulk(np.abs(gain).reshape(-1, 2).sum(axis=1), curves)
         marked &= (self.residual[which] > tol)[curves.owner]

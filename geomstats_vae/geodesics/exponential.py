@@ -19,7 +19,7 @@ from enum import IntEnum
 import torch
 
 from geomstats_vae.geodesics.dense import Samples
-from geomstats_vae.geodesics.jacobi import GeodesicSystem, JacobiSystem
+from geomstats_vae.geodesics.jacobi import GeodesicSystem, JacobiSystem, TransportSystem
 
 # Stages, weights of order 5 (the last stage's row) and their distance from those of order 4 [1].
 _STAGES = (
@@ -44,6 +44,7 @@ class ExponentialStatus(IntEnum):
     MAX_STEPS = 1
     NON_FINITE = 2
     STEP_UNDERFLOW = 3
+    MISSED = 4
 
     @property
     def message(self):
@@ -63,6 +64,10 @@ _MESSAGES = {
     ExponentialStatus.STEP_UNDERFLOW: (
         "The tolerance asked for steps below the floating-point resolution of time: the metric "
         "is not smooth there, or the tolerance is too small."
+    ),
+    ExponentialStatus.MISSED: (
+        "The geodesic followed from the logarithm ends elsewhere than at the end point: it is too "
+        "sensitive to its velocity, or the logarithm did not converge."
     ),
 }
 
@@ -221,8 +226,47 @@ class ExponentialSolver:
         base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
         dim = immersion.dim
         system = JacobiSystem(immersion, self.chunk_size)
+        end, status = self._integrate_chunks(system, base_point, tangent_vec)
+        fields = system.fields(end)
+        return end[:, :dim], fields[:, :, :dim], fields[:, :, dim:], status
+
+    def transport(self, immersion, base_point, tangent_vec):
+        """Follow geodesics for unit time together with the parallel transport along them.
+
+        Parameters
+        ----------
+        immersion : Immersion
+            The decoder's F.
+        base_point : torch.Tensor, shape=[n, dim]
+            Starting points.
+        tangent_vec : torch.Tensor, shape=[n, dim]
+            Velocities there.
+
+        Returns
+        -------
+        point : torch.Tensor, shape=[n, dim]
+            End points.
+        transport : torch.Tensor, shape=[n, dim, dim]
+            Linear maps P from the tangent space at the start to that at the end, in latent
+            coordinates.
+        status : torch.Tensor of int, shape=[n]
+            Codes of `ExponentialStatus`; after a failure the rest belongs to the last point
+            that was reached.
+
+        Raises
+        ------
+        ValueError
+            If the shapes or types of points and vectors do not match.
+        """
+        base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
+        system = TransportSystem(immersion, self.chunk_size)
+        end, status = self._integrate_chunks(system, base_point, tangent_vec)
+        point, _, transport = system.split(end)
+        return point, transport, status
+
+    def _integrate_chunks(self, system, base_point, tangent_vec):
+        """Integrate fields along paths; they take dim times the memory, so paths go in chunks."""
         ends, codes = [base_point.new_zeros(0, system.width)], []
-        # The fields take dim times the memory of the paths, so whole paths go in chunks.
         for point, vector in zip(
             base_point.split(self.chunk_size), tangent_vec.split(self.chunk_size), strict=True
         ):
@@ -231,9 +275,7 @@ class ExponentialSolver:
                 ends.append(end)
                 codes.append(code)
         end = torch.cat(ends)
-        status = torch.cat([end.new_zeros(0, dtype=torch.long), *codes])
-        fields = system.fields(end)
-        return end[:, :dim], fields[:, :, :dim], fields[:, :, dim:], status
+        return end, torch.cat([end.new_zeros(0, dtype=torch.long), *codes])
 
     def _integrate(self, system, start, record=None):
         """Integrate from time 0 to 1; returns the last states, statuses and numbers of steps."""

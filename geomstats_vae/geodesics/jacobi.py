@@ -121,6 +121,46 @@ class JacobiSystem(GeodesicSystem):
         )
 
 
+class TransportSystem(GeodesicSystem):
+    """State (z, v, P): a geodesic and the parallel transport P along it, P' = -Gamma(v) P.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    chunk_size : int
+        Number of points evaluated at once.
+    """
+
+    @property
+    def width(self):
+        """Number of entries of a state."""
+        return 2 * self.dim + self.dim**2
+
+    def start(self, point, velocity):
+        """States at the beginning, where the transport is the identity, shape=[n, width]."""
+        eye = torch.eye(self.dim, dtype=point.dtype, device=point.device)
+        return torch.cat((point, velocity, eye.expand(len(point), -1, -1).flatten(1)), dim=1)
+
+    def split(self, state):
+        """Points, velocities and transports of states."""
+        point, velocity, transport = state.split((self.dim, self.dim, self.dim**2), dim=1)
+        return point, velocity, transport.view(-1, self.dim, self.dim)
+
+    def _slope(self, state):
+        point, velocity, transport = self.split(state)
+        christoffel = _christoffel(self.immersion.jet(point, velocity))[0]
+        acceleration = -(christoffel @ velocity[:, :, None])[:, :, 0]
+        turning = -(christoffel @ transport)
+        return torch.cat((velocity, acceleration, turning.flatten(1)), dim=1)
+
+    def scale(self, state):
+        """Return what errors are relative to, shape=[n, width]; of transports, their largest."""
+        largest = state[:, 2 * self.dim :].abs().amax(1, keepdim=True)
+        path = self.speed(state)[:, None].expand(-1, 2 * self.dim)
+        return torch.cat((path, largest.expand(-1, self.dim**2)), dim=1)
+
+
 def connection(jet, rows):
     """Tangential part of vectors in the decoder's target, in latent coordinates.
 

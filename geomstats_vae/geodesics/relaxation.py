@@ -65,6 +65,9 @@ class RelaxedCurves:
         Where to start; end points stay fixed.
     options : Relaxation
         Options.
+    halves : ElementSystem, optional
+        Systems of the halves of all elements, where they are known: those of the elements are then
+        evaluated only when a step needs them.
 
     Attributes
     ----------
@@ -88,7 +91,7 @@ class RelaxedCurves:
         Lengths that are rounding of those of other curves: there is nothing to shorten.
     """
 
-    def __init__(self, evaluator, curves, options):
+    def __init__(self, evaluator, curves, options, halves=None):
         self.evaluator, self.curves, self.options = evaluator, curves, options
         n_curves = len(curves)
         self.decrement = np.full(n_curves, np.inf)
@@ -96,12 +99,15 @@ class RelaxedCurves:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self._scale = np.full(n_curves, options.first_scale)
         self._damping = np.zeros(len(curves.nodes))
-        self.system = evaluator.system(curves.nodes)
-        self._stale = np.zeros(len(curves.nodes), dtype=bool)  # whose system is of earlier nodes
+        self.system = evaluator.system(curves.nodes) if halves is None else halves[::2]
+        # Elements whose system is that of earlier nodes, or of a half.
+        self._stale = np.full(len(curves.nodes), halves is not None)
         self.fine = evaluator.length(curves.nodes)
         self.end_metrics = end_metrics(evaluator, curves)
         self.vanishing = _VANISHING * _largest_length(curves, self.end_metrics)
         self.finite = np.isfinite(curves.total(self.fine)) & self._finite_systems()
+        if halves is not None:
+            self.finite &= curves.total(~halves.finite.reshape(-1, 2).all(axis=1)) == 0
 
     @property
     def length(self):

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from geomstats_vae.geodesics.certificate import Certificate
+from geomstats_vae.geodesics.continuation import Continuation, Solution
 from geomstats_vae.geodesics.curves import Curves, straight
 from geomstats_vae.geodesics.elements import reference_element
 from geomstats_vae.geodesics.krylov import (
+    KrylovEvaluator,
     evaluator_for,
     line_elements,
     pair_bytes,
@@ -86,27 +88,89 @@ class GeodesicSolver:
         path : GeodesicPath
             Curves with lengths, velocities, certificates and statuses, as float64 arrays.
         """
+        return self.solve_near(immersion, start, end, landscape).path
+
+    def solve_near(self, immersion, start, end, landscape=None, near=None):
+        """Find geodesics between pairs of points, from those of nearby points if they are known.
+
+        Parameters
+        ----------
+        immersion : Immersion
+            The decoder's F.
+        start, end : array, shape=[n_pairs, dim]
+            End points, finite.
+        landscape : Landscape, optional
+            Graph for global starts.
+        near : Solution, optional
+            Geodesics between as many other points. Curves of which the landscape says that they
+            are no longer the shortest are found as if there were none.
+
+        Returns
+        -------
+        solution : Solution
+            Curves, as of `solve`, and what is needed to go on from them.
+        """
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         immersion = immersion.condensed()
         block = max(1, self.memory_limit // pair_bytes(start.shape[1], _DEGREE))
-        blocks = [
-            self._solve_block(immersion, start[k : k + block], end[k : k + block], landscape)
-            for k in range(0, max(1, len(start)), block)
-        ]
-        return _join_paths(blocks)
+        answers = []
+        for k in range(0, max(1, len(start)), block):
+            rows = slice(k, k + block)
+            before = None if near is None else near.take(rows)
+            answers.append(self._solve_block(immersion, start[rows], end[rows], landscape, before))
+        return Solution(
+            start,
+            end,
+            _join_paths([each.path() for each in answers]),
+            [nodes for each in answers for nodes in each.nodes],
+            np.concatenate([each.drift for each in answers]),
+            np.concatenate([each.way for each in answers]),
+        )
 
-    def _solve_block(self, immersion, start, end, landscape):
+    def _solve_block(self, immersion, start, end, landscape, near=None):
         evaluator = {
             degree: evaluator_for(immersion, degree, self.chunk_size)
             for degree in {_LINE_DEGREE, _MILD_MESH[0], _STEEP_MESH[0]}
         }
-        distinct = np.flatnonzero((start != end).any(axis=1))
-        begin, finish = start[distinct], end[distinct]
+        answers = _Answers(start, end)
+        if near is not None and not isinstance(evaluator[_LINE_DEGREE], KrylovEvaluator):
+            self._from_near(evaluator, near, answers, landscape)
+        self._from_afar(evaluator, answers, landscape)
+        return answers
+
+    def _from_near(self, evaluator, near, answers, landscape):
+        """Go on from other curves; pairs that have an answer then are no longer open."""
+        metric = evaluator[_LINE_DEGREE].metric
+        moved = Continuation(near, answers.start, answers.end, metric, self.rtol)
+        grid = landscape is not None and landscape.grid_size is not None
+        usable = moved.usable if grid else moved.fresh
+        pairs = answers.distinct[usable[answers.distinct]]
+        answered = np.zeros(len(near.nodes), dtype=bool)
+        for degree, group in moved.groups(pairs) if len(pairs) else ():
+            options = self._options(degree)
+            relaxed, finer, good = moved.relax(evaluator[degree], group, options, self.rtol)
+            doubtful = np.flatnonzero(good & ~moved.fresh[group])
+            answers.way[group] = near.way[group]
+            if len(doubtful):
+                asked = group[doubtful]
+                left, way = moved.leave_valleys(asked, relaxed.length[doubtful], landscape)
+                good[doubtful], answers.way[asked] = ~left, way
+            answers.way[group[~good]] = np.nan
+            found = self._finish(evaluator[degree], relaxed, finer)
+            answers.offer(group, found, np.flatnonzero(good))
+            answered[group[good]] = True
+            drift = np.where(moved.fresh[group], near.drift[group] + moved.moved[group], 0.0)
+            answers.drift[group[good]] = drift[good]
+        answers.distinct = answers.distinct[~answered[answers.distinct]]
+
+    def _from_afar(self, evaluator, answers, landscape):
+        """Find the open pairs' geodesics from lines and from ways on the landscape."""
+        distinct = answers.distinct
+        begin, finish = answers.start[distinct], answers.end[distinct]
         ways, cost, line = None, np.full(len(distinct), np.inf), np.zeros(len(distinct))
         if landscape is not None and len(distinct):
             line = landscape.line_length(begin, finish)
             ways, cost = landscape.ways(begin, finish, 1.05 * line)
-        answers = _Answers(start, end, distinct)
         grid = landscape is not None and landscape.grid_size is not None
         direct = ~(line > (_ON_A_GRID if grid else _ON_A_GRAPH) * cost)
         self._from_lines(evaluator[_LINE_DEGREE], begin, finish, answers, direct)
@@ -122,7 +186,10 @@ class GeodesicSolver:
                 self._from_other_ways(evaluator, landscape, ways, cost, answers, steep)
             lost = ~(answers.length[distinct] <= line * (1.0 + self.rtol))
             self._from_lines(evaluator[_LINE_DEGREE], begin, finish, answers, lost)
-        return answers.path()
+
+    def _options(self, degree):
+        turning = _TURNING_PER_DEGREE * degree
+        return Relaxation(self.tol, self.max_iter, self.max_elements, turning)
 
     def _from_lines(self, evaluator, start, end, answers, chosen):
         which = np.flatnonzero(chosen)
@@ -154,9 +221,7 @@ class GeodesicSolver:
 
         A trial is given up after a few steps, unless it comes near the best answer so far.
         """
-        turning = _TURNING_PER_DEGREE * evaluator.element.degree
-        options = Relaxation(self.tol, self.max_iter, self.max_elements, turning)
-        relaxed = relaxed_curves(evaluator, curves, options)
+        relaxed = relaxed_curves(evaluator, curves, self._options(evaluator.element.degree))
         open_ = np.arange(len(curves))
         if trial:
             relaxed.run(max_iter=_TRIAL_STEPS)
@@ -175,7 +240,8 @@ class GeodesicSolver:
             relaxed.split(marked, finer.halves(marked))
             finer.leave_saddles()
             relaxed.run(open_)
-        answers.offer(which, self._finish(evaluator, relaxed, finer))
+        found = self._finish(evaluator, relaxed, finer)
+        answers.offer(answers.distinct[which], found, np.arange(len(which)))
 
     def _finish(self, evaluator, relaxed, finer):
         """Give each curve its status, and what a path holds of it."""
@@ -187,6 +253,7 @@ class GeodesicSolver:
         status[~(error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
         status[~relaxed.finite | ~np.isfinite(finer.chords)] = GeodesicStatus.NON_FINITE
         return {
+            "nodes": curves,
             "curves": curves.raise_degree(_DEGREE),
             "arc": _arc_length(evaluator, curves),
             "length": np.where(relaxed.finite, np.maximum(finer.chords, length), np.inf),
@@ -201,9 +268,12 @@ class GeodesicSolver:
 class _Answers:
     """The best curve of each pair so far."""
 
-    def __init__(self, start, end, distinct):
+    def __init__(self, start, end):
         n_pairs, dim = start.shape
-        self.distinct = distinct
+        self.start, self.end = start, end
+        distinct = self.distinct = np.flatnonzero((start != end).any(axis=1))
+        self.nodes = [None] * n_pairs
+        self.drift, self.way = np.zeros(n_pairs), np.full(n_pairs, np.nan)
         self.curves = [
             straight(a[None], b[None], 1, _DEGREE).nodes for a, b in zip(start, end, strict=True)
         ]
@@ -221,19 +291,19 @@ class _Answers:
     def converged(self):
         return self.status == GeodesicStatus.CONVERGED
 
-    def offer(self, which, found):
-        """Take the curves that are shorter than what is held."""
-        pairs = self.distinct[which]
+    def offer(self, pairs, found, offered):
+        """Take those of the offered curves that are shorter than what is held for their pairs."""
         self.n_iter[pairs] += found["n_iter"]
         # A certified curve gives way only to a curve that is shorter by more than its tolerance.
         margin = np.where(self.converged[pairs], 1.0 - 1e-4, 1.0)
-        better = np.flatnonzero(found["length"] < margin * self.length[pairs])
+        better = offered[found["length"][offered] < (margin * self.length[pairs])[offered]]
         for name in ("length", "velocity", "residual", "length_error", "status"):
             getattr(self, name)[pairs[better]] = found[name][better]
         nodes = np.split(found["curves"].nodes, found["curves"].offsets[1:-1])
         arcs = np.split(found["arc"], found["curves"].offsets[1:-1])
+        native = np.split(found["nodes"].nodes, found["nodes"].offsets[1:-1])
         for k in better:
-            self.curves[pairs[k]] = nodes[k]
+            self.curves[pairs[k]], self.nodes[pairs[k]] = nodes[k], native[k]
             self.arcs[pairs[k]] = _times(arcs[k])
 
     def path(self):

@@ -12,6 +12,8 @@ References
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 from geomstats_vae.decoders.immersion import gram
@@ -106,12 +108,62 @@ def metric_derivative(immersion, z):
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 
 
+def christoffel_derivative(immersion, z):
+    """Differentiate the Christoffel symbols, index of the derivation last, shape=[n, dim^4].
+
+    With C the symbols of the first kind, M Gamma = C, so M d Gamma = d C - d M Gamma.
+    """
+    n_points, dim = z.shape
+    record = torch.is_grad_enabled()
+    with torch.enable_grad():
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        jet = immersion.jet(z)
+        first, metric = _first_kind(jet), gram(jet.tangents)
+        slopes = {}
+        for k, i, j in itertools.product(range(dim), repeat=3):
+            # The sum over points has the derivative of each in its row.
+            slopes[k, i, j] = slopes[k, j, i] if j < i else _slope(first[:, k, i, j], z, record)
+        slope = torch.stack(list(slopes.values()), dim=1).view(n_points, dim, dim, dim, dim)
+    metric_slope = first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
+    gamma = solve_metric(metric, first.flatten(2)).view_as(first)
+    right = slope - torch.einsum("nkml,nmij->nkijl", metric_slope, gamma)
+    solved = solve_metric(metric, right.flatten(2)).view_as(right)
+    return solved if record else solved.detach()
+
+
+def _slope(values, z, record):
+    """Differentiate values of points by these points; zero where they do not depend on them."""
+    if not values.requires_grad:
+        return torch.zeros_like(z)
+    options = {"create_graph": record, "retain_graph": True, "allow_unused": True}
+    (slope,) = torch.autograd.grad(values.sum(), z, **options)
+    return torch.zeros_like(z) if slope is None else slope
+
+
 def riemann_tensor(immersion, z):
     """Riemann tensor R_ijk^l, shape=[n, i, j, k, l], in geomstats' order of indices.
 
     R(e_j, e_k) e_i = R_ijk^l e_l, from <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
     with the second fundamental form B, the normal part of d^2 F.
     """
+    n_points, dim = z.shape
+    metric, products = _second_form_products(immersion, z)
+    lowered = torch.einsum("njmki->nijkm", products) - torch.einsum("njikm->nijkm", products)
+    raised = solve_metric(metric, lowered.reshape(n_points, -1, dim).transpose(1, 2))
+    return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)
+
+
+def gaussian_curvature(immersion, z):
+    """Gaussian curvature of a surface, shape=[n], by the equation of Gauss."""
+    metric, products = _second_form_products(immersion, z)
+    bend = products[:, 0, 0, 1, 1] - products[:, 0, 1, 0, 1]
+    factor, info = torch.linalg.cholesky_ex(metric)
+    determinant = factor.diagonal(dim1=1, dim2=2).prod(dim=1) ** 2
+    return torch.where(info == 0, bend / determinant, torch.nan)
+
+
+def _second_form_products(immersion, z):
+    """Metric, and inner products <B(e_j, e_k), B(e_l, e_m)> of the second fundamental form B."""
     n_points, dim = z.shape
     eye = torch.eye(dim, dtype=z.dtype, device=z.device)
     jets = [immersion.jet(z, direction.expand_as(z)) for direction in eye]
@@ -120,7 +172,4 @@ def riemann_tensor(immersion, z):
     metric = gram(tangents)
     along = solve_metric(metric, tangents @ second.transpose(1, 2))
     normal = second - along.transpose(1, 2) @ tangents
-    products = gram(normal).view(n_points, dim, dim, dim, dim)
-    lowered = torch.einsum("njmki->nijkm", products) - torch.einsum("njikm->nijkm", products)
-    raised = solve_metric(metric, lowered.reshape(n_points, -1, dim).transpose(1, 2))
-    return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)
+    return metric, gram(normal).view(n_points, dim, dim, dim, dim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from geomstats_vae.decoders.decoder import Decoder
@@ -98,6 +97,22 @@ class PointwiseMetric(RiemannianMetric):
         """
         return self._local(local.christoffels, base_point)
 
+    def jacobian_christoffels(self, base_point):
+        """Differentiate the Christoffel symbols.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        derivative : array-like, shape=[..., dim, dim, dim, dim]
+            d_l Gamma^k_ij, the upper index k first and that of the derivation last; NaN where
+            the metric is singular.
+        """
+        return self._local(local.christoffel_derivative, base_point)
+
     def riemann_tensor(self, base_point):
         """Curvature tensor, by Gauss' equation; the other curvatures of geomstats follow from it.
 
@@ -113,6 +128,32 @@ class PointwiseMetric(RiemannianMetric):
         """
         return self._local(local.riemann_tensor, base_point)
 
+    def gaussian_curvature(self, base_point):
+        """Gaussian curvature of a two-dimensional latent space, by Gauss' equation.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., 2]
+            Points in latent space.
+
+        Returns
+        -------
+        curvature : array-like, shape=[...]
+            Curvature, the sectional one of the only plane there is, in units of one over squared
+            data distance; NaN where the metric is singular.
+
+        Raises
+        ------
+        ValueError
+            If the latent space has another dimension.
+        """
+        if self._space.dim != 2:
+            raise ValueError(
+                "Expected a latent space of dimension 2 for the Gaussian curvature, got dimension "
+                f"{self._space.dim}; sectional_curvature and scalar_curvature have any."
+            )
+        return self._local(local.gaussian_curvature, base_point)
+
     def volume_density(self, base_point):
         """Volume density sqrt(det M).
 
@@ -127,20 +168,3 @@ class PointwiseMetric(RiemannianMetric):
             Riemannian volume per unit of latent volume.
         """
         return self._local(local.volume_density, base_point)
-
-    def injectivity_radius(self, base_point):
-        """Radius up to which `exp` is taken to be one to one: no bound.
-
-        Parameters
-        ----------
-        base_point : array-like, shape=[..., dim]
-            Points in latent space.
-
-        Returns
-        -------
-        radius : array-like, shape=[...]
-            Infinity. The true radius of a decoder's metric is not known; where geodesics meet
-            again it is finite, and `log` returns one of several solutions.
-        """
-        (z,), origin = self._enter(points=base_point)
-        return origin.give(z.new_full((len(z),), torch.inf))

@@ -25,8 +25,9 @@ class ScaledDecoderMetric(ScalarProductMetric):
         super().__init__(space, scale)
         # geomstats puts the methods that it does not know on the instance, unscaled, in front of
         # those of this class.
-        for name in ("volume_density", "solve_geodesic"):
-            self.__dict__.pop(name, None)
+        for name in vars(type(self)):
+            if not name.startswith("_"):
+                self.__dict__.pop(name, None)
 
     def volume_density(self, base_point):
         """Volume density sqrt(det M), scale^(dim / 2) times that of the metric that is scaled.
@@ -62,6 +63,83 @@ class ScaledDecoderMetric(ScalarProductMetric):
         path = self.underlying_metric.solve_geodesic(start, end, **options)
         length = math.sqrt(self.scale) * path.length
         return replace(path, length=length, energy=self.scale * path.energy)
+
+    def gaussian_curvature(self, base_point):
+        """Gaussian curvature, that of the metric that is scaled over the scale.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., 2]
+            Points in latent space.
+
+        Returns
+        -------
+        curvature : array-like, shape=[...]
+            Curvature.
+        """
+        return self.underlying_metric.gaussian_curvature(base_point) / self.scale
+
+    def injectivity_radius(self, base_point, *, n_directions=None, max_radius=None):
+        """Estimate the injectivity radius; see `PullbackDecoderMetric.injectivity_radius`.
+
+        Parameters
+        ----------
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+        n_directions : int, optional
+            Geodesics followed from each point.
+        max_radius : float, optional
+            Radius up to which cut points are looked for, in the scaled metric.
+
+        Returns
+        -------
+        radius : array-like, shape=[...]
+            Estimates.
+        """
+        root = math.sqrt(self.scale)
+        if max_radius is not None:
+            max_radius = max_radius / root
+        options = {"n_directions": n_directions, "max_radius": max_radius}
+        return root * self.underlying_metric.injectivity_radius(base_point, **options)
+
+    def normalization_factor(self, variances, base_point=None):
+        """Normalise isotropic normal laws; see `PullbackDecoderMetric.normalization_factor`.
+
+        Parameters
+        ----------
+        variances : array-like, shape=[n_variances]
+            Standard deviations, in units of the scaled distance.
+        base_point : array-like, shape=[dim], optional
+            Mean of the laws.
+
+        Returns
+        -------
+        factor : array-like, shape=[n_variances]
+            Normalisers over the scaled volume.
+        """
+        return self.norm_factor_gradient(variances, base_point)[0]
+
+    def norm_factor_gradient(self, variances, base_point=None):
+        """Differentiate the logarithm of `normalization_factor`.
+
+        Parameters
+        ----------
+        variances : array-like, shape=[n_variances]
+            Standard deviations, in units of the scaled distance.
+        base_point : array-like, shape=[dim], optional
+            Mean of the laws.
+
+        Returns
+        -------
+        factor : array-like, shape=[n_variances]
+            Normalisers.
+        gradient : array-like, shape=[n_variances]
+            Derivatives of their logarithms.
+        """
+        root = math.sqrt(self.scale)
+        metric = self.underlying_metric
+        factor, gradient = metric.norm_factor_gradient(variances / root, base_point)
+        return root**self._space.dim * factor, gradient / root
 
     def __mul__(self, scalar):
         return scale_metric(self, scalar)

@@ -226,3 +226,40 @@ def test_flat_surface_in_three_dimensions():
     metric = LatentSpace(fold, 3, on_failure="raise").metric
     expected = np.sqrt(((end - start) ** 2 * [1.0, 1.0, 3.0]).sum(-1))
     np.testing.assert_allclose(host(metric.dist(array(start), array(end))), expected, rtol=1e-4)
+
+
+def test_logarithms_do_not_depend_on_those_before():
+    points = draw(30, 2, scale=0.6)
+    space = LatentSpace(spaces.vae_like_decoder(), 2, points=array(points), on_failure="raise")
+    fresh = LatentSpace(spaces.vae_like_decoder(), 2, points=array(points), on_failure="raise")
+    ends, base = array(points[:8]), points[9]
+    for step in (0.0, 0.3, 1e-2, 1e-5):
+        log = host(space.metric.log(ends, array(base + step)))
+        alone = host(fresh.metric.log(array(points[:8] + 0.0), array(base + step)))
+        fresh.metric.log(array(points[:2]), array(base))  # other points: nothing to go on from
+        np.testing.assert_allclose(log, alone, atol=1e-6)
+    again = host(space.metric.log(ends, array(base + step)))
+    np.testing.assert_array_equal(again, log)
+
+
+def test_other_solvers_take_over_when_they_are_assigned():
+    space, start, end, _ = spaces.exact_space("sphere")
+    expected = host(space.metric.log(end, start))
+    log_solver, exp_solver = space.metric.log_solver, space.metric.exp_solver
+    assert log_solver.solves_bvp
+    assert exp_solver.solves_ivp
+    np.testing.assert_allclose(host(log_solver.log(end, start)), expected)
+
+    class Halving:
+        solves_bvp = False
+
+        def log(self, point, base_point):
+            return 0.5 * log_solver.log(point, base_point)
+
+    space.metric.log_solver = Halving()
+    halves = space.metric.log(end, start)
+    np.testing.assert_allclose(host(halves), 0.5 * expected)
+    middle = host(exp_solver.exp(halves, start))
+    times = array([1.0])
+    path = space.metric.geodesic(start, end_point=end)
+    np.testing.assert_allclose(host(path(times))[:, 0], middle, atol=1e-8)

@@ -83,6 +83,57 @@ def test_curvature_is_that_of_the_christoffels(decoder):
     np.testing.assert_allclose(riemann, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_derivative_of_the_christoffels_is_a_finite_difference(decoder):
+    metric, z = LatentSpace(decoder, 2).metric, draw(5, 2)
+    expected = central_difference(metric.christoffels, z)
+    found = host(metric.jacobian_christoffels(array(z)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found, np.swapaxes(found, 2, 3), rtol=1e-12, atol=1e-15)
+
+
+def test_gaussian_curvature_is_the_sectional_one(decoder):
+    metric, z = LatentSpace(decoder, 2).metric, array(draw(5, 2))
+    found = host(metric.gaussian_curvature(z))
+    u, v = array([1.0, 0.3]), array([-0.2, 1.0])
+    np.testing.assert_allclose(found, host(metric.sectional_curvature(u, v, z)), rtol=1e-9)
+    np.testing.assert_allclose(found, 0.5 * host(metric.scalar_curvature(z)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sphere", "cylinder", "torus", "paraboloid", "hyperbolic"])
+def test_gaussian_curvature_in_closed_form(name):
+    surface = {**surfaces.SURFACES, "hyperbolic": spaces.pseudosphere}[name]
+    curvature = {
+        "sphere": lambda z: np.ones(len(z)),
+        "cylinder": lambda z: np.zeros(len(z)),
+        "torus": lambda z: surfaces.torus_curvature(torch.from_numpy(z)).numpy(),
+        "paraboloid": lambda z: surfaces.paraboloid_curvature(torch.from_numpy(z)).numpy(),
+        "hyperbolic": lambda z: -np.ones(len(z)),
+    }[name]
+    z = draw(6, 2, scale=0.3, shift=np.array([0.0, 3.0]))
+    metric = LatentSpace(surface, 2).metric
+    np.testing.assert_allclose(
+        host(metric.gaussian_curvature(array(z))), curvature(z), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_gauss_bonnet_on_the_torus():
+    metric = LatentSpace(surfaces.torus, 2).metric
+    angle = 2.0 * np.pi * np.arange(32) / 32
+    z = array(np.stack(np.meshgrid(angle, angle), axis=-1).reshape(-1, 2))
+    curvature, area = host(metric.gaussian_curvature(z)), host(metric.volume_density(z))
+    cell = (2.0 * np.pi / 32) ** 2
+    assert abs((curvature * area).sum() * cell) < 1e-9
+    # Neither sum is empty: the outer half of the torus has as much curvature as a sphere.
+    outer = curvature > 0.0
+    np.testing.assert_allclose((curvature * area)[outer].sum() * cell, 4.0 * np.pi, rtol=2e-2)
+
+
+def test_gaussian_curvature_is_for_surfaces():
+    metric = LatentSpace(spaces.vae_like_decoder(3), 3).metric
+    with pytest.raises(ValueError, match="dimension 2"):
+        metric.gaussian_curvature(array(draw(3)))
+
+
 def test_curvature_of_torus_sphere_and_hyperbolic_plane():
     cases = {
         surfaces.torus: lambda z: surfaces.torus_curvature(torch.from_numpy(z)).numpy(),

@@ -213,3 +213,11 @@ def test_second_order_check():
     np.testing.assert_array_equal(host(scaled.local_minimum), True)
     exact = np.pi * np.array([0.8, 0.5])  # at a quarter turn of longitude, of any latitude
     np.testing.assert_allclose(host(scaled.length), 2.0 * exact, rtol=1e-6)
+
+
+def test_diameter_is_the_largest_distance(metric, codes):
+    points = array(codes[:6])
+    expected = host(metric.dist_pairwise(points)).max()
+    np.testing.assert_allclose(host(metric.diameter(points)), expected, rtol=1e-12)
+    assert host(metric.diameter(points[:1])) == 0.0
+    assert np.shape(host(metric.diameter(points))) == ()
