@@ -14,7 +14,12 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
 )
-from geomstats_vae.geometry import LatentSpace, PullbackDecoderMetric
+from geomstats_vae.geometry import (
+    AdaptiveExpSolver,
+    CollocationLogSolver,
+    LatentSpace,
+    PullbackDecoderMetric,
+)
 from geomstats_vae.models import VAE, LatentCollapseWarning
 
 __version__ = "0.1.0"
@@ -22,6 +27,8 @@ __version__ = "0.1.0"
 __all__ = [
     "LAND",
     "VAE",
+    "AdaptiveExpSolver",
+    "CollocationLogSolver",
     "DecoderError",
     "GaussianDecoder",
     "GeodesicConvergenceError",

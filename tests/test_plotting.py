@@ -137,6 +137,24 @@ class TestMaps:
         assert "data area per latent area" in image.colorbar.ax.get_ylabel()
         draw(ax)
 
+    def test_curvature_is_balanced_about_zero(self, ax, codes):
+        metric = SimpleNamespace(gaussian_curvature=lambda z: np.sinh(3.0 * z[:, 0]))
+        window = plotting.LatentWindow.around(codes)
+        image = plotting.gaussian_curvature(ax, SimpleNamespace(metric=metric), window, n_points=9)
+        np.testing.assert_allclose(image.get_array(), np.sinh(3.0 * window.grid(9)[..., 0]))
+        assert image.norm.vmin == -image.norm.vmax
+        assert image.norm(0.0) == 0.5
+        assert "1 / squared data distance" in image.colorbar.ax.get_ylabel()
+        draw(ax)
+
+    @pytest.mark.parametrize("value", [0.0, np.nan])
+    def test_flat_and_singular_spaces_are_drawn(self, ax, codes, value):
+        metric = SimpleNamespace(gaussian_curvature=lambda z: np.full(len(z), value))
+        window = plotting.LatentWindow.around(codes)
+        image = plotting.gaussian_curvature(ax, SimpleNamespace(metric=metric), window, n_points=9)
+        assert image.get_array().mask.all() == np.isnan(value)
+        draw(ax)
+
     def test_vanishing_density_is_left_blank(self, ax, codes):
         density = SimpleNamespace(volume_density=lambda z: np.maximum(z[:, 0], 0.0))
         window = plotting.LatentWindow.around(codes)

@@ -180,6 +180,28 @@ class ExponentialSolver:
         times = torch.as_tensor(times, dtype=base_point.dtype, device=base_point.device)
         if times.ndim != 1 or not times.isfinite().all():
             raise ValueError(f"Expected finite times of shape [n_times], got {times}.")
+        system = GeodesicSystem(immersion, self.chunk_size)
+        return self.integrate_dense(system, base_point, tangent_vec, times)
+
+    def integrate_dense(self, system, base_point, tangent_vec, times):
+        """Evaluate geodesics of any connection at given times.
+
+        Parameters
+        ----------
+        system : GeodesicSystem
+            The geodesic equation, as a system of states (point, velocity).
+        base_point : torch.Tensor, shape=[n, dim]
+            Starting points, at time 0.
+        tangent_vec : torch.Tensor, shape=[n, dim]
+            Velocities there.
+        times : torch.Tensor, shape=[n_times]
+            Any times.
+
+        Returns
+        -------
+        points, status : torch.Tensor
+            As of `solve_dense`.
+        """
         points = base_point[:, None, :].repeat(1, len(times), 1)
         status = torch.zeros(len(base_point), dtype=torch.long, device=base_point.device)
         for side in (times > 0, times < 0):
@@ -188,7 +210,6 @@ class ExponentialSolver:
                 # A geodesic at time t s is the one of velocity s v at time t.
                 start = torch.cat((base_point, horizon * tangent_vec), dim=1)
                 record = Samples(points, side.nonzero()[:, 0], times[side] / horizon)
-                system = GeodesicSystem(immersion, self.chunk_size)
                 end, code, _ = self._integrate(system, start, record)
                 record.close(end, code)
                 status = torch.where(status == 0, code, status)

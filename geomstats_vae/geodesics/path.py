@@ -33,15 +33,15 @@ class GeodesicStatus(enum.IntEnum):
 
 _MESSAGES = {
     GeodesicStatus.CONVERGED: "Stationary, and its fine length agrees with the discrete one.",
-    GeodesicStatus.MAX_ITER: "Still shortening when the steps ran out; raise max_iter.",
+    GeodesicStatus.MAX_ITER: "Not yet stationary when the steps ran out; raise max_iter.",
     GeodesicStatus.UNDER_RESOLVED: (
-        "The fine length differs from the discrete one; raise max_elements."
+        "Finer measures of the curve differ from those that it was found with; raise max_elements."
     ),
     GeodesicStatus.STALLED: (
         "No further step shortens the curve, yet it is not stationary: a kink of the decoder, or "
         "the limit of the floating-point type."
     ),
-    GeodesicStatus.NON_FINITE: "The decoder is not finite along every curve that was tried.",
+    GeodesicStatus.NON_FINITE: "The metric is not finite along every curve that was tried.",
 }
 
 

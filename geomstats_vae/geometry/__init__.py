@@ -1,6 +1,7 @@
 """The geomstats side: a latent space and its metric, on the numpy and pytorch backends."""
 
 from geomstats_vae.geometry.metric import PullbackDecoderMetric
+from geomstats_vae.geometry.solvers import AdaptiveExpSolver, CollocationLogSolver
 from geomstats_vae.geometry.space import LatentSpace
 
-__all__ = ["LatentSpace", "PullbackDecoderMetric"]
+__all__ = ["AdaptiveExpSolver", "CollocationLogSolver", "LatentSpace", "PullbackDecoderMetric"]

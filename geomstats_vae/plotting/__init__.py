@@ -8,7 +8,7 @@ more than two coordinates the first two are drawn, and maps hold the others at t
 from geomstats_vae.plotting.codes import class_styles, distance_matrix, latent_scatter
 from geomstats_vae.plotting.curves import curve_legend, end_points, geodesics, straight_lines
 from geomstats_vae.plotting.images import image_grid, strip
-from geomstats_vae.plotting.maps import log_sigma, volume_density
+from geomstats_vae.plotting.maps import gaussian_curvature, log_sigma, volume_density
 from geomstats_vae.plotting.window import LatentWindow
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "curve_legend",
     "distance_matrix",
     "end_points",
+    "gaussian_curvature",
     "geodesics",
     "image_grid",
     "latent_scatter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.patheffects import withStroke
 
-MAP = "viridis"
+MAP, DIVERGING = "viridis", "RdBu_r"
 INK = "black"
 PAPER = "white"
 

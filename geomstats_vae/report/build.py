@@ -134,6 +134,14 @@ class _Report:
                 f"straight lines (dashed) between {len(drawn)} of the {n_pairs} random pairs of "
                 "codes; discs mark starts, squares ends.",
             )
+            if self.space.dim == 2:
+                self.picture(
+                    "gaussian_curvature",
+                    figures.curvature_figure(self.space, self.window, self.z),
+                    "Gaussian curvature of the metric, logarithmic on both sides of zero: "
+                    "geodesics that start side by side approach each other where it is positive "
+                    "(red) and part where it is negative (blue). Points are the codes.",
+                )
             if self.inputs.image_shape is not None:
                 self.picture(
                     "decoded_strips",

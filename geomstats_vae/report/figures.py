@@ -134,6 +134,30 @@ def volume_figure(space, window, pairs, drawn):
     return figure
 
 
+def curvature_figure(space, window, codes):
+    """Draw the Gaussian curvature, with the codes.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Latent space of two dimensions.
+    window : LatentWindow
+        Part of the latent space to draw.
+    codes : array, shape=[n_codes, 2]
+        Latent codes.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    """
+    figure = Figure(figsize=(6.5, 5.6), layout="constrained")
+    ax = figure.subplots()
+    plotting.gaussian_curvature(ax, space, window)
+    ax.plot(*codes.T, ".", color="black", markersize=1.5, alpha=0.5)
+    return figure
+
+
 def strips_figure(decode_mean, pairs, drawn, image_shape):
     """Draw the images decoded along geodesics and straight lines.
 

@@ -424,7 +424,7 @@ def test_a_jump_of_the_acceleration_underflows_or_is_passed():
 
 
 def test_every_status_has_a_message():
-    assert [status.value for status in ExponentialStatus] == [0, 1, 2, 3]
+    assert [status.value for status in ExponentialStatus] == [0, 1, 2, 3, 4]
     assert all(status.message.endswith(".") for status in ExponentialStatus)
 
 
