@@ -153,6 +153,44 @@ def riemann_tensor(immersion, z):
     return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)
 
 
+def riemann_derivative(immersion, z, direction):
+    """Riemann tensor and its derivative along directions, by coordinates, shape=[n, dim^4] each.
+
+    Two reverse passes make a forward one: the gradient of <u, R> is linear in u.
+    """
+    record = torch.is_grad_enabled()
+    with torch.enable_grad():
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        riemann = riemann_tensor(immersion, z)
+        dual = torch.zeros_like(riemann, requires_grad=True)
+        options = {"create_graph": True, "allow_unused": True}
+        if riemann.requires_grad:
+            (slope,) = torch.autograd.grad(riemann, z, dual, **options)
+            (along,) = torch.autograd.grad(slope, dual, direction, create_graph=record)
+        else:
+            along = torch.zeros_like(riemann)
+    return (riemann, along) if record else (riemann.detach(), along.detach())
+
+
+def curvature_derivative(immersion, z, a, b, c, d):
+    """Covariant derivative (nabla_a R)(b, c) d of the curvature, shape=[n, dim].
+
+    With constant components b, c and d, nabla_a b is Gamma(a, b), and so on.
+    """
+    gamma = christoffels(immersion, z)
+    riemann, slope = riemann_derivative(immersion, z, a)
+
+    def turn(vector):
+        return torch.einsum("nkij,ni,nj->nk", gamma, a, vector)
+
+    def curve(tensor, x, y, w):
+        return torch.einsum("nijkl,nj,nk,ni->nl", tensor, x, y, w)
+
+    moved = curve(riemann, turn(b), c, d) + curve(riemann, b, turn(c), d)
+    moved = moved + curve(riemann, b, c, turn(d))
+    return curve(slope, b, c, d) + turn(curve(riemann, b, c, d)) - moved
+
+
 def gaussian_curvature(immersion, z):
     """Gaussian curvature of a surface, shape=[n], by the equation of Gauss."""
     metric, products = _second_form_products(immersion, z)

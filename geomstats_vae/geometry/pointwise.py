@@ -128,6 +128,36 @@ class PointwiseMetric(RiemannianMetric):
         """
         return self._local(local.riemann_tensor, base_point)
 
+    def curvature_derivative(
+        self, tangent_vec_a, tangent_vec_b, tangent_vec_c, tangent_vec_d, base_point
+    ):
+        r"""Covariant derivative of the curvature.
+
+        Parameters
+        ----------
+        tangent_vec_a : array-like, shape=[..., dim]
+            Tangent vectors H along which the curvature is differentiated.
+        tangent_vec_b, tangent_vec_c, tangent_vec_d : array-like, shape=[..., dim]
+            Tangent vectors X, Y and Z.
+        base_point : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        curvature_derivative : array-like, shape=[..., dim]
+            Tangent vectors :math:`(\nabla_H R)(X, Y) Z`; NaN where the metric is singular.
+        """
+        (z, *vectors), origin = self._enter(
+            points=base_point,
+            first_vectors=tangent_vec_a,
+            second_vectors=tangent_vec_b,
+            third_vectors=tangent_vec_c,
+            fourth_vectors=tangent_vec_d,
+        )
+        with origin.recording():
+            immersion = self._immersion(z)
+            return origin.give(local.curvature_derivative(immersion, z, *vectors))
+
     def gaussian_curvature(self, base_point):
         """Gaussian curvature of a two-dimensional latent space, by Gauss' equation.
 

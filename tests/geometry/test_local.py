@@ -116,6 +116,29 @@ def test_gaussian_curvature_in_closed_form(name):
     )
 
 
+def test_derivative_of_the_curvature_follows_parallel_frames(decoder):
+    metric, z = LatentSpace(decoder, 2).metric, draw(2, scale=0.5)
+    vectors = [array(draw(2, seed=seed)) for seed in range(1, 5)]
+    step, sides = 1e-3, []
+    for sign in (1.0, -1.0):
+        velocity = sign * step * vectors[0]
+        point = metric.exp(velocity, array(z))
+        moved = [metric.parallel_transport(v, array(z), velocity) for v in vectors[1:]]
+        curved = metric.curvature(*moved, point)
+        back = -metric.parallel_transport(velocity, array(z), velocity)
+        sides.append(host(metric.parallel_transport(curved, point, back)))
+    expected = (sides[0] - sides[1]) / (2.0 * step)
+    found = host(metric.curvature_derivative(*vectors, array(z)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_curvature_of_a_symmetric_space_is_parallel():
+    metric = LatentSpace(surfaces.sphere, 2).metric
+    vectors = [array(draw(4, 2, seed=seed)) for seed in range(1, 5)]
+    found = host(metric.curvature_derivative(*vectors, array(draw(4, 2))))
+    np.testing.assert_allclose(found, 0.0, atol=1e-10)
+
+
 def test_gauss_bonnet_on_the_torus():
     metric = LatentSpace(surfaces.torus, 2).metric
     angle = 2.0 * np.pi * np.arange(32) / 32
