@@ -14,9 +14,9 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from tqdm import tqdm
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment
@@ -38,6 +38,7 @@ from geomstats_vae.estimators.spaces import (
     resolve_space,
 )
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.models.validation import check_rows, validate_rows
 
 # Starts by default: one of k-means++ in closed form, ten where they cost nothing.
 _GRAPH_STARTS = 10
@@ -214,7 +215,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         sklearn.exceptions.ConvergenceWarning
             If clusters are empty, or the fit was interrupted.
         """
-        X = validate_data(self, X, dtype=np.float64, order="C")
+        X = validate_rows(self, X, dtype=np.float64, order="C")
         weights = _check_weights(sample_weight, X)
         if len(X) < self.n_clusters:
             raise ValueError(
@@ -246,7 +247,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return self
 
     def _check_centers(self, space, X, centers):
-        centers = check_array(centers, dtype=np.float64, copy=True, input_name="init")
+        centers = check_rows(centers, dtype=np.float64, copy=True, input_name="init")
         if centers.shape != (self.n_clusters, X.shape[1]):
             raise ValueError(
                 f"Expected initial centers of shape [{self.n_clusters}, {X.shape[1]}], got "
@@ -344,7 +345,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def _check_points(self, X):
         check_is_fitted(self, "cluster_centers_")
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        X = validate_rows(self, X, dtype=np.float64, order="C", reset=False)
         check_on_space(self.space_, X)
         return X
 

@@ -11,7 +11,6 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from geomstats_vae.estimators.land_density import TangentDensity
@@ -28,6 +27,7 @@ from geomstats_vae.estimators.spaces import (
     resolve_space,
 )
 from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
+from geomstats_vae.models.validation import validate_rows
 
 _MAX_RESTARTS = 3
 
@@ -256,7 +256,7 @@ class LAND(TangentDensity):
         labels : numpy.ndarray of int, shape=[n_samples]
             Most probable components; those of `predict`, without its cost.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X = validate_rows(self, X, dtype=np.float64, ensure_min_samples=2)
         space = self._check_fit(X)
         order = canonical_order(X)
         random_state = check_random_state(self.random_state)

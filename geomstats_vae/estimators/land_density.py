@@ -10,12 +10,13 @@ import numpy as np
 from scipy import special
 from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators import land_sampling
 from geomstats_vae.estimators.spaces import ROW_TOL, RowGeometry, SharesSpace, check_on_space
 from geomstats_vae.estimators.tangent_frame import inner_products
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.models.validation import validate_rows
 
 MEASURES = ("riemannian", "lebesgue")
 
@@ -46,7 +47,7 @@ class TangentDensity(DensityMixin, SharesSpace):
 
     def _check_points(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_rows(self, X, dtype=np.float64, reset=False)
         check_on_space(self.space_, X)
         return X
 

@@ -112,7 +112,7 @@ def enter(dim, device=None, **arrays):
     origin = Origin(tuple(shape[:-1]), dtype, first.device, requires_grad)
     device = first.device if USES_TORCH else device
     return [
-        tensor.to(device=device, dtype=torch.float64).expand(shape).reshape(-1, dim)
+        tensor.to(device=device, dtype=torch.float64).expand(shape).reshape(-1, dim).contiguous()
         for tensor in tensors.values()
     ], origin
 

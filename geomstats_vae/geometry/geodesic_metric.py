@@ -19,7 +19,8 @@ from geomstats_vae.geometry.arrays import enter, to_host, to_tensor
 from geomstats_vae.geometry.decoder_solvers import DecoderExpSolver, DecoderLogSolver
 from geomstats_vae.geometry.pointwise import PointwiseMetric
 
-# Share of a geodesic's length by which its end may be missed before its velocity is polished.
+# Share of a geodesic's length by which its end may be missed before its velocity is polished, at
+# least; an exponential that is less exact may miss it by more.
 _MISS = 1e-8
 
 
@@ -53,12 +54,30 @@ class GeodesicMetric(PointwiseMetric):
         self.solver = GeodesicSolver() if solver is None else solver
         self.exponential = ExponentialSolver() if exponential is None else exponential
         self.on_failure = on_failure
-        self.exp_solver, self.log_solver = DecoderExpSolver(self), DecoderLogSolver(self)
+        self._exp_solver, self._log_solver = None, None
         self._landscape, self._last_logs = None, None
 
     def __getstate__(self):
         """State without the geodesics of the last logarithms, which are of use to nobody else."""
         return self.__dict__ | {"_last_logs": None}
+
+    @property
+    def exp_solver(self):
+        """What `exp` and `geodesic` follow geodesics with: ``exponential``, or one assigned."""
+        return DecoderExpSolver(self) if self._exp_solver is None else self._exp_solver
+
+    @exp_solver.setter
+    def exp_solver(self, exp_solver):
+        self._exp_solver = exp_solver
+
+    @property
+    def log_solver(self):
+        """What `log` and `geodesic` find geodesics with: ``solver``, or one assigned."""
+        return DecoderLogSolver(self) if self._log_solver is None else self._log_solver
+
+    @log_solver.setter
+    def log_solver(self, log_solver):
+        self._log_solver = log_solver
 
     def _start_landscape(self):
         """Graph for global starts, built when first needed; None without points."""
@@ -274,8 +293,8 @@ class GeodesicMetric(PointwiseMetric):
         -----
         The equation P' = -Gamma(c') P is integrated together with that of the geodesic c; P is
         then replaced by the isometry nearest to it. A geodesic that misses its end point by more
-        than 1e-8 of its length is followed again from its polished logarithm; one that misses it
-        by more than ``solver.rtol`` even so counts as failed.
+        than 1e-8 of its length, or ``exponential.rtol`` if that is more, is followed again from its
+        polished logarithm; one that misses it by more than ``solver.rtol`` even so has failed.
         """
         if (direction is None) == (end_point is None):
             raise ValueError(
@@ -314,7 +333,8 @@ class GeodesicMetric(PointwiseMetric):
             local.evaluate(local.metric_matrix, immersion, rows) for rows in (base, end)
         )
         length = torch.as_tensor(path.length, device=base.device)
-        missed = ~(_distance(end_metric, point - end) <= _MISS * length)
+        most = max(_MISS, self.exponential.rtol)
+        missed = ~(_distance(end_metric, point - end) <= most * length)
         rows = missed.nonzero()[:, 0]
         if len(rows):
             polished = self._solve(base[rows], end[rows], polish=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state, gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.models import persistence
 from geomstats_vae.models.objectives import gaussian_log_density, kl_divergence
+from geomstats_vae.models.validation import check_rows, validate_rows
 
 # Nodes per row in the expectation of the ELBO, and entries of the largest temporary array there.
 _MIN_ELBO_NODES, _ELBO_NODES_PER_DIM = 32, 4
@@ -66,7 +67,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             Latent codes.
         """
         check_is_fitted(self, "decoder_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_rows(self, X, dtype=[np.float64, np.float32], reset=False)
         mean, _ = self.encoder_(torch.tensor(X, dtype=torch.float64))
         return mean.numpy().astype(X.dtype, copy=False)
 
@@ -90,7 +91,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             If the codes are not finite or their last dimension is not `latent_dim`.
         """
         check_is_fitted(self, "decoder_")
-        codes = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=0)
+        codes = check_rows(X, dtype=[np.float64, np.float32], ensure_min_samples=0)
         if codes.shape[1] != self.latent_dim:
             raise ValueError(
                 f"Expected latent codes of shape [n_samples, {self.latent_dim}], got "
@@ -120,7 +121,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             units.
         """
         check_is_fitted(self, "decoder_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_rows(self, X, dtype=[np.float64, np.float32], reset=False)
         n_nodes = max(_MIN_ELBO_NODES, _ELBO_NODES_PER_DIM * self.latent_dim)
         nodes = _normal_nodes(n_nodes, self.latent_dim)
         batch_size = max(1, _ENTRIES_PER_BATCH // (n_nodes * X.shape[1]))

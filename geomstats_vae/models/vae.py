@@ -12,7 +12,6 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
 
 from geomstats_vae.decoders.gaussian import GaussianDecoder
 from geomstats_vae.models.base import LatentVariableModel
@@ -26,6 +25,7 @@ from geomstats_vae.models.stages import (
     fit_variance_head,
 )
 from geomstats_vae.models.training import TrainingOptions
+from geomstats_vae.models.validation import validate_rows
 
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
 # Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
@@ -238,7 +238,7 @@ class VAE(LatentVariableModel):
         sklearn.exceptions.ConvergenceWarning
             If the training was interrupted.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = validate_rows(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self._check_rows(X)
         architecture = self._architecture(X.shape[1], self._resolve_output_activation(X))
         random_state = check_random_state(self.random_state)

@@ -1,5 +1,7 @@
 """Distances, logarithms, exponentials and paths against closed forms and identities."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -263,3 +265,12 @@ def test_other_solvers_take_over_when_they_are_assigned():
     times = array([1.0])
     path = space.metric.geodesic(start, end_point=end)
     np.testing.assert_allclose(host(path(times))[:, 0], middle, atol=1e-8)
+
+
+def test_copies_of_a_metric_use_their_own_solvers():
+    metric = LatentSpace(spaces.vae_like_decoder(), 2, **spaces.TIGHT).metric
+    start, end = array(draw(4, 2)), array(draw(4, 2, seed=1))
+    rough = copy.copy(metric)
+    rough.solver = GeodesicSolver(tol=0.1)
+    difference = host(rough.log(end, start)) - host(metric.log(end, start))
+    assert 1e-10 < np.abs(difference).max() < 1e-1

@@ -1,0 +1,51 @@
+"""Data as rows of numpy, whatever scikit-learn is told of other array libraries.
+
+geomstats' tools on its pytorch backend need ``sklearn.set_config(array_api_dispatch=True)``, under
+which scikit-learn's checks hand tensors back.
+"""
+
+from __future__ import annotations
+
+import sklearn
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+
+def validate_rows(estimator, X, **options):
+    """Validate data of an estimator; options as of `sklearn.utils.validation.validate_data`.
+
+    Parameters
+    ----------
+    estimator : sklearn.base.BaseEstimator
+        Estimator.
+    X : array-like, shape=[n_samples, n_features]
+        Data.
+    **options : dict
+        Options of scikit-learn's check.
+
+    Returns
+    -------
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        The data.
+    """
+    with sklearn.config_context(array_api_dispatch=False):
+        return validate_data(estimator, X, **options)
+
+
+def check_rows(X, **options):
+    """Validate an array; options as of `sklearn.utils.check_array`.
+
+    Parameters
+    ----------
+    X : array-like, shape=[n_samples, n_features]
+        Array.
+    **options : dict
+        Options of scikit-learn's check.
+
+    Returns
+    -------
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        The array.
+    """
+    with sklearn.config_context(array_api_dispatch=False):
+        return check_array(X, **options)
