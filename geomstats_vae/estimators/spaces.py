@@ -198,7 +198,9 @@ class RowGeometry:
         metric._start_landscape()  # once, for both
         loose, space = copy.copy(metric), copy.copy(self.space)
         loose.solver = replace(metric.solver, tol=tol)
+        loose._space = space
         space.metric = loose
+        space.equip_with_metric(loose)  # the space's connection, too, where geomstats has such
         return RowGeometry(space, self.n_jobs, self.progress)
 
     def connect(self, start, end):

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from geomstats_vae.geometry.arrays import to_host
+from geomstats_vae.geometry.workers import work_blocks
 
 # Pairs are independent, so blocks change memory and not results. What a search of the graph sets
 # up serves all pairs of a block, and takes little memory of each.
@@ -122,12 +123,17 @@ def in_blocks(function, start, end, size, *, n_jobs=1, blocks_per_job=4, verbose
     verbose : bool
         Show a progress bar.
     **kwargs : dict
-        Further arguments of `joblib.Parallel`.
+        Further arguments of `joblib.Parallel`; see `work_blocks`.
 
     Returns
     -------
     columns : list of array, shape=[n_pairs, ...]
         The arrays of all pairs, in their order.
+
+    Raises
+    ------
+    RuntimeError
+        If workers were lost for good, or a block came back without all of its rows.
     """
     start, end = start.detach(), end.detach()
     serial = n_jobs == 1 and not kwargs
@@ -140,12 +146,27 @@ def in_blocks(function, start, end, size, *, n_jobs=1, blocks_per_job=4, verbose
     if serial:
         results = (function(*block) for block in blocks)
     else:
-        kwargs = kwargs | {"return_as": "generator"} if verbose else kwargs
-        results = Parallel(n_jobs=n_jobs, **kwargs)(delayed(function)(*block) for block in blocks)
-    results = tqdm(results, desc="Distances", unit="block", total=len(blocks), disable=not verbose)
-    columns = [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        results = work_blocks(function, blocks, n_jobs, **kwargs)
+    checked = []
+    with tqdm(desc="Distances", unit="block", total=len(blocks), disable=not verbose) as progress:
+        for block, result in zip(blocks, results, strict=True):
+            checked.append(_check_result(result, len(block[0])))
+            progress.update()
+    columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
     inverse = np.argsort(order.cpu().numpy())
     return [column[inverse] for column in columns]
+
+
+def _check_result(result, n_pairs):
+    """Check that a block has a row for each of its pairs, before it is joined to others."""
+    complete = isinstance(result, tuple) and all(len(column) == n_pairs for column in result)
+    if not complete:
+        got = [len(column) for column in result] if isinstance(result, tuple) else result
+        raise RuntimeError(
+            f"Expected arrays of {n_pairs} rows from a block of as many pairs, got {got!r}; "
+            "its worker is broken: restart the workers."
+        )
+    return result
 
 
 def _by_common_ends(start, end):

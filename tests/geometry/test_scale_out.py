@@ -1,0 +1,286 @@
+"""Blocks of pairs on threads, processes and a cluster: the same results, and never wrong ones."""
+
+import copy
+import os
+import pickle
+import signal
+import threading
+import time
+import uuid
+
+import geomstats.backend as gs
+import joblib
+import numpy as np
+import pytest
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from geomstats_vae import LAND, GeodesicKMeans, LatentSpace
+from geomstats_vae.geometry import pairs, workers
+from tests import surfaces
+from tests.geometry import spaces
+from tests.geometry.spaces import array, draw, host
+
+OWN, OTHER = ("pytorch", "numpy") if spaces.ON_TORCH else ("numpy", "pytorch")
+N_THREADS = 3  # of torch, outside of blocks
+SAME = {"rtol": 1e-12, "atol": 1e-12}
+CONFIGS = {
+    "threads": {"backend": "threading", "n_jobs": 2},
+    "loky": {"backend": "loky", "n_jobs": 2},
+    "dask": {"backend": "dask"},
+}
+PROCESSES = pytest.mark.parametrize("backend", ["loky", "dask"], indirect=True)
+START, END = torch.tensor(np.sort(draw(40, 2), axis=0)), torch.tensor(draw(40, 2, seed=1))
+LENGTH = (END - START).norm(dim=1).numpy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """Workers start with the other backend in their environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOMSTATS_BACKEND", OTHER)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(params=list(CONFIGS))
+def backend(request):
+    if request.param == "dask":
+        request.getfixturevalue("cluster")
+    with joblib.parallel_config(**CONFIGS[request.param]):
+        yield request.param
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Numbers of blocks that are given to joblib."""
+    numbers = []
+
+    def spy(function, blocks, *args, **options):
+        numbers.append(len(blocks))
+        return workers.work_blocks(function, blocks, *args, **options)
+
+    monkeypatch.setattr(pairs, "work_blocks", spy)
+    return numbers
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(N_THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return draw(40, 2)
+
+
+@pytest.fixture(scope="module")
+def space(codes):
+    return LatentSpace(spaces.vae_like_decoder(), 2, points=array(codes), on_failure="raise")
+
+
+def lengths(start, end):
+    return ((end - start).norm(dim=1).numpy(),)
+
+
+# -- results -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["exact", "graph"])
+def distances(request, space, codes):
+    return request.param, host(space.metric.dist_pairwise(array(codes[:12]), method=request.param))
+
+
+def test_distances(backend, space, codes, distances, sent):
+    (method, matrix), points = distances, array(codes[:12])
+    found = space.metric.dist_pairwise(points, n_jobs=2, method=method)
+    np.testing.assert_allclose(host(found), matrix, **SAME)
+    found = space.metric.dist_broadcast(points[:5], points, n_jobs=2, method=method)
+    np.testing.assert_allclose(host(found), matrix[:5], **SAME)
+    assert min(sent) > 1
+
+
+@pytest.fixture(scope="module")
+def kmeans(space, codes):
+    return GeodesicKMeans(space, 2, init=codes[:2], max_iter=1).fit(codes)
+
+
+def test_assignments_of_kmeans(backend, codes, kmeans, sent):
+    with joblib.parallel_config("sequential"):
+        labels, distance = kmeans.predict(codes), kmeans.transform(codes)
+    assert sent == []
+    jobs = copy.copy(kmeans).set_params(n_jobs=2)
+    np.testing.assert_array_equal(jobs.predict(codes), labels)
+    np.testing.assert_allclose(jobs.transform(codes), distance, **SAME)
+    assert len(sent) > 1
+    assert max(sent) > 1
+
+
+@pytest.fixture(scope="module")
+def land(space, codes):
+    return LAND(space, max_iter=0, n_normalizer_samples=16, random_state=0).fit(codes)
+
+
+def test_logarithms_of_land(backend, codes, land, sent):
+    with joblib.parallel_config("sequential"):
+        log_density = land.score_samples(codes)
+    assert sent == []
+    np.testing.assert_allclose(land.score_samples(codes), log_density, **SAME)
+    assert max(sent) > 1
+
+
+def test_order_of_the_blocks_is_kept():
+    def slow_at_first(start, end):
+        time.sleep(0.1 if torch.equal(start[0], START[0]) else 0.0)
+        return lengths(start, end)
+
+    options = {"n_jobs": 2, "prefer": "threads", "return_as": "generator_unordered"}
+    (found,) = pairs.in_blocks(slow_at_first, START, END, 5, **options)
+    np.testing.assert_array_equal(found, LENGTH)
+
+
+# -- workers -----------------------------------------------------------------------------------
+
+
+def see(start, end):
+    seen = torch.get_num_threads(), gs.__name__.endswith("pytorch"), os.getpid()
+    return tuple(np.full(len(start), value) for value in seen)
+
+
+def on_each_worker(function, *args):
+    def call():
+        time.sleep(0.2)  # so that the other worker takes the next one
+        return os.getpid(), function(*args)
+
+    return dict(joblib.Parallel(n_jobs=2, batch_size=1)(joblib.delayed(call)() for _ in range(4)))
+
+
+def test_blocks_have_the_backend_and_one_torch_thread(backend, torch_threads):
+    processes = on_each_worker(torch.set_num_threads, N_THREADS)
+    threads, on_torch, process = pairs.in_blocks(see, START, END, 5, n_jobs=2)
+    assert (threads == 1).all()
+    assert (on_torch == spaces.ON_TORCH).all()
+    assert set(process) <= set(processes)
+    assert (backend == "threads") == (os.getpid() in processes)
+    assert on_each_worker(torch.get_num_threads) == dict.fromkeys(processes, N_THREADS)
+    assert torch.get_num_threads() == N_THREADS
+
+
+@pytest.mark.parametrize("options", [{}, {"prefer": "threads"}])
+def test_one_job_changes_nothing(torch_threads, options):
+    threads, _, process = pairs.in_blocks(see, START, END, 5, n_jobs=1, **options)
+    assert (threads == N_THREADS).all()
+    assert (process == os.getpid()).all()
+
+
+@PROCESSES
+def test_function_is_unpickled_once_by_each_worker(backend, tmp_path):
+    class Counted:
+        def __call__(self, start, end):
+            return lengths(start, end)
+
+        def __reduce__(self):
+            return restore, ()
+
+    def restore():
+        (tmp_path / uuid.uuid4().hex).touch()
+        return Counted()
+
+    for _ in range(2):
+        (found,) = pairs.in_blocks(Counted(), START, END, 5, n_jobs=2)
+        np.testing.assert_array_equal(found, LENGTH)
+    assert 1 <= len(list(tmp_path.iterdir())) <= 2
+
+
+def test_worker_on_another_backend_is_refused(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_backend", lambda: OTHER)
+        pickled = pickle.dumps(workers._Task(lengths))
+    environment = dict(os.environ)
+    task = pickle.loads(pickled)
+    assert dict(os.environ) == environment  # it is too late to choose
+    with pytest.raises(RuntimeError, match=f"{OTHER} backend, got one that .* {OWN}; restart"):
+        task(START, END)
+
+
+@PROCESSES
+def test_decoder_that_cannot_be_sent_is_refused(backend):
+    lock = threading.Lock()
+
+    def decoder(z):
+        with lock:
+            return surfaces.sphere(z)
+
+    with pytest.raises((TypeError, pickle.PicklingError), match="ickle"):
+        LatentSpace(decoder, 2).metric.dist_pairwise(array(draw(3, 2)), n_jobs=2)
+
+
+def test_incomplete_blocks_are_refused():
+    for options in ({}, {"n_jobs": 2, "prefer": "threads"}):
+        with pytest.raises(RuntimeError, match=r"Expected arrays of 5 rows .* got \[4\]"):
+            pairs.in_blocks(lambda a, b: (np.zeros(4),), START, END, 5, **options)
+        with pytest.raises(RuntimeError, match="got None"):
+            pairs.in_blocks(lambda a, b: None, START, END, 5, **options)
+
+
+# -- workers that are killed ---------------------------------------------------------------------
+
+
+def fatal(may_live):
+    """Lengths, but a worker with the last block is killed unless it may live."""
+    parent, last = os.getpid(), START[-1]
+
+    def kill(start, end):
+        if torch.equal(start[-1], last) and os.getpid() != parent and not may_live():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return lengths(start, end)
+
+    return kill
+
+
+@PROCESSES
+@pytest.mark.filterwarnings("default:A worker was killed")
+def test_blocks_of_a_killed_worker_are_done_again(backend, tmp_path, recwarn):
+    def is_not_first():
+        first = not (tmp_path / "killed").exists()
+        (tmp_path / "killed").touch()
+        return not first
+
+    (found,) = pairs.in_blocks(fatal(is_not_first), START, END, 5, n_jobs=2)
+    np.testing.assert_array_equal(found, LENGTH)
+    assert (tmp_path / "killed").exists()
+    if backend == "loky":  # dask sees to it without us
+        assert "others are worked on once more" in str(recwarn.pop(RuntimeWarning).message)
+    assert not len(recwarn)
+
+
+AGAIN = r"do 8 blocks of pairs, got \d before too many workers were killed.* fewer n_jobs"
+
+
+@pytest.mark.parametrize("backend", ["dask"], indirect=True)
+def test_blocks_that_kill_each_worker_are_an_error(backend, cluster):
+    cluster.cluster.scheduler.allowed_failures = 0  # so that one worker does
+    with pytest.raises(RuntimeError, match=AGAIN):
+        pairs.in_blocks(fatal(lambda: False), START, END, 5, n_jobs=2)
+
+
+def test_workers_that_are_killed_again_are_an_error():
+    def lose(start, end):
+        if torch.equal(start[-1], START[-1]):
+            raise TerminatedWorkerError  # as joblib does; to start workers twice takes long
+        return lengths(start, end)
+
+    once_more = pytest.warns(RuntimeWarning, match=r"killed after \d of 8 blocks .* with 2 jobs")
+    with once_more, pytest.raises(RuntimeError, match=AGAIN):
+        pairs.in_blocks(lose, START, END, 5, n_jobs=2, prefer="threads")
