@@ -22,6 +22,7 @@ PICTURES = [
     "decoded_grid.png",
     "log_sigma.png",
     "volume_density.png",
+    "gaussian_curvature.png",
     "decoded_strips.png",
     "distance_matrix.png",
     "frechet_means.png",

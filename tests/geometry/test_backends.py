@@ -24,7 +24,8 @@ def run_on_pytorch(*arguments):
 
 
 def test_same_tests_pass_on_pytorch():
-    out = run_on_pytorch("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/geometry")
+    options = ("-q", "-p", "no:cacheprovider", "--numprocesses", "2", "--dist", "loadfile")
+    out = run_on_pytorch("-m", "pytest", *options, "tests/geometry")
     assert " passed" in out
 
 
