@@ -57,11 +57,14 @@ def christoffels():
         print(f"christoffels, {N_POINTS} points: {1e3 * fast:.2f} ms; geomstats: pytorch only")
         return
     theirs = Image().equip_with_metric(PullbackMetric).metric
-    slow = seconds(lambda: theirs.christoffels(points), n_runs=1)
-    difference = (theirs.christoffels(points) - ours.christoffels(points)).abs().max()
+    few = points[:2]  # geomstats goes point by point
+    start = time.perf_counter()
+    difference = (theirs.christoffels(few) - ours.christoffels(few)).abs().max()
+    slow = (time.perf_counter() - start) * N_POINTS / len(few)
     print(
         f"christoffels, {N_POINTS} points of {N_OUTPUTS} outputs: {1e3 * fast:.2f} ms, geomstats "
-        f"{1e3 * slow:.0f} ms, {slow / fast:.0f} times; largest difference {difference:.1e}"
+        f"{slow:.0f} s from two points, {slow / fast:.0f} times; "
+        f"largest difference {difference:.1e}"
     )
 
 
