@@ -55,6 +55,21 @@ def test_geodesics_keep_to_the_data(vae, codes):
     assert np.median(sigma / straight_sigma) < 1.0
 
 
+def test_curvature_is_a_finite_difference(vae, codes):
+    metric, z, step = vae.latent_space_.metric, codes[:5], 1e-4
+    gamma = np.asarray(metric.christoffels(z))
+    sides = [
+        [np.asarray(metric.christoffels(z + sign * step * e)) for e in np.eye(2)]
+        for sign in (1, -1)
+    ]
+    slope = np.moveaxis(np.subtract(*sides) / (2.0 * step), 0, -1)
+    # R(e_j, e_k) e_i = (d_j Gamma^l_ki + Gamma^l_jm Gamma^m_ki - ...) e_l
+    half = np.einsum("nlkij->nijkl", slope) + np.einsum("nljm,nmki->nijkl", gamma, gamma)
+    expected = half - np.swapaxes(half, 2, 3)
+    found = np.asarray(metric.riemann_tensor(z))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 SCRIPT = """
 import sys
 
