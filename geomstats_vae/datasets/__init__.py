@@ -1,5 +1,29 @@
-"""Data for examples and tests, without a network connection."""
+"""Data for examples and tests, without a network connection unless a loader says so."""
 
-from geomstats_vae.datasets.images import load_digits, load_mnist_subset
+from geomstats_vae.datasets.cells import load_pbmc68k
+from geomstats_vae.datasets.graphs import make_bell, make_hyperboloid
+from geomstats_vae.datasets.images import (
+    load_digits,
+    load_fashion_mnist,
+    load_mnist,
+    load_mnist_subset,
+)
+from geomstats_vae.datasets.planar import make_moons, make_two_gaussians
+from geomstats_vae.datasets.pretrained import load_digits_vae
+from geomstats_vae.datasets.surfaces import make_s_curve, make_sphere, make_swiss_roll
 
-__all__ = ["load_digits", "load_mnist_subset"]
+__all__ = [
+    "load_digits",
+    "load_digits_vae",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_mnist_subset",
+    "load_pbmc68k",
+    "make_bell",
+    "make_hyperboloid",
+    "make_moons",
+    "make_s_curve",
+    "make_sphere",
+    "make_swiss_roll",
+    "make_two_gaussians",
+]

@@ -43,6 +43,7 @@ def graph(plane, cells):
     return GraphKMeans(space.metric._start_landscape(), codes, cells)
 
 
+@spaces.on_numpy_alone
 def test_sparing_changes_nothing_but_the_number_of_geodesics(space):
     runs = {}
     for sparing in (True, False):
@@ -57,6 +58,7 @@ def test_sparing_changes_nothing_but_the_number_of_geodesics(space):
     assert n_spared < n_full
 
 
+@spaces.on_numpy_alone
 def test_labels_are_those_of_all_distances(space):
     kmeans = GeodesicKMeans(space, 3, init=CODES[:3], max_iter=2).fit(CODES)
     distances = kmeans.transform(CODES)
@@ -67,6 +69,7 @@ def test_labels_are_those_of_all_distances(space):
     np.testing.assert_allclose(kmeans.score(CODES), -inertia, rtol=1e-6)
 
 
+@spaces.on_numpy_alone
 def test_sparing_changes_no_label_of_a_fit(space, monkeypatch):
     kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=3)
     spared = clone(kmeans).fit(CODES[:30])
@@ -77,6 +80,7 @@ def test_sparing_changes_no_label_of_a_fit(space, monkeypatch):
     np.testing.assert_array_equal(full.predict(CODES), spared.predict(CODES))
 
 
+@spaces.on_numpy_alone
 def test_runs_are_identical_and_rows_have_no_order(space):
     kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=2)
     order = np.random.default_rng(0).permutation(20)
@@ -121,6 +125,7 @@ def test_assignment_does_not_depend_on_the_guess(space):
     np.testing.assert_allclose(guessed.geodesics.length, fresh.geodesics.length, rtol=1e-9)
 
 
+@spaces.on_numpy_alone
 def test_bounds_follow_centers_that_move(space):
     geometry = RowGeometry(space)
     assign = Assigner(geometry, CODES)
@@ -174,6 +179,7 @@ def test_descent_on_the_graph_lowers_the_inertia(plane, graph):
     assert inertia[0] > inertia[1] >= inertia[2]
 
 
+@spaces.on_numpy_alone
 def test_plane_in_skew_coordinates_is_kmeans_of_its_image(plane):
     """The whole way, with its start on the graph, its cells and its exact end."""
     codes, space = plane

@@ -109,6 +109,7 @@ def test_euclidean_space_is_the_default():
     np.testing.assert_array_equal(default, explicit)
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("init_params", ["k-means++", "random", "random_from_data"])
 def test_other_starts(init_params):
     X = blobs()
@@ -153,6 +154,7 @@ def normal_grid(land, n=15, width=5.0):
     return grid, (axis[1] - axis[0]) ** 2 * np.linalg.det(scale)
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("factor", [1.0, 4.0, 100.0])
 def test_mass_of_a_scaled_plane(factor):
     # A normaliser without |det D_v Exp| makes this 1 / factor.
@@ -179,6 +181,7 @@ def chart():
     return space, X, LAND(space, n_normalizer_samples=512, random_state=0).fit(X)
 
 
+@spaces.on_numpy_alone
 def test_mass_of_a_decoder(chart):
     _, _, land = chart
     points, weights = sphere_quadrature(12)
@@ -237,6 +240,7 @@ def test_samples_follow_the_density(fitted):
     np.testing.assert_allclose(np.bincount(labels) / len(X), fitted.weights_, atol=0.015)
 
 
+@spaces.on_numpy_alone
 def test_samples_of_a_decoder_follow_the_density(chart):
     _, _, land = chart
     X, labels = land.sample(150)
@@ -272,6 +276,7 @@ def test_components_are_found(fitted, two_groups):
     np.testing.assert_array_equal(clone(fitted).fit_predict(two_groups), labels)
 
 
+@spaces.on_numpy_alone
 @pytest.mark.filterwarnings("ignore:Best performing")  # it need not converge to be monotone
 @pytest.mark.parametrize("covariance_type", ["full", "spherical"])
 def test_bound_does_not_fall(covariance_type, two_groups):
@@ -301,6 +306,7 @@ def test_likelihood_is_stationary(two_groups):
     np.testing.assert_allclose(component.moments.mean, logs.mean(axis=0), atol=2e-3)
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("covariance_type", ["full", "spherical"])
 def test_linear_change_of_latent_coordinates(covariance_type):
     change = np.array([[2.0, 0.3], [-0.5, 0.7]])
@@ -341,6 +347,7 @@ def test_fits_are_reproducible_and_know_no_order(fitted, two_groups):
     np.testing.assert_array_equal(again.sample(5)[0], fitted.sample(5)[0])
 
 
+@spaces.on_numpy_alone
 def test_warm_start_goes_on(fitted, two_groups):
     land = clone(fitted).set_params(warm_start=True, max_iter=0)
     bounds = [land.fit(two_groups).lower_bound_]
@@ -408,6 +415,7 @@ def test_collapsed_components_are_reported():
     assert np.isfinite(land.score(X))
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_constant_columns_and_duplicates(covariance_type):
     X = np.repeat(np.random.default_rng(0).standard_normal((10, 2)), 3, axis=0)
@@ -468,6 +476,7 @@ def test_unfitted_use_and_wrong_measures(fitted, two_groups):
 # -- scikit-learn ----------------------------------------------------------------------------------
 
 
+@spaces.on_numpy_alone
 def test_grid_search_picks_by_likelihood(two_groups):
     search = GridSearchCV(LAND(SPHERE, random_state=0), {"n_components": [1, 2]}, cv=3)
     search.fit(two_groups[np.random.default_rng(0).permutation(len(two_groups))])

@@ -4,6 +4,7 @@ import os
 
 import geomstats.backend as gs
 import numpy as np
+import pytest
 import torch
 
 from geomstats_vae.decoders.gaussian import GaussianDecoder
@@ -14,6 +15,8 @@ from geomstats_vae.geometry import LatentSpace
 from tests import surfaces
 
 ON_TORCH = os.environ.get("GEOMSTATS_BACKEND") == "pytorch"
+# For long tests of what lies within the border; quicker ones show that pytorch crosses it.
+on_numpy_alone = pytest.mark.skipif(ON_TORCH, reason="does not depend on the backend")
 TIGHT = {
     "solver": GeodesicSolver(tol=1e-12),
     "exponential": ExponentialSolver(rtol=1e-10, atol=1e-12),

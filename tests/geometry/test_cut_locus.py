@@ -34,6 +34,7 @@ def test_directions_are_unit_vectors_in_balance(dim):
     np.testing.assert_allclose(unit.sum(axis=0), 0.0, atol=1e-12)
 
 
+@spaces.on_numpy_alone
 def test_no_cut_point_is_an_infinite_radius():
     metric = LatentSpace(surfaces.plane, 2, points=array(draw(20, 2))).metric
     radius = host(metric.injectivity_radius(array(draw(3, 2)), n_directions=6))
@@ -62,6 +63,7 @@ def test_normalizer_of_the_plane():
     np.testing.assert_allclose(gradient, 2.0 / SIGMA, rtol=1e-6)
 
 
+@spaces.on_numpy_alone
 def test_normalizer_is_an_integral_over_the_space():
     metric = LatentSpace(spaces.vae_like_decoder(), 2, points=array(draw(30, 2))).metric
     base, sigma, axis = draw(2, scale=0.2), 0.15, np.linspace(-2.0, 2.0, 25)
@@ -81,6 +83,7 @@ def test_gradient_is_that_of_the_logarithm():
     np.testing.assert_allclose(gradient[1], slope, rtol=1e-4)
 
 
+@spaces.on_numpy_alone
 def test_normalizer_scales_with_the_metric():
     metric = LatentSpace(surfaces.plane, 2).metric
     scaled = 4.0 * metric

@@ -116,6 +116,7 @@ def kmeans(space, codes):
     return GeodesicKMeans(space, 2, init=codes[:2], max_iter=1).fit(codes)
 
 
+@spaces.on_numpy_alone
 def test_assignments_of_kmeans(backend, codes, kmeans, sent):
     with joblib.parallel_config("sequential"):
         labels, distance = kmeans.predict(codes), kmeans.transform(codes)
@@ -250,6 +251,7 @@ def fatal(may_live):
 
 
 @PROCESSES
+@spaces.on_numpy_alone
 @pytest.mark.filterwarnings("default:A worker was killed")
 def test_blocks_of_a_killed_worker_are_done_again(backend, tmp_path, recwarn):
     def is_not_first():
@@ -268,6 +270,7 @@ def test_blocks_of_a_killed_worker_are_done_again(backend, tmp_path, recwarn):
 AGAIN = r"do 8 blocks of pairs, got \d before too many workers were killed.* fewer n_jobs"
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("backend", ["dask"], indirect=True)
 def test_blocks_that_kill_each_worker_are_an_error(backend, cluster):
     cluster.cluster.scheduler.allowed_failures = 0  # so that one worker does
