@@ -2,7 +2,8 @@
 
 An extension of geomstats: `PullbackDecoderMetric` gives the latent space of any torch decoder the
 expected metric of "Latent Space Oddity" (Arvanitidis, Hansen and Hauberg, ICLR 2018), and with it
-geodesics, distances, means and everything else that geomstats builds on a metric.
+geodesics, distances, means and everything else that geomstats builds on a metric; clusters,
+densities and random walks that follow the data.
 """
 
 from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision
@@ -21,6 +22,14 @@ from geomstats_vae.geometry import (
     PullbackDecoderMetric,
 )
 from geomstats_vae.models import VAE, LatentCollapseWarning
+from geomstats_vae.sampling import (
+    BrownianMotion,
+    LangevinDynamics,
+    RandomWalk,
+    RandomWalkError,
+    RandomWalkWarning,
+    WalkStatus,
+)
 
 __version__ = "0.1.0"
 
@@ -28,6 +37,7 @@ __all__ = [
     "LAND",
     "VAE",
     "AdaptiveExpSolver",
+    "BrownianMotion",
     "CollocationLogSolver",
     "DecoderError",
     "GaussianDecoder",
@@ -37,8 +47,13 @@ __all__ = [
     "GeodesicPath",
     "GeodesicSolver",
     "GeodesicStatus",
+    "LangevinDynamics",
     "LatentCollapseWarning",
     "LatentSpace",
     "PullbackDecoderMetric",
     "RBFPrecision",
+    "RandomWalk",
+    "RandomWalkError",
+    "RandomWalkWarning",
+    "WalkStatus",
 ]

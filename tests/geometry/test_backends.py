@@ -25,7 +25,7 @@ def run_on_pytorch(*arguments):
 
 def test_same_tests_pass_on_pytorch():
     options = ("-q", "-p", "no:cacheprovider", "--numprocesses", "2", "--dist", "loadfile")
-    out = run_on_pytorch("-m", "pytest", *options, "tests/geometry")
+    out = run_on_pytorch("-m", "pytest", *options, "tests/geometry", "tests/sampling")
     assert " passed" in out
 
 
