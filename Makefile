@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 REPORT ?= report
 
-.PHONY: demo test lint format clean
+.PHONY: demo test docs lint format clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
 
 test: $(VENV)/.stamp-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.
+# A fresh environment, for autosummary writes no pages of modules that an old one does not know.
+docs: $(VENV)/.stamp-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going \
+		$(DOCS_OPTIONS) docs build/docs
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .
@@ -24,7 +30,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(REPORT) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-venv:
@@ -37,6 +43,10 @@ $(VENV)/.stamp-demo: pyproject.toml constraints.txt $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-test: pyproject.toml constraints.txt $(VENV)/.stamp-venv
 	$(INSTALL) '.[test]'
+	touch $@
+
+$(VENV)/.stamp-docs: pyproject.toml constraints.txt $(VENV)/.stamp-venv
+	$(INSTALL) '.[docs]'
 	touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt $(VENV)/.stamp-venv

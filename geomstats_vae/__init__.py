@@ -3,7 +3,7 @@
 An extension of geomstats: `PullbackDecoderMetric` gives the latent space of any torch decoder the
 expected metric of "Latent Space Oddity" (Arvanitidis, Hansen and Hauberg, ICLR 2018), and with it
 geodesics, distances, means and everything else that geomstats builds on a metric; clusters,
-densities and random walks that follow the data.
+densities and random walks.
 """
 
 from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision

@@ -251,8 +251,23 @@ class TestReport:
         assert html.count("data:image/png;base64,") == len(PICTURES)
         assert not re.search(r'(src|href)="(?!data:)', html)
         assert "<script" not in html
-        for heading in ("Geodesics", "Distances", "Frechet means by class", "Timings", "Warnings"):
+        for heading in (
+            "Diagnosis",
+            "Geodesics",
+            "Distances",
+            "Frechet means by class",
+            "Timings",
+            "Warnings",
+        ):
             assert f"<h2>{heading}" in html
+
+    def test_diagnosis_is_that_of_the_space(self, report, saved_model):
+        html = (report / "index.html").read_text(encoding="utf-8")
+        found = VAE.load(saved_model).latent_space_.diagnose(sensitivity=False, verbose=False)
+        for name, value in found.rows()[:-1]:
+            assert f"<td class=text>{name}</td><td class=text>{value}</td>" in html
+        for advice in found.advice:
+            assert advice[:60] in html
 
     def test_every_pair_has_a_row(self, report):
         html = (report / "index.html").read_text(encoding="utf-8")

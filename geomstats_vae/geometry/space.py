@@ -6,7 +6,8 @@ import geomstats.backend as gs
 from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
-from geomstats_vae.geometry.arrays import enter, to_array, to_tensor
+from geomstats_vae.geometry.arrays import enter, to_array, to_host, to_tensor
+from geomstats_vae.geometry.diagnosis import diagnose
 from geomstats_vae.geometry.metric import PullbackDecoderMetric
 
 
@@ -111,3 +112,58 @@ class LatentSpace(VectorSpaceOpenSet):
             width = codes.std(axis=0) * len(codes) ** (-1.0 / (self.dim + 4))
             noise = gs.from_numpy(codes[rows]) + gs.from_numpy(width) * noise
         return noise[0] if n_samples == 1 else noise
+
+    def diagnose(self, points=None, *, n_pairs=80, sensitivity=True, random_state=0, verbose=True):
+        """Look for what makes distances worthless, or slow to find, and give advice.
+
+        Parameters
+        ----------
+        points : array-like, shape=[n_points, dim], optional
+            Latent codes to look at, by default those that the space was given; 2,000 evenly
+            spaced ones if there are more.
+        n_pairs : int
+            Pairs of codes whose distances are compared for other widths (a) and numbers (K) of
+            the kernels of the precision.
+        sensitivity : bool
+            Whether to compare these distances; takes most of the time.
+        random_state : int, numpy.random.RandomState or None
+            Source of the pairs and of the refits; a number makes the report repeat.
+        verbose : bool
+            Print the report.
+
+        Returns
+        -------
+        diagnosis : Diagnosis
+            What was measured, and ``advice``; `str` makes a report of it.
+
+        Raises
+        ------
+        ValueError
+            If there are no codes, or they or n_pairs are not as described.
+
+        Notes
+        -----
+        Whatever a metric is scaled by, the unscaled one is looked at. For the sensitivity the
+        weights of the precision are learnt again, with the present variances at the codes in
+        place of squared residuals, and distances are those of ways on a graph. With the real
+        residuals the precision may change by more.
+        """
+        codes = getattr(self.metric, "points", None) if points is None else points
+        if codes is None:
+            raise ValueError(
+                "Expected latent codes to look at, got a space without; pass points, those of the "
+                "data."
+            )
+        if n_pairs < 2:
+            raise ValueError(f"Expected n_pairs >= 2, got {n_pairs}; pass some dozens.")
+        (rows,), origin = enter(self.dim, points=codes)
+        if len(origin.batch_shape) != 1 or not len(rows):
+            raise ValueError(
+                f"Expected points of shape [n_points > 0, {self.dim}], got "
+                f"{[*origin.batch_shape, self.dim]}; pass one row per code."
+            )
+        options = {"n_pairs": n_pairs, "sensitivity": sensitivity, "random_state": random_state}
+        diagnosis = diagnose(self.metric.decoder, to_host(rows), **options)
+        if verbose:
+            print(diagnosis)
+        return diagnosis

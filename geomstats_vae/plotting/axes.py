@@ -1,23 +1,99 @@
-"""What all pictures share: colours, outlines and the latent coordinates' axes."""
+"""What all pictures share: colours, outlines, and the latent coordinates that axes show."""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 MAP, DIVERGING = "viridis", "RdBu_r"
 INK = "black"
 PAPER = "white"
+# Okabe and Ito (2008), without black, which is kept for text and lines.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 
 
-def name_axes(ax):
+def as_array(values):
+    """Convert an array of either backend.
+
+    Parameters
+    ----------
+    values : array-like
+        Array, tensor on any device, or nested lists.
+
+    Returns
+    -------
+    array : numpy.ndarray
+        Its values; shared with the caller where that is possible, so not to be written into.
+    """
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def shown(ax, plane):
+    """Latent coordinates that axes show.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes of a picture in latent space.
+    plane : tuple of int
+        The two coordinates of flat axes.
+
+    Returns
+    -------
+    coordinates : list of int
+        Those two, or the first three on axes in three dimensions.
+    """
+    return [0, 1, 2] if ax.name == "3d" else list(plane)
+
+
+def select(ax, points, plane):
+    """Take from points the coordinates that axes show.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes of a picture in latent space.
+    points : array-like, shape=[..., dim]
+        Points.
+    plane : tuple of int
+        The two coordinates of flat axes.
+
+    Returns
+    -------
+    points : numpy.ndarray, shape=[..., 2] or [..., 3]
+        Their coordinates on the axes, in double precision.
+
+    Raises
+    ------
+    ValueError
+        If the points lack one of the coordinates.
+    """
+    points = as_array(points).astype(float)
+    coordinates = shown(ax, plane)
+    if points.ndim == 0 or points.shape[-1] <= max(coordinates):
+        raise ValueError(
+            f"Expected points of at least {max(coordinates) + 1} coordinates, got shape "
+            f"{list(points.shape)}; draw them on flat axes, in a plane of their coordinates."
+        )
+    return points[..., coordinates]
+
+
+def name_axes(ax, plane=(0, 1)):
     """Name the latent coordinates and give them equal units.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
         Axes of a picture in latent space.
+    plane : tuple of int
+        The two coordinates of flat axes.
     """
-    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+    for side, coordinate in zip("xyz", shown(ax, plane), strict=False):
+        ax.set(**{f"{side}label": f"$z_{coordinate + 1}$"})
+    ax.set(aspect="equal")
 
 
 def halo(width, color):
@@ -36,3 +112,39 @@ def halo(width, color):
         What `set_path_effects` takes.
     """
     return [withStroke(linewidth=width, foreground=color)]
+
+
+def add_lines(ax, curves, *, widen=True, **style):
+    """Add curves to flat axes or to axes in three dimensions.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on.
+    curves : sequence of array, shape=[n_points, 2] or [n_points, 3]
+        The curves.
+    widen : bool
+        Whether to widen the view so that it shows all of them.
+    **style
+        Options of `matplotlib.collections.LineCollection`.
+
+    Returns
+    -------
+    lines : matplotlib.collections.LineCollection
+        The curves.
+    """
+    curves = list(curves)
+    if ax.name != "3d":
+        lines = LineCollection(curves, **style)
+        ax.add_collection(lines, autolim=widen)
+        if widen:
+            ax.autoscale_view()
+        return lines
+    lines, had_data = Line3DCollection(curves, **style), ax.has_data()
+    ax.add_collection3d(lines)
+    if curves and widen:
+        points = np.concatenate(curves)
+        ax.auto_scale_xyz(*points[np.isfinite(points).all(axis=1)].T, had_data=had_data)
+    # In three dimensions the aspect is that of the view at the time of the call.
+    ax.set_aspect("equal")
+    return lines

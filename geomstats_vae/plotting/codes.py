@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomstats_vae.plotting.axes import MAP, PAPER, halo, name_axes
+from geomstats_vae.plotting.axes import MAP, OKABE_ITO, PAPER, as_array, halo, name_axes, select
 from geomstats_vae.plotting.window import as_codes
 
-# Okabe and Ito (2008), without black, which is kept for text and lines.
-_OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 # Petroff (2021), arXiv:2107.02270: ten colours told apart under the common colour deficiencies.
 _PETROFF = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
@@ -31,7 +29,7 @@ def class_styles(n_classes):
         Colour and marker of each class. Up to seven classes get the colours of Okabe and Ito, more
         get Petroff's ten; beyond ten colours repeat with other markers.
     """
-    colors = _OKABE_ITO if n_classes <= len(_OKABE_ITO) else _PETROFF
+    colors = OKABE_ITO if n_classes <= len(OKABE_ITO) else _PETROFF
     # Shifting the markers by one per round of colours keeps the pairs distinct.
     return [
         (colors[k % len(colors)], _MARKERS[(k + k // len(colors)) % len(_MARKERS)])
@@ -39,17 +37,19 @@ def class_styles(n_classes):
     ]
 
 
-def latent_scatter(ax, codes, labels=None, *, size=9.0, legend=True):
+def latent_scatter(ax, codes, labels=None, *, plane=(0, 1), size=9.0, legend=True):
     """Draw latent codes, each class in its own colour and marker, named at its median.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Axes to draw on.
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on; those in three dimensions show the first three coordinates.
     codes : array-like, shape=[n_points, dim]
         Latent codes.
     labels : array-like, shape=[n_points], optional
         Class of each code. Without it all codes look alike.
+    plane : tuple of int
+        The two coordinates that flat axes show.
     size : float
         Area of a marker in square points.
     legend : bool
@@ -60,20 +60,21 @@ def latent_scatter(ax, codes, labels=None, *, size=9.0, legend=True):
     artists : list of matplotlib.collections.PathCollection
         One per class.
     """
-    codes = as_codes(codes)
-    name_axes(ax)
+    codes = select(ax, as_codes(codes), plane)
     if labels is None:
-        return [ax.scatter(codes[:, 0], codes[:, 1], s=size, color=_OKABE_ITO[0], lw=0, alpha=0.6)]
+        artists = [ax.scatter(*codes.T, s=size, color=OKABE_ITO[0], lw=0, alpha=0.6)]
+        name_axes(ax, plane)
+        return artists
     labels = _as_labels(labels, len(codes))
     names = np.unique(labels)
     artists = []
     for name, (color, marker) in zip(names, class_styles(len(names)), strict=True):
-        x, y = codes[labels == name, :2].T
-        artists.append(
-            ax.scatter(x, y, s=size, color=color, marker=marker, lw=0, alpha=0.75, label=str(name))
-        )
-        text = ax.text(np.median(x), np.median(y), str(name), ha="center", va="center", zorder=4)
+        chosen = codes[labels == name]
+        style = {"color": color, "marker": marker, "lw": 0, "alpha": 0.75}
+        artists.append(ax.scatter(*chosen.T, s=size, label=str(name), **style))
+        text = ax.text(*np.median(chosen, axis=0), str(name), ha="center", va="center", zorder=4)
         text.set(fontweight="bold", fontsize="large", path_effects=halo(3.0, PAPER))
+    name_axes(ax, plane)
     if legend:
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=2)
     return artists
@@ -102,7 +103,7 @@ def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", 
     image : matplotlib.image.AxesImage
         The matrix as drawn.
     """
-    distances = np.asarray(distances)
+    distances = as_array(distances)
     n_points = len(distances)
     if labels is None:
         ax.set(xlabel="code", ylabel="code")
@@ -127,7 +128,7 @@ def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", 
 
 
 def _as_labels(labels, n_points):
-    labels = np.asarray(labels)
+    labels = as_array(labels)
     if labels.shape != (n_points,):
         raise ValueError(
             f"Expected labels of shape [{n_points}], one per point, got {list(labels.shape)}; "

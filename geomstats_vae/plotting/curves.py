@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.collections import LineCollection
 
-from geomstats_vae.plotting.axes import INK, PAPER, halo
+from geomstats_vae.plotting.axes import INK, PAPER, add_lines, as_array, halo, select
 
 
-def geodesics(ax, path, converged=None, *, color=PAPER, width=1.8):
+def geodesics(ax, path, converged=None, *, plane=(0, 1), color=PAPER, width=1.8):
     """Draw geodesics as solid lines, those that did not converge as dash-dotted ones.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Axes to draw on.
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on; those in three dimensions show the first three coordinates.
     path : GeodesicPath or array-like, shape=[..., n_points, dim]
         One or many paths, or the points on them.
     converged : array-like of bool, shape=[...], optional
         Which paths are geodesics for certain; by default what the path says, all if it is an array.
+    plane : tuple of int
+        The two coordinates that flat axes show.
     color : str
         Colour of the lines; they get an outline in black.
     width : float
@@ -29,11 +31,11 @@ def geodesics(ax, path, converged=None, *, color=PAPER, width=1.8):
     artists : list of matplotlib.collections.LineCollection
         The converged paths, then, if there are any, the others.
     """
-    points = np.asarray(getattr(path, "points", path))
+    points = select(ax, getattr(path, "points", path), plane)
     if converged is None:
         converged = getattr(path, "converged", True)
-    curves = points.reshape(-1, *points.shape[-2:])[..., :2]
-    converged = np.broadcast_to(np.ravel(np.asarray(converged)), len(curves))
+    curves = points.reshape(-1, *points.shape[-2:])
+    converged = np.broadcast_to(np.ravel(as_array(converged)), len(curves))
     artists = []
     for chosen, style, label in (
         (converged, "solid", "geodesic"),
@@ -44,15 +46,17 @@ def geodesics(ax, path, converged=None, *, color=PAPER, width=1.8):
     return artists
 
 
-def straight_lines(ax, start, end, *, color=PAPER, width=1.2):
+def straight_lines(ax, start, end, *, plane=(0, 1), color=PAPER, width=1.2):
     """Draw the straight segments between latent points as dashed lines.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Axes to draw on.
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on; those in three dimensions show the first three coordinates.
     start, end : array-like, shape=[..., dim]
         End points of the segments.
+    plane : tuple of int
+        The two coordinates that flat axes show.
     color : str
         Colour of the lines; they get an outline in black.
     width : float
@@ -63,22 +67,24 @@ def straight_lines(ax, start, end, *, color=PAPER, width=1.2):
     artist : matplotlib.collections.LineCollection
         The segments.
     """
-    start, end = (np.atleast_2d(np.asarray(z, dtype=float))[..., :2] for z in (start, end))
-    segments = np.stack(np.broadcast_arrays(start, end), axis=-2).reshape(-1, 2, 2)
+    ends = np.broadcast_arrays(*(select(ax, z, plane) for z in (start, end)))
+    segments = np.stack(ends, axis=-2).reshape(-1, 2, ends[0].shape[-1])
     return _lines(ax, segments, color, width, (0, (4, 2.5)), "straight line")
 
 
-def end_points(ax, start, end, names=None, *, size=22.0):
+def end_points(ax, start, end, names=None, *, plane=(0, 1), size=22.0):
     """Mark the end points of curves: a disc where one starts, a square where it ends.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Axes to draw on.
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on; those in three dimensions show the first three coordinates.
     start, end : array-like, shape=[n_curves, dim]
         End points.
     names : sequence of str, optional
         Name of each curve, one or two characters, written on its disc.
+    plane : tuple of int
+        The two coordinates that flat axes show.
     size : float
         Area of a marker in square points; discs with a name are four times as large.
 
@@ -87,17 +93,20 @@ def end_points(ax, start, end, names=None, *, size=22.0):
     artists : list of matplotlib.artist.Artist
         The two collections of markers and the names.
     """
-    start, end = (np.atleast_2d(np.asarray(z, dtype=float))[:, :2] for z in (start, end))
+    start, end = (np.atleast_2d(select(ax, z, plane)) for z in (start, end))
     style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0}
     disc = size if names is None else 4.0 * size
     artists = [
         ax.scatter(*end.T, s=size, marker="s", zorder=5, **style),
         ax.scatter(*start.T, s=disc, marker="o", zorder=6, **style),
     ]
-    for name, (x, y) in zip(names or (), start, strict=False):
-        text = ax.text(x, y, name, ha="center", va="center_baseline", zorder=7)
+    for name, place in zip(names or (), start, strict=False):
+        text = ax.text(*place, name, ha="center", va="center_baseline", zorder=7)
         text.set(color=INK, fontsize="small", fontweight="bold")
         artists.append(text)
+    if ax.name == "3d":
+        # The markers may have widened the view.
+        ax.set_aspect("equal")
     return artists
 
 
@@ -116,18 +125,20 @@ def curve_legend(ax, **options):
     legend : matplotlib.legend.Legend
         The legend.
     """
-    curves = [c for c in ax.collections if isinstance(c, LineCollection)]
+    curves = [
+        c
+        for c in ax.collections
+        if isinstance(c, LineCollection) and not c.get_label().startswith("_")
+    ]
     layout = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(curves)}
     style = {"facecolor": "0.3", "labelcolor": PAPER, "framealpha": 1.0, "handlelength": 3.0}
     return ax.legend(handles=curves, **{**layout, **style, **options})
 
 
 def _lines(ax, curves, color, width, style, label):
-    """Draw curves, shape=[n_curves, n_points, 2], in one colour with a black outline."""
-    lines = LineCollection(
-        list(curves), colors=color, linewidths=width, linestyles=[style], label=label, zorder=3
+    """Draw curves, shape=[n_curves, n_points, 2 or 3], in one colour with a black outline."""
+    lines = add_lines(
+        ax, curves, colors=color, linewidths=width, linestyles=[style], label=label, zorder=3
     )
     lines.set_path_effects(halo(width + 1.6, INK))
-    ax.add_collection(lines)
-    ax.autoscale_view()
     return lines

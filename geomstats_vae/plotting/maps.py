@@ -1,11 +1,13 @@
-"""Maps of the decoder's uncertainty, the metric's volume and its curvature over a window."""
+"""Maps over a window: the decoder's uncertainty, the metric's volume and curvature, densities."""
 
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.colors import LogNorm, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
-from geomstats_vae.plotting.axes import DIVERGING, MAP, name_axes
+from geomstats_vae.plotting.axes import DIVERGING, INK, MAP, PAPER, as_array, name_axes, select
+
+MEASURES = ("riemannian", "lebesgue")
 
 
 def log_sigma(ax, std, window, *, n_points=200, norm=None, colorbar=True):
@@ -32,7 +34,7 @@ def log_sigma(ax, std, window, *, n_points=200, norm=None, colorbar=True):
         The map; its array holds log sum_j sigma_j(z).
     """
     points = window.grid(n_points)
-    sigma = np.asarray(std(points.reshape(-1, points.shape[-1])))
+    sigma = as_array(std(points.reshape(-1, points.shape[-1])))
     values = np.log(sigma.sum(axis=-1)).reshape(points.shape[:2])
     return _map(ax, values, window, norm, r"$\log\,\sum_j \sigma_j(z)$" if colorbar else None)
 
@@ -62,7 +64,7 @@ def volume_density(ax, space, window, *, n_points=200, norm=None, colorbar=True)
     """
     points = window.grid(n_points)
     flat = points.reshape(-1, points.shape[-1])
-    values = np.asarray(space.metric.volume_density(flat)).reshape(points.shape[:2])
+    values = as_array(space.metric.volume_density(flat)).reshape(points.shape[:2])
     # A density may vanish where the decoder is flat; the logarithm has no colour for that.
     values = np.ma.masked_less_equal(values, 0.0)
     unit = "area per latent area" if points.shape[-1] == 2 else "volume per latent volume"
@@ -96,7 +98,7 @@ def gaussian_curvature(ax, space, window, *, n_points=200, norm=None, colorbar=T
     """
     points = window.grid(n_points)
     flat = points.reshape(-1, points.shape[-1])
-    values = np.asarray(space.metric.gaussian_curvature(flat)).reshape(points.shape[:2])
+    values = as_array(space.metric.gaussian_curvature(flat)).reshape(points.shape[:2])
     values = np.ma.masked_invalid(values)
     if norm is None:
         # A flat space has one colour, and its scale is 1 for lack of another.
@@ -107,6 +109,76 @@ def gaussian_curvature(ax, space, window, *, n_points=200, norm=None, colorbar=T
         norm = SymLogNorm(max(middle, 1e-3 * largest), vmin=-largest, vmax=largest)
     label = "Gaussian curvature (1 / squared data distance)" if colorbar else None
     return _map(ax, values, window, norm, label, cmap=DIVERGING)
+
+
+def density(
+    ax,
+    log_density,
+    window,
+    samples=None,
+    *,
+    measure="lebesgue",
+    n_points=40,
+    norm=None,
+    colorbar=True,
+):
+    """Draw a probability density, with samples on top.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw on.
+    log_density : callable or estimator
+        Maps latent points, shape=[n, dim], to logarithms of the density, shape=[n]; or a fitted
+        estimator with a method `score_samples`. `LAND` is asked for the measure.
+    window : LatentWindow
+        Part of the latent space to draw.
+    samples : array-like, shape=[n_samples, dim], optional
+        Latent points to draw on the map.
+    measure : str, {'lebesgue', 'riemannian'}
+        Measure that the density is for, and integrates to one over: latent coordinates, or
+        Riemannian volume; they differ by the factor sqrt(det M(z)). The colour bar says which.
+    n_points : int
+        Cells along the longer side of the window. A `LAND` solves for a geodesic from each mean to
+        each cell.
+    norm : matplotlib.colors.Normalize, optional
+        Scale of the colours, to share between maps; linear from zero by default.
+    colorbar : bool
+        Whether to add a colour bar.
+
+    Returns
+    -------
+    artists : list of matplotlib.artist.Artist
+        The map, whose array holds the density, and the samples if there are any.
+
+    Raises
+    ------
+    ValueError
+        If measure is neither.
+    """
+    if measure not in MEASURES:
+        raise ValueError(
+            f"Expected measure to be one of {', '.join(map(repr, MEASURES))}, got {measure!r}."
+        )
+    points = window.grid(n_points)
+    flat = points.reshape(-1, points.shape[-1])
+    if not hasattr(log_density, "score_samples"):
+        logs = log_density(flat)
+    elif hasattr(log_density, "space_"):
+        logs = log_density.score_samples(flat, measure=measure)
+    else:
+        logs = log_density.score_samples(flat)
+    values = np.exp(as_array(logs)).reshape(points.shape[:2])
+    size = "area" if points.shape[-1] == 2 else "volume"
+    unit = f"latent {size}" if measure == "lebesgue" else f"Riemannian {size}, in data units"
+    norm = Normalize(vmin=0.0) if norm is None else norm
+    label = f"probability density (1 / {unit})" if colorbar else None
+    artists = [_map(ax, values, window, norm, label)]
+    if samples is not None:
+        x, y = select(ax, samples, (0, 1)).T
+        style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 0.4}
+        artists.append(ax.scatter(x, y, s=8.0, zorder=3, **style))
+    return artists
 
 
 def _map(ax, values, window, norm, label, cmap=MAP):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geomstats_vae.plotting.axes import as_array
+
 
 @dataclass(frozen=True)
 class LatentWindow:
@@ -102,7 +104,7 @@ def as_codes(codes):
     ValueError
         If there are no codes or fewer than two coordinates.
     """
-    codes = np.asarray(codes, dtype=float)
+    codes = as_array(codes).astype(float)
     if codes.ndim != 2 or codes.shape[1] < 2 or not len(codes):
         raise ValueError(
             f"Expected latent codes of shape [n_points, dim] with dim at least two, got "

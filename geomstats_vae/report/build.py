@@ -54,6 +54,7 @@ def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False)
         report.fit(model, seed)
         report.codes()
         report.maps()
+        report.diagnosis(seed)
         report.geodesics(n_pairs)
         report.distances()
         report.means()
@@ -120,6 +121,20 @@ class _Report:
                 "that was trained with the mean and by the RBF precision network, on one colour "
                 "scale; points are the codes. Only the RBF network is uncertain away from data.",
             )
+
+    def diagnosis(self, seed):
+        with self.journal.stage("diagnosis"):
+            found = self.space.diagnose(random_state=seed, verbose=False)
+        self.page.heading("Diagnosis")
+        self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])
+        self.page.paragraph(
+            "A collapsed dimension does not move the decoder's mean, at a saturated code it does "
+            "not react. Codes are behind walls if sigma more than doubles on every way to the "
+            "others. The last rows compare distances between pairs of codes after the precision "
+            "was fitted with kernels of another width a or another number K."
+        )
+        for advice in found.advice or ("No fault was found.",):
+            self.page.paragraph(advice)
 
     def geodesics(self, n_pairs):
         index = analysis.random_pairs(len(self.z), n_pairs, self.rng)
