@@ -1,0 +1,471 @@
+"""Diagnosis of a latent space: what makes its distances worthless, or slow to find, and advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from scipy.stats import rankdata
+from sklearn.utils import check_random_state
+
+from geomstats_vae.decoders import Decoder, GaussianDecoder, RBFPrecision
+from geomstats_vae.decoders.rbf_weights import maximum_likelihood_weights
+from geomstats_vae.geodesics.assembly import join_components
+from geomstats_vae.geodesics.landscape import Landscape
+from geomstats_vae.geometry.local import CHUNK_SIZE
+from geomstats_vae.geometry.pairs import graph_lengths
+
+__all__ = ["Diagnosis", "Sensitivity"]
+
+# Codes that are looked at, evenly spaced ones of those given.
+_MAX_CODES, _MAX_REFIT_CODES = 2000, 900
+# Neighbours as in the graph of the global starts, and points on the edge between two of them.
+_N_NEIGHBORS, _EDGE_POINTS = 12, 7
+# A dimension whose response is below this share of the largest one, or of the decoder's noise, has
+# less than a four-hundredth of its variance.
+_COLLAPSED = 0.05
+# An output that reacts by less than this share of its usual slope does not react.
+_SATURATED = 1e-3
+# Over a wall the standard deviation is more than this many times that at the codes on both sides.
+_WALL = 2.0
+# With condition numbers over the first a linear system in M loses half of the digits, over the
+# second all of them.
+_ILL_CONDITIONED = np.finfo(float).eps ** -0.5
+_SINGULAR = 1.0 / np.finfo(float).eps
+# Share of the codes from which on a fault is worth a word.
+_FEW = 0.01
+# Distances hang on a or K if these change by more, or order pairs less alike.
+_RELATIVE_CHANGE, _RANK_CORRELATION = 0.5, 0.9
+_REFIT_TOL = 1e-3
+# Coarser than for geodesics: the same grid measures before and after.
+_GRID_SIZE = {2: 96, 3: 24}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How far distances change if the network of the precision is fitted otherwise.
+
+    Parameters
+    ----------
+    change : str
+        What was changed: 'a x 0.7', 'a x 1.4', 'K / 2' or 'K x 2'.
+    relative_change : float
+        Median over pairs of codes of the relative change of their distance.
+    rank_correlation : float
+        Spearman's correlation of the distances before and after.
+    """
+
+    change: str
+    relative_change: float
+    rank_correlation: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Faults of a latent space, measured at codes; printed, it is a report with advice.
+
+    Parameters
+    ----------
+    n_codes : int
+        Number of distinct codes that were looked at.
+    spread : tuple of float, length dim
+        Standard deviation of the codes along each latent dimension.
+    response : tuple of float, length dim
+        Change of the decoder's mean over that spread: times the root mean square over the codes
+        of |dmu / dz_i|, in data units.
+    collapsed_dims : tuple of int
+        Dimensions whose response is at most 5 % of the largest one, or of the norm of sigma at
+        the codes: they carry nothing about the data.
+    saturated_share : tuple of float, length dim
+        Share of the codes at which the mean no longer reacts to a dimension: |dmu / dz_i| is
+        below a thousandth of its root mean square.
+    singular_share : float
+        Share of the codes at which the metric is singular in floating point, or not finite.
+    condition_median, condition_p90, condition_max : float
+        Condition number of the metric at the codes: median, 90th percentile, largest.
+    walled_share : float or None
+        Share of the codes behind walls: those outside the largest group of codes that hang
+        together on the graph of nearest neighbours, joined by its shortest links, once the edges
+        over a wall are taken out. On such an edge the norm of sigma exceeds twice that at either
+        end. None for a decoder without standard deviation.
+    n_components : int
+        Components of the graph of 12 nearest neighbours of the codes.
+    sensitivity : tuple of Sensitivity or None
+        What distances hang on; None unless the decoder is a `GaussianDecoder` with an
+        `RBFPrecision` and there are distances to compare.
+
+    Attributes
+    ----------
+    advice : tuple of str
+        What to do, a paragraph for each fault; empty for a healthy space.
+    """
+
+    n_codes: int
+    spread: tuple[float, ...]
+    response: tuple[float, ...]
+    collapsed_dims: tuple[int, ...]
+    saturated_share: tuple[float, ...]
+    singular_share: float
+    condition_median: float
+    condition_p90: float
+    condition_max: float
+    walled_share: float | None
+    n_components: int
+    sensitivity: tuple[Sensitivity, ...] | None
+
+    @property
+    def advice(self):
+        """What to do, a paragraph for each fault; empty for a healthy space.
+
+        Returns
+        -------
+        advice : tuple of str
+            The paragraphs.
+        """
+        words = (_on_dimensions(self), _on_metric(self), _on_codes(self), _on_distances(self))
+        return tuple(paragraph for part in words for paragraph in part)
+
+    def rows(self):
+        """List the numbers as they are printed.
+
+        Returns
+        -------
+        rows : list of tuple of str
+            What was measured, and its value in words.
+        """
+        walls = (
+            "no standard deviation" if self.walled_share is None else _percent(self.walled_share)
+        )
+        conditions = (self.condition_median, self.condition_p90, self.condition_max)
+        rows = [
+            ("codes looked at", str(self.n_codes)),
+            ("spread of the codes, by dimension", _numbers(self.spread)),
+            ("response of the mean, by dimension", _numbers(self.response)),
+            ("collapsed dimensions", _numbers(self.collapsed_dims) or "none"),
+            ("codes where a dimension is saturated", _percent(*self.saturated_share)),
+            ("codes with a singular metric", _percent(self.singular_share)),
+            ("condition of M: median, 90 %, largest", _numbers(conditions)),
+            ("codes behind walls", walls),
+            ("components of the graph of neighbors", str(self.n_components)),
+        ]
+        if self.sensitivity is None:
+            return [*rows, ("distances if a or K changes", "not measured")]
+        return rows + [
+            (
+                f"distances if {item.change}",
+                f"{item.relative_change:.0%} off, rank correlation {item.rank_correlation:.3f}",
+            )
+            for item in self.sensitivity
+        ]
+
+    def __str__(self):
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows) + 2
+        lines = [f"  {name:<{width}}{value}" for name, value in rows]
+        advice = [f"  - {paragraph}" for paragraph in self.advice] or ["  none: no fault was found"]
+        return "\n".join(["Diagnosis of the latent space", *lines, "Advice", *advice])
+
+
+@torch.no_grad()
+def diagnose(decoder, codes, *, n_pairs=80, sensitivity=True, random_state=0):
+    """Look for the faults of a latent space.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The decoder.
+    codes : array, shape=[n_codes, dim]
+        Latent codes.
+    n_pairs : int
+        Pairs of codes whose distances are compared.
+    sensitivity : bool
+        Whether to compare distances at all.
+    random_state : int, numpy.random.RandomState or None
+        Source of the pairs and of the refits.
+
+    Returns
+    -------
+    diagnosis : Diagnosis
+        What was found.
+    """
+    random_state = check_random_state(random_state)
+    codes = _thin(np.unique(codes, axis=0), _MAX_CODES)
+    immersion = decoder.immersion()
+    slopes, singular_values, height = _at_codes(immersion, codes)
+    conditions = _conditions(singular_values)
+    spread, response = codes.std(axis=0), codes.std(axis=0) * _root_mean_square(slopes)
+    n_components, walled_share = _graph_of_codes(immersion, codes, height)
+    return Diagnosis(
+        n_codes=len(codes),
+        spread=tuple(spread.tolist()),
+        response=tuple(response.tolist()),
+        collapsed_dims=_collapsed(response, height),
+        saturated_share=tuple(_saturated(slopes).tolist()),
+        singular_share=float((conditions >= _SINGULAR).mean()),
+        condition_median=_percentile(conditions, 50),
+        condition_p90=_percentile(conditions, 90),
+        condition_max=float(conditions.max()),
+        walled_share=walled_share,
+        n_components=n_components,
+        sensitivity=_sensitivity(decoder, codes, n_pairs, random_state) if sensitivity else None,
+    )
+
+
+def _thin(rows, n_kept):
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), n_kept)).astype(int)]
+
+
+def _tensor(immersion, points):
+    return torch.as_tensor(points, dtype=immersion.dtype, device=immersion.device)
+
+
+def _host(tensor):
+    return tensor.detach().cpu().double().numpy()
+
+
+# -- the metric at the codes ---------------------------------------------------------------------
+
+
+def _at_codes(immersion, codes):
+    """Slopes of the mean by dimension, singular values of J, and norms of sigma (None)."""
+    n_mean, parts = immersion.n_mean, []
+    for z in _tensor(immersion, codes).split(CHUNK_SIZE):
+        value, tangents = immersion.jacobian(z)
+        # Singular values are not defined where the decoder is not finite.
+        finite = tangents.isfinite().all(dim=2).all(dim=1)
+        singular = torch.linalg.svdvals(tangents.where(finite[:, None, None], 0.0))
+        # Fewer outputs than dimensions leave directions without any output.
+        missing = max(0, codes.shape[1] - singular.shape[1])
+        singular = torch.nn.functional.pad(singular, (0, missing))
+        height = value[:, n_mean:].norm(dim=1) if n_mean is not None else value[:, 0]
+        steepness = tangents[:, :, :n_mean].norm(dim=2)
+        parts.append([_host(part) for part in (steepness, singular, height)])
+    slopes, singular, height = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return slopes, singular, None if n_mean is None else height
+
+
+def _conditions(singular_values):
+    """Condition numbers of the metric: squares of those of the Jacobian."""
+    largest, smallest = singular_values[:, 0], singular_values[:, -1]
+    conditions = np.full(len(largest), np.inf)
+    # The square of what is tinier than that is zero.
+    regular = smallest > largest * np.sqrt(np.finfo(float).tiny)
+    conditions[regular] = (largest[regular] / smallest[regular]) ** 2
+    return conditions
+
+
+def _percentile(values, percent):
+    # Not interpolated, for some may be infinite.
+    return float(np.percentile(values, percent, method="lower"))
+
+
+def _root_mean_square(slopes):
+    """Over the codes at which the decoder is finite."""
+    finite = np.isfinite(slopes)
+    total = np.square(slopes, where=finite, out=np.zeros_like(slopes)).sum(axis=0)
+    return np.sqrt(total / np.maximum(finite.sum(axis=0), 1))
+
+
+def _saturated(slopes):
+    usual = _root_mean_square(slopes)
+    return (slopes < _SATURATED * usual).mean(axis=0)
+
+
+def _collapsed(response, height):
+    """Dimensions that change less than others, or than the noise."""
+    noise = 0.0 if height is None else np.median(height)
+    least = _COLLAPSED * max(response.max(), noise)
+    return tuple(np.flatnonzero(~(response > least)).tolist())
+
+
+# -- the graph of the codes ----------------------------------------------------------------------
+
+
+def _graph_of_codes(immersion, codes, height):
+    """Components of the graph of nearest neighbours, and share of the codes behind walls."""
+    a, b = _neighbor_edges(codes)
+    n_components = _labels(len(codes), a, b).max() + 1
+    if height is None:
+        return int(n_components), None
+    if len(a):
+        a, b = join_components(codes, a, b)
+    open_way = ~_over_wall(immersion, codes, height, a, b)
+    groups = np.bincount(_labels(len(codes), a[open_way], b[open_way]))
+    return int(n_components), float(1.0 - groups.max() / len(codes))
+
+
+def _neighbor_edges(codes):
+    n_neighbors = min(_N_NEIGHBORS, len(codes) - 1)
+    if not n_neighbors:
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    neighbors = cKDTree(codes).query(codes, k=n_neighbors + 1)[1][:, 1:]
+    ends = np.stack((np.repeat(np.arange(len(codes)), n_neighbors), neighbors.ravel()))
+    return np.unique(np.sort(ends, axis=0), axis=1)
+
+
+def _labels(n_codes, a, b):
+    graph = csr_matrix((np.ones(len(a)), (a, b)), shape=(n_codes, n_codes))
+    return connected_components(graph, directed=False)[1]
+
+
+def _over_wall(immersion, codes, height, a, b):
+    """Whether sigma between two codes is far above that at both."""
+    s = np.linspace(0.0, 1.0, _EDGE_POINTS + 2)[1:-1, None]
+    highest = np.zeros(len(a))
+    for k in range(0, len(a), CHUNK_SIZE):
+        part = slice(k, k + CHUNK_SIZE)
+        start, step = codes[a[part]], codes[b[part]] - codes[a[part]]
+        points = (start[:, None] + step[:, None] * s).reshape(-1, codes.shape[1])
+        sigma = immersion(_tensor(immersion, points))[:, immersion.n_mean :].norm(dim=1)
+        highest[part] = _host(sigma).reshape(-1, _EDGE_POINTS).max(axis=1)
+    # Written so that what is not finite is a wall.
+    return ~(highest <= _WALL * np.maximum(height[a], height[b]))
+
+
+# -- what distances hang on ----------------------------------------------------------------------
+
+
+def _sensitivity(decoder, codes, n_pairs, random_state):
+    """Compare distances on graphs, before and after refits of the precision."""
+    source = decoder._source  # the frozen copy
+    has_network = isinstance(source, GaussianDecoder) and isinstance(source.std, RBFPrecision)
+    if not has_network or decoder.output is not None or len(codes) < 4:
+        return None
+    codes = _thin(codes, _MAX_REFIT_CODES)
+    start = random_state.randint(len(codes), size=n_pairs)
+    end = (start + random_state.randint(1, len(codes), size=n_pairs)) % len(codes)
+
+    def distances(of):
+        landscape = Landscape(of.immersion(), codes, grid_size=_GRID_SIZE.get(codes.shape[1]))
+        return graph_lengths(landscape, *map(torch.as_tensor, (codes[start], codes[end])))
+
+    before, found = distances(decoder), []
+    if not (np.isfinite(before).all() and np.ptp(before) > 0.0):
+        return None
+    for change, precision in _refits(source.std, codes, random_state):
+        changed = GaussianDecoder(source.mean, precision).eval()
+        after = distances(Decoder(changed, codes.shape[1]))
+        off = float(np.median(np.abs(after / np.maximum(before, np.finfo(float).tiny) - 1.0)))
+        ranks = np.corrcoef(rankdata(before), rankdata(after))[0, 1]
+        found.append(Sensitivity(change, off, float(ranks)))
+    return tuple(found)
+
+
+def _refits(precision, codes, random_state):
+    """Yield networks of other widths and numbers of centres, with their names.
+
+    The present variances at the codes stand for squared residuals: at the present a and K they are
+    fitted exactly, so that all that changes is due to a or K.
+    """
+    z = torch.as_tensor(codes).to(precision.centers)
+    with torch.no_grad():
+        variances = 1.0 / precision(z)
+    zeta, n_centers = precision.zeta.item(), len(precision.centers)
+    for factor in (0.7, 1.4):
+        yield f"a x {factor}", _rescaled(precision, z, variances, factor)
+    for name, n in (("K / 2", max(1, n_centers // 2)), ("K x 2", min(2 * n_centers, len(z)))):
+        options = {"a": _width(precision, codes), "zeta": zeta, "tol": _REFIT_TOL}
+        yield (
+            name,
+            RBFPrecision.fit(z, variances, n_centers=n, random_state=random_state, **options),
+        )
+
+
+def _rescaled(precision, z, variances, factor):
+    """Make kernels wider or narrower, and learn their weights by maximum likelihood."""
+    lambdas = precision.lambdas / factor**2
+    kernels = torch.exp(-lambdas * torch.cdist(z, precision.centers) ** 2)
+    # Narrow kernels far from the codes have no say.
+    used = kernels.mean(dim=0) > 2.0 * torch.finfo(kernels.dtype).eps
+    zeta = precision.zeta.item()
+    options = {"tol": _REFIT_TOL, "max_iter": 200}
+    weights = maximum_likelihood_weights(kernels[:, used], variances, zeta, **options)
+    return RBFPrecision(precision.centers[used], lambdas[used], weights, zeta)
+
+
+def _width(precision, codes):
+    """Estimate the a of a network: its widths in units of the radii of its clusters."""
+    distance, label = cKDTree(_host(precision.centers)).query(codes)
+    count = np.bincount(label, minlength=len(precision.centers))
+    radius = np.bincount(label, distance, minlength=len(count)) / np.maximum(count, 1)
+    widths = 1.0 / np.sqrt(2.0 * _host(precision.lambdas))
+    filled = (count > 2) & (radius > 0.0)
+    return float(np.median(widths[filled] / radius[filled])) if filled.any() else 1.0
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def _numbers(values):
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
+def _percent(*shares):
+    return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
+
+
+def _on_dimensions(found):
+    if found.collapsed_dims:
+        yield (
+            f"Dimensions {_numbers(found.collapsed_dims)} are collapsed: over the spread of the "
+            "codes they move the mean by at most 5 % of what the others do, or of the noise. Train "
+            "with a smaller latent_dim, longer, or with less weight on the KL divergence."
+        )
+    saturated = [k for k, share in enumerate(found.saturated_share) if share > _FEW]
+    if saturated:
+        shares = _percent(*(found.saturated_share[k] for k in saturated))
+        yield (
+            f"At {shares} of the codes the mean no longer reacts to dimensions "
+            f"{_numbers(saturated)}: an activation is saturated and distances there come from the "
+            "rounding or from sigma alone. Scale the data, train with more weight_decay, or let "
+            "the last layer be the identity."
+        )
+
+
+def _on_metric(found):
+    if found.singular_share > 0.0:
+        yield (
+            f"The metric is singular at {_percent(found.singular_share)} of the codes, where "
+            "logarithms and curvatures are NaN. Look for collapsed or saturated dimensions, for a "
+            "decoder with fewer outputs than dimensions, and for one that is not finite."
+        )
+    elif found.condition_p90 > _ILL_CONDITIONED:
+        yield (
+            f"The metric's condition number is {found.condition_p90:.1g} at the 90th percentile: "
+            "what needs its inverse has lost half of its digits. Walls of sigma do this: raise a "
+            "or zeta."
+        )
+
+
+def _on_codes(found):
+    if found.walled_share is not None and found.walled_share > _FEW:
+        yield (
+            f"{_percent(found.walled_share)} of the codes lie behind walls, where sigma is more "
+            "than doubled on every way to the others: their distances measure the walls. Raise a "
+            "(wider kernels), take fewer centers, or raise zeta, which bounds sigma by "
+            "zeta^(-1/2); if the data do fall apart, compare distances within a group only."
+        )
+    if found.n_components > 1:
+        yield (
+            f"The graph of {_N_NEIGHBORS} nearest codes falls into {found.n_components} parts. In "
+            "more than three dimensions global starts follow this graph, joined by its shortest "
+            "links: ways between the parts are guesses. Pass more codes, or look at each part."
+        )
+
+
+def _on_distances(found):
+    worst = [
+        item
+        for item in found.sensitivity or ()
+        if item.relative_change > _RELATIVE_CHANGE or not item.rank_correlation >= _RANK_CORRELATION
+    ]
+    if worst:
+        yield (
+            f"Distances hang on how the precision was fitted ({', '.join(i.change for i in worst)}"
+            "): they say as much of the network as of the data. Choose a and K by the held-out "
+            "likelihood, or widen the kernels until distances settle."
+        )

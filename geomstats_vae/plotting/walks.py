@@ -1,0 +1,100 @@
+"""Random walks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from geomstats_vae.plotting.axes import MAP, add_lines, as_array, name_axes, select
+from geomstats_vae.plotting.codes import class_styles
+from geomstats_vae.plotting.curves import end_points
+
+# Parts of a walk that are drawn in one colour each if the colour tells the time.
+_N_PARTS = 64
+COLORS = ("walker", "time")
+
+
+def random_walks(
+    ax, paths, *, color="walker", end_time=None, plane=(0, 1), width=0.6, alpha=0.8, colorbar=True
+):
+    """Draw the paths of walkers: a disc where each starts, a square where it ends.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
+        Axes to draw on; those in three dimensions show the first three coordinates.
+    paths : RandomWalk or array-like, shape=[..., n_steps, dim]
+        One or many walks, or the points on them. A walk ends before the first point that is not
+        finite.
+    color : str, {'walker', 'time'}
+        What colours tell apart: walkers, whose colours repeat, or times.
+    end_time : float, optional
+        Time of the last point, the first being at zero; by default that of the walk, and of an
+        array its steps are counted.
+    plane : tuple of int
+        The two coordinates that flat axes show.
+    width : float
+        Width of the lines in points.
+    alpha : float
+        Opacity of the lines.
+    colorbar : bool
+        Whether to add a colour bar for the times.
+
+    Returns
+    -------
+    artists : list of matplotlib.artist.Artist
+        The lines, one per walk or one per part of a walk; then the markers of the ends and of the
+        starts.
+
+    Raises
+    ------
+    ValueError
+        If color is neither, or there is a walk of which no point is finite.
+    """
+    if color not in COLORS:
+        raise ValueError(
+            f"Expected color to be one of {', '.join(map(repr, COLORS))}, got {color!r}."
+        )
+    if end_time is None and hasattr(paths, "times"):
+        end_time = float(as_array(paths.times)[-1])
+    points = select(ax, getattr(paths, "points", paths), plane)
+    points = points.reshape(-1, *points.shape[-2:])
+    finite = np.isfinite(points).all(axis=-1)
+    if not finite[:, 0].all():
+        raise ValueError("Expected walks that start at finite points, got NaN or infinity.")
+    # Steps up to the first that is not finite.
+    n_kept = np.where(finite.all(axis=1), finite.shape[1], np.argmin(finite, axis=1))
+    walks = [walk[:n] for walk, n in zip(points, n_kept, strict=True)]
+    style = {"linewidths": width, "alpha": alpha, "zorder": 2}
+    if color == "walker":
+        colors = [name for name, _ in class_styles(min(len(walks), 10))]
+        cycle = list(itertools.islice(itertools.cycle(colors), len(walks)))
+        lines = add_lines(ax, walks, colors=cycle, **style)
+    else:
+        last = points.shape[1] - 1
+        lines = _by_time(ax, walks, last, last if end_time is None else end_time, style)
+        if colorbar:
+            label = "step" if end_time is None else "time (squared data distance)"
+            ax.figure.colorbar(lines, ax=ax, label=label)
+    marked = end_points(
+        ax, [walk[0] for walk in walks], [walk[-1] for walk in walks], size=14.0, plane=(0, 1)
+    )
+    name_axes(ax, plane)
+    return [lines, *marked]
+
+
+def _by_time(ax, walks, n_steps, end_time, style):
+    """Draw each walk in parts, coloured by the times of their middles."""
+    edges = np.unique(np.linspace(0, n_steps, _N_PARTS + 1).astype(int))
+    parts, middles = [], []
+    for walk in walks:
+        for first, last in itertools.pairwise(edges):
+            part = walk[first : last + 1]
+            if len(part) > 1:
+                parts.append(part)
+                middles.append((first + min(last, len(walk) - 1)) / 2)
+    times = np.array(middles) * (end_time / max(n_steps, 1))
+    lines = add_lines(ax, parts, cmap=MAP, array=times, **style)
+    lines.set_clim(0.0, end_time)
+    return lines
