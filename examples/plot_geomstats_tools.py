@@ -30,7 +30,7 @@ from geomstats_vae.plotting import (
 
 # The tests ask for a short run.
 short = "SHORT_EXAMPLES" in os.environ
-n_codes, n_cells, max_iter = (6, 20, 1) if short else (24, 150, 3)
+n_codes, n_cells, max_iter = (4, 10, 1) if short else (24, 150, 3)
 
 digits, vae = load_digits(), load_digits_vae()
 space = vae.latent_space_

@@ -24,14 +24,16 @@ from geomstats_vae.plotting import geodesics, latent_scatter, projections, strai
 
 # The tests ask for a short run.
 short = "SHORT_EXAMPLES" in os.environ
-n_pairs, options = (2, {"max_epochs": 3, "n_centers": 8}) if short else (40, {})
+n_images, n_pairs = (300, 2) if short else (1797, 40)
+options = {"max_epochs": 2, "n_centers": 8} if short else {}
 
 digits = load_digits()
 plane = load_digits_vae()
-vae = VAE(latent_dim=3, random_state=0, **options).fit(digits.data)
+X, labels = digits.data[:n_images], digits.target[:n_images]
+vae = VAE(latent_dim=3, random_state=0, **options).fit(X)
 codes = vae.codes_
 for model in (plane, vae):
-    neighbors = cross_val_score(KNeighborsClassifier(10), model.codes_, digits.target, cv=5)
+    neighbors = cross_val_score(KNeighborsClassifier(10), model.codes_[:n_images], labels, cv=5)
     print(
         f"{model.codes_.shape[1]} dimensions: residuals {model.noise_std_:.3f}, "
         f"ten nearest neighbours {neighbors.mean():.0%} right"
@@ -42,7 +44,7 @@ for model in (plane, vae):
 # dimensions; ``converged`` says for each that it is certified.
 generator = np.random.default_rng(0)
 pairs = generator.integers(len(codes), size=(20 * n_pairs, 2))
-pairs = pairs[digits.target[pairs[:, 0]] != digits.target[pairs[:, 1]]][:n_pairs]
+pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]][:n_pairs]
 start, end = codes[pairs.T]
 metric = vae.latent_space_.metric
 path = metric.solve_geodesic(start, end)
@@ -77,12 +79,12 @@ shown = np.argsort(ratio)[:2]
 figure = plt.figure(figsize=(15, 8.5), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
 space = left.add_subplot(projection="3d")
-latent_scatter(space, codes, digits.target, size=4.0, legend=False)
+latent_scatter(space, codes, labels, size=4.0, legend=False)
 geodesics(space, path(times)[shown], color="black")
 straight_lines(space, start[shown], end[shown], color="black")
 space.set_title("geodesics (solid) and lines (dashed)")
 upper, lower = right.subfigures(2, 1)
-projections(upper.subplots(1, 3), codes, digits.target, path(times)[shown], size=4.0)
+projections(upper.subplots(1, 3), codes, labels, path(times)[shown], size=4.0)
 for ax, images, title in zip(
     lower.subplots(4, 1),
     [strips[k][row] for row in shown for k in (0, 1)],

@@ -75,9 +75,10 @@ def regions(
         raise ValueError(f"Expected all classes of the regions in classes, got none of {missing}.")
     artists = _draw(ax, number, window, len(classes), alpha)
     if centers is not None:
-        style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0, "zorder": 5}
+        # Above codes, below the names that `latent_scatter` writes.
+        style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0, "zorder": 3.5}
         x, y = select(ax, centers, (0, 1)).T
-        artists.append(ax.scatter(x, y, s=130.0, marker="*", label="center", **style))
+        artists.append(ax.scatter(x, y, s=110.0, marker="*", label="center", **style))
     name_axes(ax)
     return artists
 
