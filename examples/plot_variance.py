@@ -64,7 +64,8 @@ def log_likelihood(std, z, squared_residuals):
 
 def fit_precisions(vae, images, chosen, seed):
     """Sweep a at the default K, then K at the best a; the likelihood of ``chosen`` rows decides."""
-    z, residuals = codes_and_residuals(vae, images, 1)
+    # Several codes of each image: the encoder knows each only up to its own uncertainty.
+    z, residuals = codes_and_residuals(vae, images, n_draws)
     found = {}
 
     def score(a, n_centers):
@@ -164,8 +165,9 @@ axes[2].legend()
 
 # %%
 # The sweep over the width: held-out likelihood, :math:`\sigma`, and what it does to geodesics.
-# Narrow functions leave no code certain, wide ones take the walls away between classes. What is
-# best for likelihood need not be best for geometry; look at both.
+# Narrow functions leave codes in the gaps between them, where held-out images are very unlikely;
+# wide ones take the walls away between classes. What is best for likelihood need not be best for
+# geometry; look at both.
 figure, axes = plt.subplots(
     2, len(widths), figsize=(3.1 * len(widths), 6.4), layout="constrained", squeeze=False
 )

@@ -300,13 +300,11 @@ class TestBalls:
         distances = surfaces.sphere_distance(torch.tensor([0.3, -0.2], dtype=float), points)
         np.testing.assert_allclose(distances, 0.7, rtol=1e-6)
 
-    @pytest.mark.parametrize("method", ["graph", "exact"])
-    def test_circles_end_where_geodesics_cease_to_be_shortest(self, ax, method):
+    def test_circles_end_where_geodesics_cease_to_be_shortest(self, ax):
         # Symmetry puts the cut points of a centre on the axis behind the hill.
-        codes = [[-3.0, -3.0], [3.0, 3.0]] if method == "graph" else None
-        space = LatentSpace(hill(), 2, points=codes, on_failure="raise")
+        space = LatentSpace(hill(), 2, on_failure="raise")
         whole, broken, *_ = plotting.geodesic_balls(
-            ax, space, [-1.5, 0.0], [0.5, 4.0], n_directions=32, method=method
+            ax, space, [-1.5, 0.0], [0.5, 4.0], n_directions=32
         )
         assert len(whole.get_segments()) == 1
         (curve,) = broken.get_segments()
@@ -314,6 +312,16 @@ class TestBalls:
         assert (curve[[0, -1], 0] > 0.0).all()
         assert curve[0, 1] * curve[-1, 1] < 0.0
         assert (np.sign(curve[:, 1]) != np.sign(curve[0, 1])).argmax() > len(curve) // 3
+
+    def test_circles_on_the_graph_are_closed_and_as_far_as_they_say(self, ax):
+        space = LatentSpace(hill(), 2, points=[[-3.0, -3.0], [3.0, 3.0]], on_failure="raise")
+        center, radii = np.array([-1.0, 0.0]), [0.5, 2.0]
+        circles = plotting.geodesic_balls(ax, space, center, radii)[:2]
+        for circle, radius in zip(circles, radii, strict=True):
+            (curve,) = circle.get_segments()
+            np.testing.assert_array_equal(curve[0], curve[-1])
+            distances = space.metric.dist(gs.from_numpy(center), gs.from_numpy(curve[::20]))
+            np.testing.assert_allclose(np.asarray(distances), radius, rtol=0.02)
 
     def test_a_map_keeps_its_view(self, ax):
         ax.imshow(np.zeros((2, 2)), extent=(-0.1, 0.1, -0.1, 0.1))

@@ -313,8 +313,9 @@ def _squares(guess, lengths, precision):
     squares = np.einsum("ni,ij,nj->n", guess, precision, guess)
     scaled = np.clip(norms, _SHORTER * lengths, _LONGER * lengths)
     lowest = np.linalg.eigvalsh(precision)[0]
-    tiny = np.finfo(float).tiny
-    return np.where(norms > 0.0, squares / np.maximum(norms, tiny) ** 2, lowest) * scaled**2
+    # Divided by one norm at a time: a small norm's square may be zero.
+    divisor = np.where(norms > 0.0, norms, 1.0)
+    return np.where(norms > 0.0, squares / divisor / divisor, lowest) * scaled**2
 
 
 def draw_from_grid(uniform, edges, mass):

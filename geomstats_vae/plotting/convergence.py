@@ -9,6 +9,8 @@ import numpy as np
 from geomstats_vae.plotting.axes import as_array
 from geomstats_vae.plotting.codes import class_styles
 
+_MOST_MARKERS = 50
+
 
 def convergence(
     ax, histories, steps=None, *, limit=None, quantity="relative residual", step="iteration"
@@ -64,6 +66,8 @@ def convergence(
         if tends_to is not None:
             values = np.abs(values - (values[-1] if tends_to == "last" else tends_to))
         shown = np.isfinite(values) & (values > 0.0)
+        # Markers of long histories would cover their lines.
+        marker = marker if len(values) <= _MOST_MARKERS else ""
         style = {"color": color, "marker": marker, "markersize": 4.0, "lw": 1.4}
         artists += ax.plot(at[shown], values[shown], label=name or "_history", **style)
     ax.set(yscale="log", xlabel=step)
