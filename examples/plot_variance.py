@@ -71,7 +71,7 @@ def fit_precisions(vae, images, chosen, seed):
     def score(a, n_centers):
         if (a, n_centers) not in found:
             precision = RBFPrecision.fit(
-                z, residuals, a=a, n_centers=n_centers, tol=1e-4, random_state=seed
+                z, residuals, a=a, n_centers=n_centers, tol=1e-3, random_state=seed
             )
             found[a, n_centers] = log_likelihood(precision.std, *chosen), precision
         return found[a, n_centers][0]

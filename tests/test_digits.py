@@ -88,6 +88,7 @@ mean = FrechetMean(space).set(max_iter=8).fit(z).estimate_
 logs = gs.to_numpy(space.metric.log(z, mean))
 kmeans = RiemannianKMeans(space, n_clusters=2, max_iter=3)
 kmeans.init = z[[0, 4]]
+kmeans.mean_estimator.set(max_iter=3)  # of each center; geomstats takes up to 100
 kmeans.fit(z)
 # Without it scikit-learn's svd_flip fails on geomstats' tensors, for every metric.
 sklearn.set_config(array_api_dispatch=gs.__name__.endswith("pytorch"))
