@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from geomstats_vae.decoders.immersion import gram
 from geomstats_vae.geodesics.elements import cache_sized_chunk
+from geomstats_vae.immersions.immersion import gram
 
 _SUFFICIENT = 1e-4
 _MAX_HALVINGS = 30

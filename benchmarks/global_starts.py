@@ -14,8 +14,8 @@ from study_decoders import load_checkpoint
 
 from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
-from geomstats_vae.decoders import Decoder
 from geomstats_vae.geodesics import Landscape
+from geomstats_vae.immersions import Decoder
 
 
 class Detours:

@@ -47,12 +47,12 @@ from threadpoolctl import threadpool_limits
 
 from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
-from geomstats_vae.decoders import Decoder, Immersion
 from geomstats_vae.geodesics import Landscape
 from geomstats_vae.geometry import local
-from geomstats_vae.geometry.arrays import USES_TORCH
-from geomstats_vae.geometry.pointwise import PointwiseMetric
-from geomstats_vae.geometry.space import LatentSpace
+from geomstats_vae.immersions import Decoder, Immersion
+from geomstats_vae.manifolds.arrays import USES_TORCH
+from geomstats_vae.manifolds.pointwise import PointwiseMetric
+from geomstats_vae.manifolds.space import LatentSpace
 
 TARGETS = (1e-2, 1e-4)
 SHARE = 0.9

@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from geomstats_vae import GeodesicSolver
-from geomstats_vae.decoders import Decoder
 from geomstats_vae.geodesics import Landscape
+from geomstats_vae.immersions import Decoder
 
 _CONV_DIM = 32
 _N_CODES = 500

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from geomstats_vae.decoders import Decoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
+from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 
 
 def load_checkpoint(path, *, widen=1.0, zeta=None):

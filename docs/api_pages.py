@@ -11,11 +11,13 @@ import importlib
 TOP = "geomstats_vae"
 # In the order of the package's layers.
 PARTS = (
-    "decoders",
-    "models",
+    "immersions",
     "geodesics",
     "geometry",
     "geometry.diagnosis",
+    "volume",
+    "manifolds",
+    "models",
     "estimators",
     "sampling",
     "datasets",

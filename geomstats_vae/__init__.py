@@ -6,7 +6,6 @@ geodesics, distances, means and everything else that geomstats builds on a metri
 densities and random walks.
 """
 
-from geomstats_vae.decoders import DecoderError, GaussianDecoder, RBFPrecision
 from geomstats_vae.estimators import LAND, GeodesicKMeans
 from geomstats_vae.geodesics import (
     GeodesicConvergenceError,
@@ -15,7 +14,8 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
 )
-from geomstats_vae.geometry import (
+from geomstats_vae.immersions import DecoderError, GaussianDecoder, RBFPrecision
+from geomstats_vae.manifolds import (
     AdaptiveExpSolver,
     CollocationLogSolver,
     LatentSpace,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.decoders import AutodiffImmersion
+from geomstats_vae.immersions import AutodiffImmersion
 from tests.surfaces import sphere, sphere_chart, sphere_distance
 
 BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 
 from geomstats_vae.datasets.surfaces import add_noise, check_arguments, surface_bunch
 from geomstats_vae.geodesics.solver import GeodesicSolver
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.manifolds import LatentSpace
 
 _RADIUS = 2.0
 _BELL_HEIGHT, _BELL_WIDTH = 1.5, 0.6

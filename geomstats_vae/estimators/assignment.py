@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geomstats_vae.estimators.estimates import chords, graph_distances
-from geomstats_vae.estimators.spaces import Geodesics
+from geomstats_vae.manifolds.rows import Geodesics
 
 # Share by which a bound must exceed a distance. Lengths are certified to the solver's rtol, 1e-3,
 # each. Distances on the graph have been seen to exceed exact ones by 9 % in two dimensions, and by

@@ -10,8 +10,8 @@ import math
 import numpy as np
 import torch
 
-from geomstats_vae.estimators.spaces import decoder_metric
 from geomstats_vae.geometry.pairs import graph_lengths
+from geomstats_vae.manifolds.rows import decoder_metric
 
 _ROWS_PER_BLOCK = 1024
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.spaces import Geodesics
+from geomstats_vae.manifolds.rows import Geodesics
 
 # Steps in units of the mean logarithm, which is exact in flat space.
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0

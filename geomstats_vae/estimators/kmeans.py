@@ -29,7 +29,8 @@ from geomstats_vae.estimators.seeding import (
     gather,
     kmeans_plus_plus,
 )
-from geomstats_vae.estimators.spaces import (
+from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.manifolds.rows import (
     ROW_TOL,
     Geodesics,
     RowGeometry,
@@ -37,7 +38,6 @@ from geomstats_vae.estimators.spaces import (
     check_on_space,
     resolve_space,
 )
-from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.models.validation import check_rows, validate_rows
 
 # Starts by default: one of k-means++ in closed form, ten where they cost nothing.

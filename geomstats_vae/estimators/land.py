@@ -21,12 +21,12 @@ from geomstats_vae.estimators.mixture import (
     TangentEM,
     expectation,
 )
-from geomstats_vae.estimators.spaces import (
+from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
+from geomstats_vae.manifolds.rows import (
     RowGeometry,
     check_on_space,
     resolve_space,
 )
-from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
 from geomstats_vae.models.validation import validate_rows
 
 _MAX_RESTARTS = 3

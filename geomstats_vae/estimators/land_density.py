@@ -13,10 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators import land_sampling
-from geomstats_vae.estimators.spaces import ROW_TOL, RowGeometry, SharesSpace, check_on_space
-from geomstats_vae.estimators.tangent_frame import inner_products
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.manifolds.rows import ROW_TOL, RowGeometry, SharesSpace, check_on_space
 from geomstats_vae.models.validation import validate_rows
+from geomstats_vae.volume.frames import inner_products
 
 MEASURES = ("riemannian", "lebesgue")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import geomstats.backend as gs
 import numpy as np
 
-from geomstats_vae.estimators.cloud import LatentCloud, draw_from_grid
-from geomstats_vae.estimators.fan import volume_at
-from geomstats_vae.estimators.injectivity import is_shortest
 from geomstats_vae.estimators.mixture import log_density
+from geomstats_vae.volume.cut_points import is_shortest
+from geomstats_vae.volume.importance_quadrature import LatentCloud, draw_from_grid
+from geomstats_vae.volume.rays import volume_at
 
 # Proposals are as dense as the law up to a factor that is estimated; where the estimate falls
 # short by more than this, draws are as rare as if it did not.

@@ -10,7 +10,7 @@ from geomstats_vae.estimators.assignment import Assigner, Assignment
 from geomstats_vae.estimators.estimates import graph_distances, image_variance
 from geomstats_vae.estimators.frechet import Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
-from geomstats_vae.estimators.spaces import Geodesics
+from geomstats_vae.manifolds.rows import Geodesics
 
 # Means are found to what averages of logarithms are worth, those of geomstats' hyperbolic spaces in
 # closed form, and those that are solved for: residuals relative to the root of the variance.

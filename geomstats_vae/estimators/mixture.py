@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from scipy import linalg, special
 
-from geomstats_vae.estimators import cloud, normalizer
 from geomstats_vae.estimators.land_start import to_space
-from geomstats_vae.estimators.spaces import ROW_TOL
-from geomstats_vae.estimators.tangent_frame import TangentFrame, frame_at, lead_by
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
+from geomstats_vae.manifolds.rows import ROW_TOL
+from geomstats_vae.volume import importance_quadrature as cloud
+from geomstats_vae.volume import ray_quadrature as normalizer
+from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
 
 _MAX_SETTLEMENTS = 10  # new quadratures until one serves the density that it leads to
 # Steps of EM with fixed means: to convergence where a move costs, a few where it does not.

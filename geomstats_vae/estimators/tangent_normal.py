@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.estimators.normalizer import TangentMoments
+from geomstats_vae.volume.ray_quadrature import TangentMoments
 
 COVARIANCE_TYPES = ("full", "diag", "spherical")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from geomstats_vae.decoders.immersion import gram
+from geomstats_vae.immersions.immersion import gram
 
 
 class GeodesicSystem:

@@ -1,7 +1,3 @@
-"""The geomstats side: a latent space and its metric, on the numpy and pytorch backends."""
+"""The geometry that an immersion induces, on arrays: all that can be measured."""
 
-from geomstats_vae.geometry.metric import PullbackDecoderMetric
-from geomstats_vae.geometry.solvers import AdaptiveExpSolver, CollocationLogSolver
-from geomstats_vae.geometry.space import LatentSpace
-
-__all__ = ["AdaptiveExpSolver", "CollocationLogSolver", "LatentSpace", "PullbackDecoderMetric"]
+__all__: list[str] = []

@@ -12,12 +12,12 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
-from geomstats_vae.decoders import Decoder, GaussianDecoder, RBFPrecision
-from geomstats_vae.decoders.rbf_weights import maximum_likelihood_weights
 from geomstats_vae.geodesics.assembly import join_components
 from geomstats_vae.geodesics.landscape import Landscape
 from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.geometry.pairs import graph_lengths
+from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
+from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
 
 __all__ = ["Diagnosis", "Sensitivity"]
 

@@ -16,7 +16,7 @@ import itertools
 
 import torch
 
-from geomstats_vae.decoders.immersion import gram
+from geomstats_vae.immersions.immersion import gram
 
 # Bounds the memory of a map of many points; larger chunks are no faster.
 CHUNK_SIZE = 512

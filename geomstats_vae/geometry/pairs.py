@@ -10,7 +10,7 @@ import torch
 from joblib import effective_n_jobs
 from tqdm import tqdm
 
-from geomstats_vae.geometry.arrays import to_host
+from geomstats_vae.geodesics.elements import to_numpy as to_host
 from geomstats_vae.geometry.workers import work_blocks
 
 # Pairs are independent, so blocks change memory and not results. What a search of the graph sets

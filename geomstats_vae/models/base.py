@@ -36,13 +36,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
         Returns
         -------
-        latent_space : geomstats_vae.geometry.LatentSpace
+        latent_space : geomstats_vae.manifolds.LatentSpace
             Built once, with `codes_` as starting points of its searches.
         """
         check_is_fitted(self, "decoder_")
         if self._latent_space is None:
             # The models do not depend on geomstats.
-            from geomstats_vae.geometry import LatentSpace
+            from geomstats_vae.manifolds import LatentSpace
 
             self._latent_space = LatentSpace(self.decoder_, self.latent_dim, points=self.codes_)
         return self._latent_space

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from geomstats_vae.decoders.gaussian import GaussianDecoder
-from geomstats_vae.decoders.rbf import RBFPrecision
+from geomstats_vae.immersions.gaussian import GaussianDecoder
+from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import archive
 from geomstats_vae.models.networks import freeze
 

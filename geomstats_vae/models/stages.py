@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from geomstats_vae.decoders.rbf import RBFPrecision
+from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models.networks import (
     StdNetwork,
     absorb_input_scaling,

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from geomstats_vae.decoders.gaussian import GaussianDecoder
+from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.models.base import LatentVariableModel
 from geomstats_vae.models.networks import ACTIVATIONS, freeze
 from geomstats_vae.models.objectives import kl_divergence
@@ -125,7 +125,7 @@ class VAE(LatentVariableModel):
 
     See Also
     --------
-    geomstats_vae.decoders.rbf.RBFPrecision : The decoder's precision.
+    geomstats_vae.immersions.rbf.RBFPrecision : The decoder's precision.
 
     Notes
     -----

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import torch
 
-from geomstats_vae.decoders.immersion import gram
-from geomstats_vae.estimators.spaces import decoder_metric
 from geomstats_vae.geodesics.exponential import ExponentialStatus
 from geomstats_vae.geometry import local
-from geomstats_vae.geometry.arrays import to_array, to_tensor
+from geomstats_vae.immersions.immersion import gram
+from geomstats_vae.manifolds.arrays import to_array, to_tensor
+from geomstats_vae.manifolds.rows import decoder_metric
 
 # Geodesics of a step are followed far more exactly than the walk in steps follows the motion.
 _STEP_RTOL = 1e-5

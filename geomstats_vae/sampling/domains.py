@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geomstats_vae.geometry.arrays import to_array, to_tensor
+from geomstats_vae.manifolds.arrays import to_array, to_tensor
 
 _MAX_REFLECTIONS = 16
 _BISECTIONS = 50  # of a step: to rounding

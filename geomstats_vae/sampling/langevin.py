@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from geomstats_vae.geometry.arrays import to_array, to_tensor
+from geomstats_vae.manifolds.arrays import to_array, to_tensor
 from geomstats_vae.sampling.coefficients import Coefficients
 from geomstats_vae.sampling.walk import Walkers, WalkSampler, WalkStatus
 

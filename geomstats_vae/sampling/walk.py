@@ -14,8 +14,8 @@ import torch
 from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
 
-from geomstats_vae.estimators.spaces import decoder_metric
-from geomstats_vae.geometry.arrays import enter, to_array
+from geomstats_vae.manifolds.arrays import enter, to_array
+from geomstats_vae.manifolds.rows import decoder_metric
 from geomstats_vae.sampling.coefficients import resolve_geometry
 
 

@@ -9,7 +9,7 @@ from geomstats.geometry.poincare_ball import PoincareBall
 
 from geomstats_vae import LatentSpace
 from geomstats_vae.estimators.frechet import frechet_means
-from geomstats_vae.estimators.spaces import RowGeometry
+from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
 from tests.geometry import spaces
 

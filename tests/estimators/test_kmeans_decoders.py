@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from tests.geometry.test_backends import run_on_pytorch
 
 from geomstats_vae import GeodesicKMeans, LatentSpace
 from geomstats_vae.estimators.assignment import Assigner
 from geomstats_vae.estimators.estimates import chords, graph_distances, image_variance
 from geomstats_vae.estimators.lloyd import lloyd
 from geomstats_vae.estimators.seeding import GraphKMeans, gather, kmeans_plus_plus
-from geomstats_vae.estimators.spaces import RowGeometry
+from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.spaces import array
-from tests.geometry.test_backends import run_on_pytorch
+from tests.manifolds.spaces import array
 
 CODES = spaces.draw(60, 2)
 

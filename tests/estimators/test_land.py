@@ -18,13 +18,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tests.geometry.test_backends import run_on_pytorch
 
 from geomstats_vae import LAND, LatentSpace
 from geomstats_vae.estimators.mixture import DegenerateError, TangentEM
-from geomstats_vae.estimators.spaces import RowGeometry
+from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.test_backends import run_on_pytorch
 
 SPHERE = Hypersphere(2)
 TYPES = ["full", "diag", "spherical"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.decoders.decoder import Decoder
 from geomstats_vae.geodesics.landscape import Landscape
 from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.immersions.decoder import Decoder
 from tests import surfaces
 from tests.geometry import spaces
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.decoders.immersion import AutodiffImmersion
-from geomstats_vae.decoders.layers import compile_immersion
 from geomstats_vae.geodesics import exponential
 from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.layers import compile_immersion
 from tests import surfaces
 
 EXACT = {

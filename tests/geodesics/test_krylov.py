@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from geomstats_vae.decoders.layers import compile_immersion
 from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
@@ -20,6 +19,7 @@ from geomstats_vae.geodesics import (
 from geomstats_vae.geodesics.curves import concatenate, straight
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.stability import solve_variation
+from geomstats_vae.immersions.layers import compile_immersion
 from tests import surfaces
 
 DIM = 16

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from geomstats_vae.decoders import Decoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
 from geomstats_vae.geodesics.exponential import ExponentialSolver
 from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
+from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 from tests import surfaces
 
 TIGHT = ExponentialSolver(rtol=2e-12, atol=1e-14, max_steps=10000)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.decoders.immersion import AutodiffImmersion
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
+from geomstats_vae.immersions.immersion import AutodiffImmersion
 from tests import surfaces
 
 

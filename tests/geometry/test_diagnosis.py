@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.decoders import GaussianDecoder, RBFPrecision
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.immersions import GaussianDecoder, RBFPrecision
+from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.spaces import array, draw
+from tests.manifolds.spaces import array, draw
 
 CODES = draw(200, 2)
 

@@ -8,10 +8,10 @@ from geomstats.geometry.base import ImmersedSet
 from geomstats.geometry.euclidean import Euclidean
 from geomstats.geometry.pullback_metric import PullbackMetric
 
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.spaces import array, draw, host
+from tests.manifolds.spaces import array, draw, host
 
 DECODERS = {
     "vae": spaces.vae_like_decoder,

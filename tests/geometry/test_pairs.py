@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics.path import GeodesicConvergenceWarning
-from geomstats_vae.geometry import LatentSpace, pairs
+from geomstats_vae.geometry import pairs
+from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.spaces import array, draw, host
+from tests.manifolds.spaces import array, draw, host
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from geomstats_vae import LAND, GeodesicKMeans, LatentSpace
 from geomstats_vae.geometry import pairs, workers
 from tests import surfaces
 from tests.geometry import spaces
-from tests.geometry.spaces import array, draw, host
+from tests.manifolds.spaces import array, draw, host
 
 OWN, OTHER = ("pytorch", "numpy") if spaces.ON_TORCH else ("numpy", "pytorch")
 N_THREADS = 3  # of torch, outside of blocks

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from geomstats_vae.decoders.rbf import RBFPrecision
+from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import VAE, LatentCollapseWarning
 from geomstats_vae.models.objectives import NegativeElbo, ResidualLikelihood
 
@@ -209,7 +209,7 @@ class TestMethods:
             return object()
 
         stand_in = SimpleNamespace(LatentSpace=latent_space)
-        monkeypatch.setitem(sys.modules, "geomstats_vae.geometry", stand_in)
+        monkeypatch.setitem(sys.modules, "geomstats_vae.manifolds", stand_in)
         vae = clone(quick_vae).fit(plane)
         space = vae.latent_space_
         assert vae.latent_space_ is space

@@ -4,10 +4,10 @@ import torch
 from geomstats.geometry.euclidean import Euclidean
 from scipy import stats
 
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import BrownianMotion
 from tests import surfaces
-from tests.geometry.spaces import array, host, vae_like_decoder
+from tests.manifolds.spaces import array, host, vae_like_decoder
 from tests.sampling import laws
 
 START, TIME = np.array([0.3, -0.2]), 0.3

@@ -6,7 +6,7 @@ from scipy import stats
 
 from geomstats_vae.sampling import BrownianMotion, WalkStatus, domains
 from tests import surfaces
-from tests.geometry.spaces import array, host
+from tests.manifolds.spaces import array, host
 from tests.sampling import laws
 
 BOX = np.array([[0.2, 0.0], [1.7, 1.2]])

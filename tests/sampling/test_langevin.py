@@ -5,9 +5,9 @@ from geomstats.geometry.euclidean import Euclidean
 from scipy import stats
 
 from geomstats_vae.estimators import LAND
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import LangevinDynamics, WalkStatus
-from tests.geometry.spaces import array, host, vae_like_decoder
+from tests.manifolds.spaces import array, host, vae_like_decoder
 from tests.sampling import laws
 
 CONCENTRATION = 2.0

@@ -6,7 +6,7 @@ from geomstats.geometry.hypersphere import Hypersphere
 from geomstats.information_geometry.beta import BetaDistributions
 
 from geomstats_vae.geodesics.exponential import ExponentialSolver
-from geomstats_vae.geometry import LatentSpace
+from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import (
     BrownianMotion,
     LangevinDynamics,
@@ -14,7 +14,7 @@ from geomstats_vae.sampling import (
     RandomWalkWarning,
     WalkStatus,
 )
-from tests.geometry.spaces import ON_TORCH, array, host, vae_like_decoder
+from tests.manifolds.spaces import ON_TORCH, array, host, vae_like_decoder
 
 START = [[0.3, -0.4], [1.0, 0.2], [0.0, 0.5]]
 

@@ -1,0 +1,209 @@
+"""Compiled networks against autodiff, and what is not compiled."""
+
+import pytest
+import torch
+from torch import nn
+
+from geomstats_vae.immersions.gaussian import GaussianDecoder
+from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.layers import NetworkImmersion, compile_immersion
+from geomstats_vae.immersions.rbf import RBFPrecision
+from tests.immersions.activations import ACTIVATIONS
+
+
+def draw(n=6, dim=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, n, dim, dtype=torch.float64, generator=generator)
+
+
+def chain(*layers):
+    """Layers with the same weights in every run."""
+    module = nn.Sequential(*layers).double().eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(4)
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            scale = 1.5 / part.in_features**0.5
+            part.weight.copy_(scale * torch.randn(part.weight.shape, generator=generator).double())
+    return module
+
+
+def precision(dim=3, n_outputs=5, n_centers=7, zeta=1e-2):
+    generator = torch.Generator().manual_seed(5)
+    return RBFPrecision(
+        torch.randn(n_centers, dim, generator=generator).double(),
+        torch.rand(n_centers, generator=generator).double() + 0.2,
+        torch.rand(n_outputs, n_centers, generator=generator).double() + 0.1,
+        zeta,
+    )
+
+
+def stacked(decoder):
+    def function(z):
+        out = decoder(z)
+        return torch.cat(out, dim=-1) if isinstance(out, tuple) else out
+
+    return function
+
+
+def assert_same_derivatives(decoder, dim=3, forward_mode=True, rtol=1e-10):
+    fast = compile_immersion(decoder, dim)
+    assert isinstance(fast, NetworkImmersion)
+    slow = AutodiffImmersion(stacked(decoder), dim, forward_mode=forward_mode)
+    z, v = draw(dim=dim)
+
+    def same(a, b):
+        assert a.shape == b.shape
+        torch.testing.assert_close(a, b, rtol=rtol, atol=rtol)
+
+    same(fast(z), slow(z))
+    for a, b in zip(fast.jacobian(z), slow.jacobian(z), strict=True):
+        same(a, b)
+    same(fast.push(z, v), slow.push(z, v))
+    jets = fast.jet(z, v), slow.jet(z, v)
+    same(jets[0].tangents, jets[1].tangents)
+    same(jets[0].derivatives, jets[1].derivatives)
+    covector = torch.cos(torch.arange(fast(z).numel(), dtype=z.dtype)).view(len(z), -1)
+    same(jets[0].hessian(covector), jets[1].hessian(covector))
+    # Hessians may be asked for again, and without a direction.
+    same(jets[0].hessian(2.0 * covector), 2.0 * jets[1].hessian(covector))
+    bare = fast.jet(z)
+    assert bare.derivatives is None
+    same(bare.tangents, jets[1].tangents)
+    same(bare.hessian(covector), jets[1].hessian(covector))
+    same(fast.metric(z), slow.metric(z))
+
+
+@pytest.mark.parametrize("forward_mode", [True, False], ids=["forward", "reverse"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation(name, forward_mode):
+    module = chain(
+        nn.Linear(3, 8),
+        ACTIVATIONS[name],
+        nn.Sequential(nn.Linear(8, 6, bias=False), nn.Identity(), ACTIVATIONS[name]),
+        nn.Linear(6, 5),
+    )
+    assert_same_derivatives(module, forward_mode=forward_mode)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_first_and_last(name):
+    assert_same_derivatives(chain(ACTIVATIONS[name], nn.Linear(3, 5), ACTIVATIONS[name]))
+
+
+@pytest.mark.parametrize("forward_mode", [True, False], ids=["forward", "reverse"])
+def test_rbf_precision_beside_a_mean(forward_mode):
+    mean = chain(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 5), nn.Sigmoid())
+    assert_same_derivatives(GaussianDecoder(mean, precision()).eval(), forward_mode=forward_mode)
+
+
+def test_a_network_beside_a_mean():
+    mean = chain(nn.Linear(3, 5))
+    std = chain(nn.Linear(3, 4), nn.ELU(), nn.Linear(4, 5), nn.Softplus())
+    assert_same_derivatives(GaussianDecoder(mean, std).eval())
+
+
+@pytest.mark.parametrize("dim", [1, 2, 6])
+def test_other_dimensions(dim):
+    mean = chain(nn.Linear(dim, 4), nn.SiLU(), nn.Linear(4, 5))
+    assert_same_derivatives(GaussianDecoder(mean, precision(dim)).eval(), dim)
+
+
+def test_high_walls():
+    """A precision that falls by six orders of magnitude keeps its relative accuracy."""
+    decoder = GaussianDecoder(chain(nn.Linear(3, 5)), precision(zeta=1e-6)).eval()
+    assert_same_derivatives(decoder, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "elu", "softplus", "silu"])
+def test_derivatives_equal_finite_differences(name):
+    mean = chain(nn.Linear(3, 8), ACTIVATIONS[name], nn.Linear(8, 5), ACTIVATIONS[name])
+    immersion = compile_immersion(GaussianDecoder(mean, precision()).eval(), 3)
+    (z, v), h = draw(), 1e-5
+    jet = immersion.jet(z, v)
+    covector = torch.ones(len(z), 10, dtype=z.dtype)
+    hessian = jet.hessian(covector)
+    for k, e in enumerate(h * torch.eye(3, dtype=z.dtype)):
+        slope = (immersion(z + e) - immersion(z - e)) / (2 * h)
+        torch.testing.assert_close(jet.tangents[:, k], slope, rtol=1e-7, atol=1e-8)
+        bend = (immersion.jacobian(z + e)[1] - immersion.jacobian(z - e)[1]) / (2 * h)
+        torch.testing.assert_close(hessian[:, k], bend.sum(2), rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(
+            jet.derivatives[:, k], torch.einsum("nk,nkp->np", v, bend), rtol=1e-7, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_extreme_inputs_stay_finite(name):
+    immersion = compile_immersion(chain(nn.Linear(3, 4), ACTIVATIONS[name], nn.Linear(4, 5)), 3)
+    z = torch.full((2, 3), 1e4, dtype=torch.float64)
+    z[1] *= -1.0
+    jet = immersion.jet(z, torch.ones_like(z))
+    parts = immersion(z), jet.tangents, jet.derivatives, jet.hessian(torch.ones(2, 5).double())
+    assert all(part.isfinite().all() for part in parts)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float32(name):
+    module = chain(nn.Linear(3, 4), ACTIVATIONS[name], nn.Linear(4, 5))
+    z, v = draw()
+    exact = compile_immersion(module, 3).jet(z, v)
+    jet = compile_immersion(module.float(), 3).jet(z.float(), v.float())
+    assert jet.tangents.dtype == jet.derivatives.dtype == torch.float32
+    assert jet.hessian(torch.ones(6, 5)).dtype == torch.float32
+    torch.testing.assert_close(jet.derivatives.double(), exact.derivatives, rtol=1e-4, atol=1e-4)
+
+
+def test_smooth_is_known():
+    def smooth(layer):
+        return compile_immersion(chain(nn.Linear(3, 4), layer), 3).smooth
+
+    kinked = {name for name, layer in ACTIVATIONS.items() if not smooth(layer)}
+    # An ELU with alpha != 1 has a kink at zero, too.
+    assert {"relu", "leaky_relu"} <= kinked
+    assert not kinked & {"tanh", "sigmoid", "softplus", "silu"}
+    assert smooth(nn.ELU())
+
+
+class Doubled(nn.Linear):
+    """A known layer with a forward of its own."""
+
+    def forward(self, z):
+        return 2.0 * super().forward(z)
+
+
+UNKNOWN = {
+    "layer": lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)),
+    "subclass": lambda: nn.Sequential(Doubled(3, 4)),
+    "function": lambda: lambda z: z,
+    "function as a std": lambda: GaussianDecoder(nn.Linear(3, 4), lambda z: torch.exp(z)),
+    "empty": lambda: nn.Sequential(),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_what_is_unknown_is_left_to_autodiff(kind):
+    assert compile_immersion(UNKNOWN[kind](), 3) is None
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("inner", [True, False], ids=["inner", "outer"])
+def test_hooks_are_left_to_autodiff(register, inner):
+    module = chain(nn.Linear(3, 4), nn.Tanh())
+    assert compile_immersion(module, 3) is not None
+    getattr(module[0] if inner else module, register)(lambda *args: None)
+    assert compile_immersion(module, 3) is None
+
+
+def test_an_instance_with_a_forward_of_its_own_is_left_to_autodiff():
+    module = chain(nn.Linear(3, 4), nn.Tanh())
+    module[0].forward = lambda z: torch.zeros(len(z), 4, dtype=z.dtype)
+    assert compile_immersion(module, 3) is None
+
+
+def test_parametrised_weights_are_read_or_left_to_autodiff():
+    module = chain(nn.Linear(3, 4), nn.Tanh())
+    nn.utils.parametrizations.weight_norm(module[0])
+    immersion = compile_immersion(module, 3)
+    z, _ = draw()
+    if immersion is not None:
+        torch.testing.assert_close(immersion(z), module(z).detach())

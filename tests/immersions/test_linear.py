@@ -1,0 +1,178 @@
+"""Linear layers against the modules they stand for, and their pullbacks against transposes."""
+
+import pytest
+import torch
+from torch import nn
+
+from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.layers import compile_immersion
+from geomstats_vae.immersions.linear import Affine, Scale, linear_layer
+
+CONVOLUTIONS = {
+    "plain": {},
+    "without a bias": {"bias": False},
+    "padded": {"padding": (2, 1)},
+    "strided": {"stride": 2},
+    # Rounding down loses a row, a column or both.
+    "strided, padded": {"stride": (3, 2), "padding": 1},
+    "dilated": {"dilation": (2, 1)},
+    "grouped": {"groups": 2},
+    "all": {"stride": (2, 3), "padding": (1, 2), "dilation": (1, 2), "groups": 2, "bias": False},
+    "pixels": {"kernel_size": 1},
+    "strided beyond the kernel": {"kernel_size": 2, "stride": 3},
+}
+OUTPUT_PADDINGS = {
+    "output padding": {"stride": 2, "output_padding": 1},
+    "output padding of one side": {"stride": (3, 2), "padding": 1, "output_padding": (2, 0)},
+    "output padding within the dilation": {"dilation": 2, "output_padding": 1},
+}
+MODULES = {
+    **{f"convolution, {name}": (nn.Conv2d, options) for name, options in CONVOLUTIONS.items()},
+    **{
+        f"transposed, {name}": (nn.ConvTranspose2d, options)
+        for name, options in (CONVOLUTIONS | OUTPUT_PADDINGS).items()
+    },
+}
+SHAPE = (4, 6, 7)
+
+
+def drawn(module, seed=0):
+    """A module in evaluation mode, with all of its numbers drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double().eval().requires_grad_(False)
+    for part in (*module.parameters(), *module.buffers()):
+        if part.is_floating_point():
+            part.copy_(0.5 + torch.rand(part.shape, generator=generator).double())
+    return module
+
+
+def batch_norm(kind, **options):
+    module = drawn(kind(4, **options))
+    if module.affine:
+        module.weight.copy_(torch.tensor([-1.0, 0.0, 2.0, 3.0]))
+    return module
+
+
+def convolution(name):
+    kind, options = MODULES[name]
+    return drawn(kind(4, 6, **{"kernel_size": 3, **options}))
+
+
+def assert_is(layer, module, shape):
+    """Value, tangents and pullback are those of the module's matrix and constant."""
+    inputs = torch.randn(5, *shape, generator=torch.Generator().manual_seed(1)).double()
+    rows = inputs.flatten(1)
+    zero = module(torch.zeros_like(inputs)).flatten(1)
+    torch.testing.assert_close(layer.value(rows), module(inputs).flatten(1))
+    basis = torch.eye(rows.shape[1]).double()
+    matrix = module(basis.unflatten(1, shape)).flatten(1) - zero[:1]
+    torch.testing.assert_close(layer.tangents(rows), rows @ matrix)
+    covector = torch.randn(5, matrix.shape[1], generator=torch.Generator().manual_seed(2)).double()
+    torch.testing.assert_close(layer.pull(covector), covector @ matrix.T)
+    torch.testing.assert_close(layer.pull_covector(covector), covector @ matrix.T)
+    # Any leading shape will do.
+    block = torch.stack((rows, -rows), dim=1)
+    torch.testing.assert_close(layer.push(block), block @ matrix)
+    block = torch.stack((covector, 2.0 * covector), dim=0)
+    torch.testing.assert_close(layer.pull(block), block @ matrix.T)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_convolutions(name):
+    module = convolution(name)
+    layer, shape = linear_layer(module, SHAPE)
+    assert shape == module(torch.zeros(1, *SHAPE).double()).shape[1:]
+    assert_is(layer, module, SHAPE)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_affine(bias):
+    module = drawn(nn.Linear(4, 6, bias=bias))
+    layer, shape = linear_layer(module, None)
+    assert isinstance(layer, Affine)
+    assert shape is None
+    assert_is(layer, module, (4,))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(nn.BatchNorm1d, (4,)), (nn.BatchNorm2d, SHAPE)], ids=["flat", "images"]
+)
+def test_batch_norm(kind, shape, affine):
+    module = batch_norm(kind, affine=affine)
+    layer, found = linear_layer(module, shape if len(shape) > 1 else None)
+    assert isinstance(layer, Scale)
+    assert found == (shape if len(shape) > 1 else None)
+    assert_is(layer, module, shape)
+
+
+def test_layers_compute_in_the_module_s_type():
+    module = convolution("transposed, output padding").float()
+    layer, _ = linear_layer(module, SHAPE)
+    rows = torch.ones(2, 3, 4 * 6 * 7)
+    assert layer.value(rows[:, 0]).dtype == torch.float32
+    assert layer.pull(layer.tangents(rows)).dtype == torch.float32
+
+
+UNKNOWN = {
+    "padded by reflection": (nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), SHAPE),
+    "padded by name": (nn.Conv2d(4, 6, 3, padding="same"), SHAPE),
+    "flat convolution": (nn.Conv2d(4, 6, 3), None),
+    "linear map of images": (nn.Linear(7, 3), SHAPE),
+    "norm of the batch": (nn.BatchNorm2d(4, track_running_stats=False).eval(), SHAPE),
+    "norm in training": (nn.BatchNorm1d(4).train(), None),
+    "flat norm of images": (nn.BatchNorm1d(4).eval(), SHAPE),
+    "norm of images, flat": (nn.BatchNorm2d(4).eval(), None),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_unknown(name):
+    assert linear_layer(*UNKNOWN[name])[0] is None
+
+
+def image_decoder(unflatten=(2, 3, 3)):
+    """Linear map, transposed convolutions with batch norms between, convolution, flat norm."""
+    module = nn.Sequential(
+        nn.Linear(3, 18),
+        nn.BatchNorm1d(18),
+        nn.Tanh(),
+        nn.Unflatten(1, unflatten),
+        nn.ConvTranspose2d(2, 4, 3, stride=2, output_padding=1),
+        nn.BatchNorm2d(4),
+        nn.SiLU(),
+        nn.Conv2d(4, 3, 3, stride=3, padding=1),
+        nn.ELU(),
+        nn.Flatten(),
+        nn.Linear(27, 5),
+    )
+    return drawn(module)
+
+
+def assert_compiled(module):
+    fast = compile_immersion(module, 3)
+    slow = AutodiffImmersion(lambda z: module(z).flatten(1), 3)
+    z, v = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(3)).double()
+    torch.testing.assert_close(fast(z), slow(z))
+    torch.testing.assert_close(fast.jacobian(z)[1], slow.jacobian(z)[1])
+    torch.testing.assert_close(fast.push(z, v), slow.push(z, v))
+    a, b = fast.jet(z, v), slow.jet(z, v)
+    torch.testing.assert_close(a.derivatives, b.derivatives)
+    covector = torch.cos(torch.arange(fast(z).numel())).double().view(len(z), -1)
+    torch.testing.assert_close(a.hessian(covector), b.hessian(covector))
+    torch.testing.assert_close(fast.condensed().metric(z), slow.metric(z))
+
+
+@pytest.mark.parametrize("end", [-1, -2, -3], ids=["linear", "flatten", "images"])
+def test_decoders_of_images(end):
+    module = image_decoder()
+    assert_compiled(module if end == -1 else module[:end])
+
+
+def test_sizes_that_torch_works_out():
+    assert_compiled(image_decoder((-1, 3, 3)))
+
+
+def test_images_that_are_no_images_are_left_to_autodiff():
+    module = nn.Sequential(nn.Linear(3, 8), nn.Unflatten(1, (2, 4)), nn.Tanh())
+    assert compile_immersion(module.double(), 3) is None

@@ -1,0 +1,281 @@
+"""What a decoder may be and return, what is refused; the caller's module stays as it is."""
+
+import copy
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Categorical, Independent, Normal
+
+from geomstats_vae.immersions.decoder import Decoder
+from geomstats_vae.immersions.gaussian import GaussianDecoder
+from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.layers import NetworkImmersion
+from geomstats_vae.immersions.protocol import DecoderError, read_output
+from geomstats_vae.immersions.rbf import RBFPrecision
+
+Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def mean_of(z):
+    return torch.stack((z[:, 0], z[:, 1], z[:, 0] * z[:, 1], z.sum(1).sin()), dim=1)
+
+
+def std_of(z):
+    return 1.0 + mean_of(z) ** 2
+
+
+def image(tensor):
+    return tensor.reshape(len(tensor), 1, 2, 2)
+
+
+def distribution(z):
+    return Normal(mean_of(z), std_of(z))
+
+
+READABLE = {
+    "tensor": (mean_of, False),
+    "image": (lambda z: image(mean_of(z)), False),
+    "tuple": (lambda z: (mean_of(z), std_of(z)), True),
+    "list of images": (lambda z: [image(mean_of(z)), image(std_of(z))], True),
+    "normal": (distribution, True),
+    "independent": (lambda z: Independent(distribution(z), 1), True),
+    "image distribution": (
+        lambda z: Independent(Normal(image(mean_of(z)), image(std_of(z))), 3),
+        True,
+    ),
+    "reconstruction": (lambda z: SimpleNamespace(reconstruction=image(mean_of(z))), False),
+    "sample": (lambda z: SimpleNamespace(sample=mean_of(z)), False),
+    "mean": (lambda z: SimpleNamespace(mean=mean_of(z)), False),
+    "sample that is a method": (
+        lambda z: SimpleNamespace(sample=lambda: None, mean=mean_of(z)),
+        False,
+    ),
+    "gaussian decoder": (GaussianDecoder(mean_of, std_of).eval(), True),
+}
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_every_output_is_read(kind):
+    function, has_std = READABLE[kind]
+    decoder = Decoder(function, 2)
+    mean, std = decoder.mean_std(Z)
+    torch.testing.assert_close(mean, mean_of(Z))
+    assert (std is not None) == has_std
+    if has_std:
+        torch.testing.assert_close(std, std_of(Z))
+    value = decoder.immersion()(Z)
+    torch.testing.assert_close(value, mean if std is None else torch.cat((mean, std), dim=1))
+    assert decoder.immersion().metric(Z).shape == (4, 2, 2)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_bernoulli_is_fisher_rao(nested):
+    """M = J_p' diag(1 / (p (1 - p))) J_p."""
+
+    def bernoulli(z):
+        out = Bernoulli(logits=mean_of(z))
+        return Independent(out, 1) if nested else out
+
+    metric = Decoder(bernoulli, 2).immersion().metric(Z)
+    p = torch.sigmoid(mean_of(Z))
+    tangents = AutodiffImmersion(lambda z: torch.sigmoid(mean_of(z)), 2).jacobian(Z)[1]
+    expected = (tangents / (p * (1 - p))[:, None, :]) @ tangents.transpose(1, 2)
+    torch.testing.assert_close(metric, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_bernoulli_by_its_probabilities():
+    def bernoulli(z):
+        return Bernoulli(probs=torch.sigmoid(mean_of(z)))
+
+    mean, std = read_output(bernoulli(Z))
+    assert std is None
+    expected = 2.0 * torch.asin(torch.sigmoid(mean_of(Z)).sqrt())
+    torch.testing.assert_close(mean, expected, rtol=1e-6, atol=1e-6)
+    # A saturated pixel is no reason for a metric that is not finite.
+    saturated = Decoder(lambda z: Bernoulli(logits=200.0 * mean_of(z)), 2)
+    assert saturated.immersion().metric(Z).isfinite().all()
+
+
+def test_output_overrides_the_rules():
+    decoder = Decoder(
+        lambda z: {"mu": mean_of(z), "scale": std_of(z)},
+        2,
+        output=lambda out: (out["mu"], out["scale"]),
+    )
+    mean, std = decoder.mean_std(Z)
+    torch.testing.assert_close(mean, mean_of(Z))
+    torch.testing.assert_close(std, std_of(Z))
+    # Also on a module that would be compiled without it.
+    linear = nn.Linear(2, 3).eval()
+    doubled = Decoder(linear, 2, output=lambda out: 2.0 * out)
+    plain = Decoder(linear, 2).immersion()(Z)
+    torch.testing.assert_close(doubled.immersion()(Z), 2.0 * plain)
+
+
+class Model(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z):
+        return self.layers(z)
+
+
+REFUSED = {
+    "training mode": (lambda: nn.Linear(2, 3), "evaluation mode.*decoder.eval"),
+    "dropout left on": (lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout()), "evaluation mode"),
+    "one part in training mode": (
+        lambda: nn.Sequential(nn.Linear(2, 3)).eval().append(nn.Dropout()),
+        "evaluation mode",
+    ),
+    "batch statistics": (
+        lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False)).eval(),
+        "track_running_stats",
+    ),
+    "functional dropout": (
+        lambda: lambda z: nn.functional.dropout(mean_of(z), training=True),
+        "random",
+    ),
+    "a sample": (lambda: lambda z: distribution(z).sample(), "random"),
+    "functional batch statistics": (lambda: lambda z: mean_of(z) - mean_of(z).mean(0), "mixes"),
+    "a string": (lambda: lambda z: "text", "Expected the decoder to return.*got str.*output="),
+    "a triple": (lambda: lambda z: (z, z, z), "Expected the decoder to return.*got tuple"),
+    "integers": (lambda: lambda z: mean_of(z).long(), "floating-point"),
+    "another number of rows": (lambda: lambda z: mean_of(z)[:1], "one output per"),
+    "not callable": (lambda: 3, "callable"),
+    "another dimension": (lambda: nn.Linear(5, 3).eval(), "dim=2"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refusals(kind):
+    build, message = REFUSED[kind]
+    with pytest.raises(DecoderError, match=f"(?s){message}"):
+        Decoder(build(), 2)
+
+
+@pytest.mark.parametrize("dim", [0, -1, 1.5])
+def test_bad_dimensions_are_refused(dim):
+    with pytest.raises(DecoderError, match="positive integer"):
+        Decoder(mean_of, dim)
+
+
+def test_a_decoder_error_is_a_value_error():
+    assert issubclass(DecoderError, ValueError)
+
+
+def test_a_categorical_likelihood_gets_the_fisher_rao_metric():
+    immersion = Decoder(lambda z: Categorical(logits=mean_of(z)), 2).immersion()
+    p = torch.softmax(mean_of(Z), dim=-1)
+    slope = torch.stack(
+        [
+            torch.func.jvp(
+                lambda y: torch.softmax(mean_of(y), dim=-1),
+                (Z,),
+                (torch.eye(2, dtype=Z.dtype)[k].expand_as(Z),),
+            )[1]
+            for k in range(2)
+        ],
+        dim=1,
+    )
+    fisher = (slope / p[:, None]) @ slope.transpose(1, 2)
+    torch.testing.assert_close(immersion.metric(Z), fisher)
+
+
+def test_pair_of_different_widths_is_refused():
+    """A scalar scale must not silently become one more output."""
+    with pytest.raises(DecoderError, match="same shape"):
+        Decoder(lambda z: (mean_of(z), z[:, :1].exp()), 2)
+
+
+def test_the_callers_module_is_untouched():
+    module = Model(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3)).eval()
+    module.layers[0].weight.requires_grad_(False)
+    before = copy.deepcopy(module.state_dict())
+    flags = [p.requires_grad for p in module.parameters()]
+    decoder = Decoder(module, 2)
+    decoder.immersion().jet(Z, Z)
+    decoder.immersion(torch.float32)(Z.float())
+    assert [p.requires_grad for p in module.parameters()] == flags
+    assert not any(part.training for part in module.modules())
+    assert all(p.grad is None for p in module.parameters())
+    assert all(p.dtype == torch.float32 for p in module.parameters())
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    # And the other way round: later changes of the module do not reach the copy.
+    value = decoder.mean_std(Z)[0]
+    with torch.no_grad():
+        module.layers[3].weight.zero_()
+    torch.testing.assert_close(decoder.mean_std(Z)[0], value)
+
+
+def test_no_global_state_is_touched():
+    state, dtype = torch.random.get_rng_state(), torch.get_default_dtype()
+    Decoder(mean_of, 2).immersion().jet(Z, Z)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_default_dtype() == dtype
+    assert torch.is_grad_enabled()
+
+
+def test_precision_is_that_of_the_codes():
+    decoder = Decoder(nn.Sequential(nn.Linear(2, 3), nn.Tanh()).eval(), 2)
+    assert decoder.mean_std(Z)[0].dtype == torch.float64
+    assert decoder.mean_std(Z.float())[0].dtype == torch.float32
+    assert decoder.immersion(torch.float32).metric(Z.float()).dtype == torch.float32
+
+
+def test_known_layers_are_compiled_and_others_differentiated():
+    rbf = RBFPrecision([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0], [[1.0, 2.0]] * 3, 0.1)
+    known = Decoder(GaussianDecoder(nn.Linear(2, 3), rbf).eval(), 2)
+    assert isinstance(known.immersion(), NetworkImmersion)
+    assert known.immersion() is known.immersion()
+    other = Decoder(Model(nn.Linear(2, 3), nn.GELU()).eval(), 2)
+    assert isinstance(other.immersion(), AutodiffImmersion)
+
+
+def test_operations_without_a_forward_rule_are_differentiated_in_reverse():
+    class Square(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(z):
+            return z * z
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad):
+            (z,) = ctx.saved_tensors
+            return 2.0 * z * grad
+
+    immersion = Decoder(Square.apply, 2).immersion()
+    torch.testing.assert_close(immersion.metric(Z), torch.diag_embed(4.0 * Z * Z))
+    jet = immersion.jet(Z, Z)
+    torch.testing.assert_close(jet.derivatives, torch.diag_embed(2.0 * Z))
+
+
+def test_pickling_and_an_empty_batch():
+    decoder = Decoder(nn.Sequential(nn.Linear(2, 3), nn.Tanh()).eval(), 2)
+    decoder.immersion()
+    again = pickle.loads(pickle.dumps(decoder))
+    torch.testing.assert_close(again.immersion()(Z), decoder.immersion()(Z))
+    assert decoder.mean_std(Z[:0])[0].shape == (0, 3)
+    assert decoder.immersion().metric(Z[:0]).shape == (0, 2, 2)
+
+
+def test_a_decoder_that_changes_its_output_shape_later_is_refused():
+    calls = []
+
+    def changing(z):
+        calls.append(z)
+        return mean_of(z) if len(calls) < 12 else z[:, :1].expand(-1, 7)
+
+    decoder = Decoder(changing, 2)
+    calls.extend([None] * 12)
+    with pytest.raises(DecoderError, match="must not change its output shape"):
+        decoder.immersion()(Z)

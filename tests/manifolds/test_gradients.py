@@ -1,0 +1,82 @@
+"""Derivatives under pytorch, against finite differences."""
+
+import pytest
+import torch
+
+from geomstats_vae.manifolds import LatentSpace
+from tests import surfaces
+from tests.geometry import spaces
+from tests.manifolds.spaces import draw
+
+pytestmark = pytest.mark.skipif(not spaces.ON_TORCH, reason="numpy arrays have no derivatives")
+TOLERANCES = {"eps": 1e-4, "atol": 1e-5, "rtol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return LatentSpace(spaces.vae_like_decoder(), 2, on_failure="raise", **spaces.TIGHT).metric
+
+
+def leaves(*shapes):
+    return [
+        torch.from_numpy(draw(*shape, scale=0.5, seed=seed)).requires_grad_()
+        for seed, shape in enumerate(shapes)
+    ]
+
+
+@pytest.mark.parametrize("name", ["dist", "squared_dist", "log", "exp"])
+def test_pairs(metric, name):
+    for shapes in ([(2, 2), (2, 2)], [(2,), (2, 2)]):
+        assert torch.autograd.gradcheck(getattr(metric, name), leaves(*shapes), **TOLERANCES)
+
+
+@pytest.mark.parametrize("name", ["metric_matrix", "cometric_matrix", "volume_density"])
+def test_points(metric, name):
+    assert torch.autograd.gradcheck(getattr(metric, name), leaves((3, 2)))
+
+
+def test_pairwise(metric):
+    assert torch.autograd.gradcheck(metric.dist_pairwise, leaves((3, 2)), **TOLERANCES)
+
+
+def test_one_end_only(metric):
+    point, base = leaves((2,), (2,))
+    for name in ("dist", "log", "exp"):
+        assert torch.autograd.gradcheck(
+            lambda p, name=name: getattr(metric, name)(p, base.detach()), [point], **TOLERANCES
+        )
+
+
+def test_distance_at_coincident_points(metric):
+    (z,) = leaves((2, 2))
+    for value in (metric.dist(z, z.detach()), metric.squared_dist(z, z.detach())):
+        (slope,) = torch.autograd.grad(value.sum(), z)
+        assert torch.equal(slope, torch.zeros_like(slope))
+
+
+def test_second_derivatives_are_refused_rather_than_wrong(metric):
+    a, b = leaves((2,), (2,))
+    (slope,) = torch.autograd.grad(metric.dist(a, b), a, create_graph=True)
+    with pytest.raises(RuntimeError, match="grad"):
+        torch.autograd.grad(slope.sum(), a)
+
+
+def test_detached_unless_an_input_asks(metric):
+    a, b = leaves((2,), (2,))
+    assert metric.dist(a, b).requires_grad
+    assert not metric.dist(a.detach(), b.detach()).requires_grad
+    with torch.no_grad():
+        assert not metric.dist(a, b).requires_grad
+        assert not metric.metric_matrix(a).requires_grad
+
+
+def test_parameters_of_a_function_do_not_leak():
+    scale = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    metric = LatentSpace(lambda z: scale * surfaces.sphere(z), 2).metric
+    assert not metric.metric_matrix(torch.zeros(2, dtype=torch.float64)).requires_grad
+
+
+def test_single_precision_gradients(metric):
+    a, b = (leaf.detach().float().requires_grad_() for leaf in leaves((2,), (2,)))
+    metric.dist(a, b).backward()
+    assert a.grad.dtype == torch.float32
