@@ -147,7 +147,7 @@ class ExponentialSolver:
         """
         base_point, tangent_vec = _check(immersion, base_point, tangent_vec)
         system = GeodesicSystem(immersion, self.chunk_size)
-        end, status, n_steps = self._integrate(system, torch.cat((base_point, tangent_vec), dim=1))
+        end, status, n_steps = self.integrate(system, torch.cat((base_point, tangent_vec), dim=1))
         return ExponentialResult(*end.split(immersion.dim, dim=1), status, n_steps)
 
     def solve_dense(self, immersion, base_point, tangent_vec, times):
@@ -210,7 +210,7 @@ class ExponentialSolver:
                 # A geodesic at time t s is the one of velocity s v at time t.
                 start = torch.cat((base_point, horizon * tangent_vec), dim=1)
                 record = Samples(points, side.nonzero()[:, 0], times[side] / horizon)
-                end, code, _ = self._integrate(system, start, record)
+                end, code, _ = self.integrate(system, start, record)
                 record.close(end, code)
                 status = torch.where(status == 0, code, status)
         return points, status
@@ -292,13 +292,13 @@ class ExponentialSolver:
             base_point.split(self.chunk_size), tangent_vec.split(self.chunk_size), strict=True
         ):
             if len(point):
-                end, code, _ = self._integrate(system, system.start(point, vector))
+                end, code, _ = self.integrate(system, system.start(point, vector))
                 ends.append(end)
                 codes.append(code)
         end = torch.cat(ends)
         return end, torch.cat([end.new_zeros(0, dtype=torch.long), *codes])
 
-    def _integrate(self, system, start, record=None):
+    def integrate(self, system, start, record=None):
         """Integrate from time 0 to 1; returns the last states, statuses and numbers of steps."""
         end = start.clone()
         status = torch.zeros(len(start), dtype=torch.long, device=start.device)

@@ -13,16 +13,20 @@ References
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 
-from geomstats_vae.immersions.immersion import gram
+from geomstats_vae.immersions.immersion import Immersion, Jet, gram
+
+# Takes the immersion and points, shape=[n_points, dim]; returns one row per point.
+LocalFunction = Callable[[Immersion, torch.Tensor], torch.Tensor]
 
 # Bounds the memory of a map of many points; larger chunks are no faster.
 CHUNK_SIZE = 512
 
 
-def evaluate(function, immersion, z):
+def evaluate(function: LocalFunction, immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     """Evaluate a function of points in chunks of bounded memory.
 
     Parameters
@@ -45,19 +49,19 @@ def evaluate(function, immersion, z):
     return torch.cat([function(immersion, part) for part in z.split(CHUNK_SIZE)])
 
 
-def metric_matrix(immersion, z):
-    """Metric M = J'J, shape=[n_points, dim, dim]."""
+def metric_matrix(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Metric matrix M = J'J, symmetric and positive semi-definite, shape=[n_points, dim, dim]."""
     return immersion.metric(z)
 
 
-def cometric_matrix(immersion, z):
-    """Inverse metric, shape=[n_points, dim, dim]."""
+def cometric_matrix(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Inverse of the metric matrix, shape=[n_points, dim, dim]; NaN where it is singular."""
     metric = immersion.metric(z)
     eye = torch.eye(metric.shape[-1], dtype=z.dtype, device=z.device)
     return solve_metric(metric, eye.expand_as(metric))
 
 
-def solve_metric(metric, right):
+def solve_metric(metric: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Solve M x = b.
 
     Parameters
@@ -77,8 +81,8 @@ def solve_metric(metric, right):
     return torch.where((info == 0)[:, None, None], solution, torch.nan)
 
 
-def volume_density(immersion, z):
-    """Square root of det M, shape=[n_points].
+def volume_density(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Volume density sqrt(det M), Riemannian volume per latent volume, shape=[n_points].
 
     From the triangular factor of J, whose condition is the root of the metric's: exact zeros and
     thin volumes survive that a determinant of M would lose to rounding.
@@ -90,26 +94,37 @@ def volume_density(immersion, z):
     return triangle.diagonal(dim1=-2, dim2=-1).prod(dim=-1).abs()
 
 
-def _first_kind(jet):
+def _first_kind(jet: Jet) -> torch.Tensor:
     """Christoffel symbols of the first kind <d^2F_ij, J_k>, shape=[n, k, i, j]."""
     return torch.stack([jet.hessian(tangent) for tangent in jet.tangents.unbind(1)], dim=1)
 
 
-def christoffels(immersion, z):
-    """Christoffel symbols of the second kind, upper index first, shape=[n, dim, dim, dim]."""
+def connection(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Metric, and Christoffel symbols of the first kind, index k first, shape=[n, dim, dim, dim]."""
+    jet = immersion.jet(z)
+    return gram(jet.tangents), _first_kind(jet)
+
+
+def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Christoffel symbols Gamma^k_ij, the upper index first, shape=[n_points, dim, dim, dim].
+
+    NaN where the metric is singular.
+    """
     jet = immersion.jet(z)
     first = _first_kind(jet)
     return solve_metric(gram(jet.tangents), first.flatten(2)).view_as(first)
 
 
-def metric_derivative(immersion, z):
-    """Differentiate the metric, index of the derivation last, shape=[n, dim, dim, dim]."""
+def metric_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Derivative d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
     first = _first_kind(immersion.jet(z))
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 
 
-def christoffel_derivative(immersion, z):
-    """Differentiate the Christoffel symbols, index of the derivation last, shape=[n, dim^4].
+def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Derivative d_l Gamma^k_ij of the Christoffel symbols, index k first and l last.
+
+    Shape=[n_points, dim, dim, dim, dim]; NaN where the metric is singular.
 
     With C the symbols of the first kind, M Gamma = C, so M d Gamma = d C - d M Gamma.
     """
@@ -131,7 +146,7 @@ def christoffel_derivative(immersion, z):
     return solved if record else solved.detach()
 
 
-def _slope(values, z, record):
+def _slope(values: torch.Tensor, z: torch.Tensor, record: bool) -> torch.Tensor:
     """Differentiate values of points by these points; zero where they do not depend on them."""
     if not values.requires_grad:
         return torch.zeros_like(z)
@@ -140,10 +155,10 @@ def _slope(values, z, record):
     return torch.zeros_like(z) if slope is None else slope
 
 
-def riemann_tensor(immersion, z):
-    """Riemann tensor R_ijk^l, shape=[n, i, j, k, l], in geomstats' order of indices.
+def riemann_tensor(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Curvature tensor R_ijk^l with R(e_j, e_k) e_i = R_ijk^l e_l; NaN where M is singular.
 
-    R(e_j, e_k) e_i = R_ijk^l e_l, from <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
+    Shape=[n_points, dim, dim, dim, dim], in geomstats' order of indices. By Gauss' equation, <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
     with the second fundamental form B, the normal part of d^2 F.
     """
     n_points, dim = z.shape
@@ -153,7 +168,9 @@ def riemann_tensor(immersion, z):
     return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)
 
 
-def riemann_derivative(immersion, z, direction):
+def riemann_derivative(
+    immersion: Immersion, z: torch.Tensor, direction: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Riemann tensor and its derivative along directions, by coordinates, shape=[n, dim^4] each.
 
     Two reverse passes make a forward one: the gradient of <u, R> is linear in u.
@@ -172,7 +189,14 @@ def riemann_derivative(immersion, z, direction):
     return (riemann, along) if record else (riemann.detach(), along.detach())
 
 
-def curvature_derivative(immersion, z, a, b, c, d):
+def curvature_derivative(
+    immersion: Immersion,
+    z: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    d: torch.Tensor,
+) -> torch.Tensor:
     """Covariant derivative (nabla_a R)(b, c) d of the curvature, shape=[n, dim].
 
     With constant components b, c and d, nabla_a b is Gamma(a, b), and so on.
@@ -180,10 +204,12 @@ def curvature_derivative(immersion, z, a, b, c, d):
     gamma = christoffels(immersion, z)
     riemann, slope = riemann_derivative(immersion, z, a)
 
-    def turn(vector):
+    def turn(vector: torch.Tensor) -> torch.Tensor:
         return torch.einsum("nkij,ni,nj->nk", gamma, a, vector)
 
-    def curve(tensor, x, y, w):
+    def curve(
+        tensor: torch.Tensor, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor
+    ) -> torch.Tensor:
         return torch.einsum("nijkl,nj,nk,ni->nl", tensor, x, y, w)
 
     moved = curve(riemann, turn(b), c, d) + curve(riemann, b, turn(c), d)
@@ -191,8 +217,17 @@ def curvature_derivative(immersion, z, a, b, c, d):
     return curve(slope, b, c, d) + turn(curve(riemann, b, c, d)) - moved
 
 
-def gaussian_curvature(immersion, z):
-    """Gaussian curvature of a surface, shape=[n], by the equation of Gauss."""
+def gaussian_curvature(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
+    """Gaussian curvature of a surface, by the equation of Gauss, shape=[n_points].
+
+    The sectional curvature of the only plane there is, in units of one over squared data distance;
+    NaN where the metric is singular. ValueError in another dimension than 2.
+    """
+    if immersion.dim != 2:
+        raise ValueError(
+            "Expected a latent space of dimension 2 for the Gaussian curvature, got dimension "
+            f"{immersion.dim}; sectional_curvature and scalar_curvature have any."
+        )
     metric, products = _second_form_products(immersion, z)
     bend = products[:, 0, 0, 1, 1] - products[:, 0, 1, 0, 1]
     factor, info = torch.linalg.cholesky_ex(metric)
@@ -200,7 +235,9 @@ def gaussian_curvature(immersion, z):
     return torch.where(info == 0, bend / determinant, torch.nan)
 
 
-def _second_form_products(immersion, z):
+def _second_form_products(
+    immersion: Immersion, z: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Metric, and inner products <B(e_j, e_k), B(e_l, e_m)> of the second fundamental form B."""
     n_points, dim = z.shape
     eye = torch.eye(dim, dtype=z.dtype, device=z.device)

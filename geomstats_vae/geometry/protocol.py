@@ -162,7 +162,7 @@ class Geometry(Protocol):
         """Riemannian volume per unit of coordinate volume, shape=[n]."""
 
     def volume_changes(self, base: Floats, velocity: Floats) -> tuple[Floats, Floats]:
-        """Ends of geodesics and the change of volume there.
+        """Follow geodesics, and measure the change of volume at their ends.
 
         Returns
         -------

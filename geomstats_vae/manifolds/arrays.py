@@ -1,18 +1,23 @@
-"""The border between the backend's arrays and the tensors that everything is computed in.
+"""The border between the backend's arrays and the arrays that everything is computed in.
 
-Arrays enter with any batch shape and leave with it: inside, they are float64 tensors of shape
-[n_points, dim] on one device. Outside they are float64 arrays under the numpy backend, and
-tensors of the input's type and device under pytorch.
+Arrays enter with any batch shape and leave with it: inside, they are float64 rows of shape
+[n_points, dim], arrays of numpy, or tensors where derivatives are recorded. Outside they are
+float64 arrays under the numpy backend, and tensors of the input's type and device under pytorch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import geomstats.backend as gs
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+
+Array = Any  # of the backend: numpy.ndarray or torch.Tensor
 
 # The backend is fixed when geomstats is first imported.
 USES_TORCH = isinstance(gs.zeros(1), torch.Tensor)
@@ -34,18 +39,18 @@ class Origin:
         Whether results keep their derivatives.
     """
 
-    batch_shape: tuple
-    dtype: torch.dtype
-    device: torch.device
-    requires_grad: bool
+    batch_shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float64
+    device: torch.device | None = None
+    requires_grad: bool = False
 
     @contextmanager
-    def recording(self):
+    def recording(self) -> Iterator[None]:
         """Record derivatives only if an input asks for them."""
         with torch.set_grad_enabled(self.requires_grad):
             yield
 
-    def give(self, values):
+    def give(self, values: ArrayLike | torch.Tensor) -> Array:
         """Hand a result out.
 
         Parameters
@@ -58,33 +63,40 @@ class Origin:
         array : array-like, shape=[*batch_shape, ...]
             Fresh and writable array of the backend; integers and booleans keep their type.
         """
-        values = torch.as_tensor(values)
+        if USES_TORCH:
+            return self._give_tensor(torch.as_tensor(values))
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().numpy()
+        values = np.asarray(values)
+        values = values.reshape((*self.batch_shape, *values.shape[1:]))
+        # A copy, whatever was handed in: geomstats' estimators write into what they get. Indexing
+        # by () turns an array without dimensions into a scalar, as numpy itself does.
+        kind = np.float64 if values.dtype.kind == "f" else values.dtype
+        return np.array(values, dtype=kind, order="C")[()]
+
+    def _give_tensor(self, values: torch.Tensor) -> torch.Tensor:
         dtype = self.dtype if values.is_floating_point() else values.dtype
         values = values.reshape((*self.batch_shape, *values.shape[1:]))
         if not self.requires_grad:
             values = values.detach()
-        # A copy, whatever was handed in: geomstats' estimators write into what they get.
-        values = values.to(device=self.device, dtype=dtype, copy=True).contiguous()
-        return to_array(values)
+        return values.to(device=self.device, dtype=dtype, copy=True).contiguous()
 
 
-def enter(dim, device=None, **arrays):
-    """Take arrays in: check, broadcast against each other, and flatten.
+def enter(dim: int, **arrays: Any) -> tuple[list[NDArray[np.float64]], Origin]:
+    """Take arrays in as rows of numpy: check, broadcast against each other, and flatten.
 
     Parameters
     ----------
     dim : int
         Dimension of the latent space.
-    device : torch.device, optional
-        Device to compute on under the numpy backend; under pytorch it is that of the arrays.
     **arrays : array-like, shape=[..., dim]
         Points, or tangent vectors, by the name that messages call them; float, integer or
         nested lists.
 
     Returns
     -------
-    tensors : list of torch.Tensor, shape=[n_points, dim]
-        The arrays in float64, broadcast.
+    rows : list of numpy.ndarray, shape=[n_points, dim]
+        The arrays in float64, broadcast, without their derivatives.
     origin : Origin
         Hands results out.
 
@@ -93,31 +105,104 @@ def enter(dim, device=None, **arrays):
     ValueError
         If a last dimension is not dim, values are not finite, or shapes do not broadcast.
     """
-    tensors = {name: to_tensor(array, name) for name, array in arrays.items()}
-    for name, tensor in tensors.items():
-        _check(tensor, dim, name)
-    try:
-        shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
-    except RuntimeError as error:
-        shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors.values())
-        raise ValueError(
-            f"Expected batch shapes that broadcast, got {shapes} ({', '.join(tensors)}); "
-            "pass as many of one as of the other, or one."
-        ) from error
-    first = next(iter(tensors.values()))
-    dtype = first.dtype
-    for tensor in tensors.values():
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    requires_grad = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.values())
-    origin = Origin(tuple(shape[:-1]), dtype, first.device, requires_grad)
-    device = first.device if USES_TORCH else device
+    taken, shape, origin = _take(dim, arrays)
+    rows = []
+    for array in taken.values():
+        values = to_host(array) if isinstance(array, torch.Tensor) else array
+        rows.append(np.array(np.broadcast_to(values, shape).reshape(-1, dim), dtype=np.float64))
+    return rows, origin
+
+
+def enter_tensors(
+    dim: int, device: torch.device | None = None, **arrays: Any
+) -> tuple[list[torch.Tensor], Origin]:
+    """Take arrays in as tensors that keep their derivatives; see `enter`.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the latent space.
+    device : torch.device, optional
+        Device to compute on under the numpy backend; under pytorch it is that of the arrays.
+    **arrays : array-like, shape=[..., dim]
+        Points, or tangent vectors.
+
+    Returns
+    -------
+    tensors : list of torch.Tensor, shape=[n_points, dim]
+        The arrays in float64, broadcast.
+    origin : Origin
+        Hands results out.
+    """
+    taken, shape, origin = _take(dim, arrays)
+    target = origin.device if USES_TORCH else device
     return [
-        tensor.to(device=device, dtype=torch.float64).expand(shape).reshape(-1, dim).contiguous()
-        for tensor in tensors.values()
+        torch.as_tensor(array)
+        .to(device=target, dtype=torch.float64)
+        .expand(shape)
+        .reshape(-1, dim)
+        .contiguous()
+        for array in taken.values()
     ], origin
 
 
-def to_tensor(array, name):
+def _take(dim: int, arrays: Mapping[str, Any]) -> tuple[dict[str, Array], tuple[int, ...], Origin]:
+    """Arrays of the backend, their common shape, and where results go."""
+    taken = {name: to_backend(array, name) for name, array in arrays.items()}
+    for name, array in taken.items():
+        _check(array, dim, name)
+    try:
+        shape = np.broadcast_shapes(*(tuple(array.shape) for array in taken.values()))
+    except ValueError as error:
+        shapes = " and ".join(str(list(array.shape)) for array in taken.values())
+        raise ValueError(
+            f"Expected batch shapes that broadcast, got {shapes} ({', '.join(taken)}); "
+            "pass as many of one as of the other, or one."
+        ) from error
+    if not USES_TORCH:
+        return taken, shape, Origin(shape[:-1])
+    first = next(iter(taken.values()))
+    dtype = first.dtype
+    for tensor in taken.values():
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    requires_grad = torch.is_grad_enabled() and any(t.requires_grad for t in taken.values())
+    return taken, shape, Origin(shape[:-1], dtype, first.device, requires_grad)
+
+
+def to_backend(array: Any, name: str) -> Array:
+    """Convert an array, or nested lists, to a floating-point array of the backend.
+
+    Parameters
+    ----------
+    array : array-like
+        Array, of floats or integers.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    array : numpy.ndarray or torch.Tensor
+        Float64 under the numpy backend, a given array itself if it is one already; under pytorch a
+        given floating-point tensor itself.
+
+    Raises
+    ------
+    ValueError
+        If the values are not real numbers.
+    """
+    if USES_TORCH:
+        return to_tensor(array, name)
+    if isinstance(array, (list, tuple)) and any(isinstance(row, torch.Tensor) for row in array):
+        array = torch.stack([to_tensor(row, name) for row in array])
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu().numpy()
+    values = np.asarray(array)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(_not_real(name, values.dtype))
+    return values.astype(np.float64, copy=False)
+
+
+def to_tensor(array: Any, name: str) -> torch.Tensor:
     """Convert an array of the backend, or nested lists, to a floating-point tensor.
 
     Parameters
@@ -153,26 +238,56 @@ def to_tensor(array, name):
     return torch.from_numpy(values.astype(values.dtype if keep else np.float64, copy=True))
 
 
-def to_array(tensor):
-    """Convert a tensor to an array of the backend, without a copy."""
+def to_array(values: torch.Tensor | NDArray[Any]) -> Array:
+    """Convert rows to an array of the backend, without a copy where there need be none."""
+    if USES_TORCH:
+        return torch.as_tensor(values)
     # Indexing by () turns an array without dimensions into a scalar, as numpy itself does.
-    return tensor if USES_TORCH else tensor.numpy()[()]
+    return (values.numpy() if isinstance(values, torch.Tensor) else values)[()]
 
 
-def to_host(tensor):
-    """Copy a tensor to a float64 array of numpy, without its derivatives."""
-    return tensor.detach().cpu().double().numpy().copy()
+def to_host(tensor: Any) -> NDArray[np.float64]:
+    """Copy an array of the backend to a float64 array of numpy, without its derivatives."""
+    if isinstance(tensor, torch.Tensor):
+        tensor = tensor.detach().cpu().numpy()
+    return np.array(tensor, dtype=np.float64)
 
 
-def _check(tensor, dim, name):
-    if tensor.ndim == 0 or tensor.shape[-1] != dim:
+def symmetric_matrix(upper: Array, n: int) -> Array:
+    """Matrix with zeros on its diagonal from the entries above it, shape=[n, n].
+
+    Parameters
+    ----------
+    upper : array-like, shape=[n (n - 1) / 2]
+        Entries, row by row; derivatives are kept.
+    n : int
+        Rows of the matrix.
+
+    Returns
+    -------
+    matrix : array-like, shape=[n, n]
+        Array of the backend.
+    """
+    rows, columns = np.triu_indices(n, 1)
+    if isinstance(upper, torch.Tensor):
+        places = tuple(torch.as_tensor(k, device=upper.device) for k in (rows, columns))
+        half = upper.new_zeros(n, n).index_put(places, upper)
+        return half + half.T
+    matrix = np.zeros((n, n))
+    matrix[rows, columns] = matrix[columns, rows] = upper
+    return matrix
+
+
+def _check(array: Array, dim: int, name: str) -> None:
+    if array.ndim == 0 or array.shape[-1] != dim:
         raise ValueError(
-            f"Expected {name} of shape [..., {dim}], got {list(tensor.shape)}; "
+            f"Expected {name} of shape [..., {dim}], got {list(array.shape)}; "
             "pass latent codes, not data."
         )
-    if not bool(torch.isfinite(tensor).all()):
+    finite = torch.isfinite(array) if isinstance(array, torch.Tensor) else np.isfinite(array)
+    if not bool(finite.all()):
         raise ValueError(f"Expected finite {name}, got NaN or infinity; remove those rows.")
 
 
-def _not_real(name, dtype):
+def _not_real(name: str, dtype: Any) -> str:
     return f"Expected real numbers as {name}, got {dtype}; pass floats or integers."

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
+from geomstats.geometry.riemannian_metric import RiemannianMetric
 
+from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
 from geomstats_vae.geometry import local
-from geomstats_vae.geometry.cut_locus import cut_distances, directions
-from geomstats_vae.geometry.pairs import graph_lengths, solve_ends
-from geomstats_vae.manifolds import failures
-from geomstats_vae.manifolds.arrays import to_host, to_tensor
-from geomstats_vae.manifolds.distances import DistanceMetric
-from geomstats_vae.manifolds.scaled import scale_metric
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.immersions.decoder import Decoder
+from geomstats_vae.manifolds import balls, distances, failures
+from geomstats_vae.manifolds.arrays import (
+    Array,
+    Origin,
+    enter,
+    enter_tensors,
+)
+from geomstats_vae.manifolds.gradients import differentiable_length
+from geomstats_vae.manifolds.map_solvers import DecoderExpSolver, DecoderLogSolver
 
-# Norms of a unit step in latent space, where no codes say how far data go.
-_FAR = 64.0
-_MEDOID_CODES = 64
-# Rays of `injectivity_radius`: errors far below what a cut point is told by. A ray that takes more
-# steps is on its way out of the data.
-_RAY_RTOL, _RAY_TOL, _RAY_STEPS = 1e-6, 1e-4, 200
+
+def _at_points(function: local.LocalFunction) -> Callable[..., Array]:
+    """Make a method of a function of the immersion at single points."""
+
+    def method(self: PullbackDecoderMetric, base_point: Array) -> Array:
+        (z,), origin = enter_tensors(self._space.dim, self.decoder.device, points=base_point)
+        with origin.recording():
+            immersion = self.geometry.immersion(z.device)
+            return origin.give(local.evaluate(function, immersion, z))
+
+    method.__name__, method.__qualname__ = function.__name__, f"{__name__}.{function.__name__}"
+    method.__doc__ = function.__doc__
+    return method
 
 
-class PullbackDecoderMetric(DistanceMetric):
+class PullbackDecoderMetric(RiemannianMetric):
     """Expected pullback metric of a stochastic decoder, M = J_mu' J_mu + J_sigma' J_sigma.
 
     That is the pullback of the Euclidean metric by F: z -> (mu(z), sigma(z)) ([1]_, Theorem 1);
@@ -34,17 +52,23 @@ class PullbackDecoderMetric(DistanceMetric):
     ----------
     space : Manifold
         Latent space, an open set of a vector space; equip it by ``equip_with_metric``.
-    decoder : callable
+    decoder : callable or Immersion
         Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
-        ``.mean``. A module is copied and frozen; it must be in evaluation mode.
+        ``.mean``. A module is copied and frozen; it must be in evaluation mode. An `Immersion` is
+        F itself.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
+    likelihood : callable, optional
+        Maps the distribution that the decoder returns to its embedding, instead of the one that
+        is registered for it.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data: they show where geodesics may run, for global starts. Without
         them every geodesic starts from the straight line.
-    solver : GeodesicSolver, optional
-        Solves for geodesics between points.
+    graph : LatentGraph, optional
+        Graph for global starts over ``points``; by default it is built when it is first needed.
+    solver : Solver, optional
+        Solves for geodesics between points; by default a `GeodesicSolver`.
     exponential : ExponentialSolver, optional
         Follows geodesics from a point along a velocity.
     on_failure : str, {'warn', 'raise', 'ignore'}
@@ -54,10 +78,10 @@ class PullbackDecoderMetric(DistanceMetric):
 
     Attributes
     ----------
-    decoder : Decoder
-        The frozen copy.
+    geometry : DecoderGeometry
+        All that is computed, on arrays of numpy: without geomstats, tensors or failure policy.
     exp_solver, log_solver : geomstats.numerics.geodesic.ExpSolver, LogSolver
-        What `exp`, `log` and `geodesic` use: the solvers above, unless others are assigned.
+        What `exp`, `log` and `geodesic` use: those of the decoder, unless others are assigned.
         Distances are always the lengths of curves that ``solver`` finds.
 
     Raises
@@ -69,13 +93,14 @@ class PullbackDecoderMetric(DistanceMetric):
 
     Notes
     -----
-    Points and tangent vectors live in latent space and broadcast against each other. Computed in
-    float64, results come in the type and on the device of the input under the pytorch backend,
-    where `metric_matrix` and the other local methods, `exp`, `log`, `dist`, `squared_dist` and
-    `dist_pairwise` are differentiable; paths are not. A distance is the length of the curve found:
-    stationary where it converged, not proved to be the shortest. A logarithm of the same points as
-    in the last call starts from that call's curves, if these are still the shortest; results agree
-    within the solver's tolerance.
+    Points and tangent vectors live in latent space, have the shape [..., dim] and broadcast
+    against each other. Computed in float64, results come in the type and on the device of the
+    input under the pytorch backend, where `metric_matrix` and the other local methods, `exp`,
+    `log`, `dist`, `squared_dist` and `dist_pairwise` are differentiable; paths are not.
+
+    A distance is the length of the curve found: stationary where it converged, not proved to be
+    the shortest. No result depends on what was asked before. An iteration that moves one point
+    while others stay, such as a Frechet mean, can start from its last curves: see `warm_start`.
 
     References
     ----------
@@ -85,189 +110,325 @@ class PullbackDecoderMetric(DistanceMetric):
 
     def __init__(
         self,
-        space,
-        decoder,
+        space: Any,
+        decoder: Any,
         *,
-        output=None,
-        points=None,
-        solver=None,
-        exponential=None,
-        on_failure="warn",
-    ):
-        super().__init__(
-            space,
-            decoder,
-            output=output,
-            points=points,
-            solver=solver,
-            exponential=exponential,
-            on_failure=on_failure,
+        output: Any = None,
+        likelihood: Any = None,
+        points: Any = None,
+        graph: Any = None,
+        solver: Any = None,
+        exponential: ExponentialSolver | None = None,
+        on_failure: str = "warn",
+    ) -> None:
+        super().__init__(space)
+        failures.check_policy(on_failure)
+        options = {"solver": solver, "exponential": exponential}
+        if points is not None:
+            codes = _check_codes(points, space.dim)
+            graph = GraphOnDemand(codes) if graph is None else graph
+        self.geometry = DecoderGeometry(
+            Decoder(decoder, space.dim, output=output, likelihood=likelihood),
+            graph,
+            **{name: option for name, option in options.items() if option is not None},
         )
-        self._last_laws = None
+        self.on_failure = on_failure
+        self.exp_solver, self.log_solver = DecoderExpSolver(self), DecoderLogSolver(self)
 
-    def __mul__(self, scalar):
-        """Scale the metric tensor; lengths scale by the square root.
+    def __copy__(self) -> PullbackDecoderMetric:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        for name in ("exp_solver", "log_solver"):
+            solver = getattr(self, name)
+            if getattr(solver, "metric", None) is self:
+                setattr(other, name, type(solver)(other))
+        return other
 
-        Parameters
-        ----------
-        scalar : float
-            Positive factor.
+    def __mul__(self, scalar: float) -> PullbackDecoderMetric:
+        """Scale the metric tensor by a positive float; the space is not equipped with it."""
+        if not isinstance(scalar, float):
+            return NotImplemented
+        scaled = copy.copy(self)
+        scaled.geometry = self.geometry.scaled(scalar)
+        return scaled
 
-        Returns
-        -------
-        metric : ScaledDecoderMetric
-            The scaled metric; the space is not equipped with it.
+    __rmul__ = __mul__
+
+    @property
+    def decoder(self) -> Decoder:
+        """The frozen copy of the decoder."""
+        return self.geometry.decoder
+
+    @property
+    def points(self) -> Any:
+        """Latent codes that the graph of global starts covers, or None."""
+        return self.geometry.codes
+
+    @property
+    def solver(self) -> Any:
+        """Solves for geodesics between points."""
+        return self.geometry.solver
+
+    @solver.setter
+    def solver(self, solver: Any) -> None:
+        self.geometry = replace(self.geometry, solver=solver)
+
+    @property
+    def exponential(self) -> ExponentialSolver:
+        """Follows geodesics from a point along a velocity."""
+        return self.geometry.exponential
+
+    @exponential.setter
+    def exponential(self, exponential: ExponentialSolver) -> None:
+        self.geometry = replace(self.geometry, exponential=exponential)
+
+    def build_graph(self, *, verbose: bool = False) -> Any:
+        """Build the graph of global starts now, with a progress bar if verbose, and return it."""
+        return self.geometry.build_graph(verbose=verbose)
+
+    @contextmanager
+    def warm_start(self) -> Iterator[None]:
+        """Let logarithms start from the last ones, in a ``with`` block.
+
+        Iterations of geomstats that move a point while others stay, such as `FrechetMean` and
+        `GeodesicRegression`, ask again and again for nearly the same geodesics. In the block `log`
+        keeps the curves that it found last, and starts from them if it is asked for the same
+        ``point`` again: a mean's later iterations cost a quarter of its first. A curve that is no
+        longer the shortest is found anew, so results agree within the solver's tolerance.
         """
-        return scale_metric(self, scalar)
+        before, self.log_solver = self.log_solver, DecoderLogSolver(self, keeps_guess=True)
+        try:
+            yield
+        finally:
+            self.log_solver = before
 
-    @torch.no_grad()
-    def injectivity_radius(self, base_point, *, n_directions=None, max_radius=None):
-        """Estimate the radius up to which `exp` is one to one, from geodesics in some directions.
+    # -- at points ---------------------------------------------------------------------------------
+
+    def _enter(self, **arrays: Any) -> tuple[list[Any], Origin]:
+        return enter(self._space.dim, **arrays)
+
+    metric_matrix = _at_points(local.metric_matrix)
+    cometric_matrix = _at_points(local.cometric_matrix)
+    inner_product_derivative_matrix = _at_points(local.metric_derivative)
+    christoffels = _at_points(local.christoffels)
+    jacobian_christoffels = _at_points(local.christoffel_derivative)
+    riemann_tensor = _at_points(local.riemann_tensor)
+    gaussian_curvature = _at_points(local.gaussian_curvature)
+    volume_density = _at_points(local.volume_density)
+
+    def curvature_derivative(
+        self,
+        tangent_vec_a: Array,
+        tangent_vec_b: Array,
+        tangent_vec_c: Array,
+        tangent_vec_d: Array,
+        base_point: Array,
+    ) -> Array:
+        r"""Covariant derivative :math:`(\nabla_H R)(X, Y) Z` of the curvature.
 
         Parameters
         ----------
+        tangent_vec_a : array-like, shape=[..., dim]
+            Tangent vectors H along which the curvature is differentiated.
+        tangent_vec_b, tangent_vec_c, tangent_vec_d : array-like, shape=[..., dim]
+            Tangent vectors X, Y and Z.
         base_point : array-like, shape=[..., dim]
             Points in latent space.
-        n_directions : int, optional
-            Geodesics followed from each point, equally spaced or random; by default 16, or 4 dim
-            if that is more.
-        max_radius : float, optional
-            Radius up to which cut points are looked for. By default the largest distance to one
-            of the codes on the graph; without codes, 64 times the norm of a unit step in latent
-            space.
 
         Returns
         -------
-        radius : array-like, shape=[...]
-            Estimates; infinity where every geodesic followed is shortest up to the largest radius,
-            NaN where the metric is singular.
+        curvature_derivative : array-like, shape=[..., dim]
+            Tangent vectors; NaN where the metric is singular.
+        """
+        arrays = [base_point, tangent_vec_a, tangent_vec_b, tangent_vec_c, tangent_vec_d]
+        (z, *vectors), origin = enter_tensors(
+            self._space.dim, self.decoder.device, **dict(zip("zHXYZ", arrays, strict=True))
+        )
+        with origin.recording():
+            immersion = self.geometry.immersion(z.device)
+            return origin.give(local.curvature_derivative(immersion, z, *vectors))
+
+    # -- geodesics ---------------------------------------------------------------------------------
+
+    def solve_geodesic(
+        self,
+        start: Array,
+        end: Array,
+        *,
+        guess: GeodesicPath | None = None,
+        polish: bool = False,
+        check_minimum: bool = False,
+    ) -> GeodesicPath:
+        """Solve for geodesics between pairs of points.
+
+        Parameters
+        ----------
+        start, end : array-like, shape=[..., dim]
+            End points in latent space.
+        guess : GeodesicPath, optional
+            What an earlier call returned for as many pairs. Pairs that moved a little since are
+            found from there in fewer steps.
+        polish : bool
+            Make velocities and lengths exact to about 1e-9, by Newton's method on finer meshes;
+            ``path.velocity_error`` says how exact. The points of the path stay. Takes a few times
+            as long as the geodesics.
+        check_minimum : bool
+            Fill ``path.local_minimum``: whether no curve near a geodesic is shorter.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Curves in arrays of the backend, batch shapes broadcast, with their lengths and what is
+            known of their accuracy. Failures are in ``path.status``: no warning, no error.
+        """
+        (start, end), origin = self._enter(start=start, end=end)
+        path = self.geometry.paths(
+            start, end, guess=guess, polish=polish, check_minimum=check_minimum
+        )
+        return path.map(replace(origin, requires_grad=False).give)
+
+    def log(self, point: Array, base_point: Array, *, polish: bool = False) -> Array:
+        """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., dim]
+            End points in latent space.
+        base_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+        polish : bool
+            Make logarithms exact to about 1e-9, so that `exp` inverts them as far as its own
+            tolerance goes; see `solve_geodesic`.
+
+        Returns
+        -------
+        tangent_vec : array-like, shape=[..., dim]
+            Tangent vectors at the base points.
+        """
+        if polish:
+            return DecoderLogSolver(self).log(point, base_point, polish=True)
+        return self.log_solver.log(point, base_point)
+
+    def parallel_transport(
+        self,
+        tangent_vec: Array,
+        base_point: Array,
+        direction: Array = None,
+        end_point: Array = None,
+    ) -> Array:
+        """Parallel transport of tangent vectors along geodesics.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., dim]
+            Tangent vectors at the base points.
+        base_point : array-like, shape=[..., dim]
+            Points to transport from.
+        direction : array-like, shape=[..., dim], optional
+            Initial velocities of the geodesics; they are followed for unit time.
+        end_point : array-like, shape=[..., dim], optional
+            Points to transport to, along the geodesics that `log` finds, instead of directions.
+
+        Returns
+        -------
+        transported : array-like, shape=[..., dim]
+            Tangent vectors at the ends. Inner products are kept to rounding, directions to about
+            the tolerance of ``exponential``; see `DecoderGeometry.transports_between`. Not
+            differentiable.
 
         Raises
         ------
         ValueError
-            If n_directions or max_radius is not positive.
-
-        Notes
-        -----
-        The radius is where the first of the geodesics meets a cut point: where a curve of the same
-        ends is found that is shorter, or where it cannot be followed farther. It is found to 1 %,
-        down to 1/64 of the largest. An estimate and no bound: nearer cut points in directions
-        between are missed, and those whose shorter curve the solver does not find. A bound would
-        ask for curvatures everywhere.
+            Unless exactly one of direction and end_point is given.
         """
-        for name, value in (("n_directions", n_directions), ("max_radius", max_radius)):
-            if value is not None and not value > 0:
-                raise ValueError(f"Expected {name} > 0, got {value}.")
-        (z,), origin = self._enter(points=base_point)
-        immersion = self._immersion(z)
-        metric = local.evaluate(local.metric_matrix, immersion, z)
-        if max_radius is not None:
-            largest = z.new_full((len(z),), max_radius)
-        else:
-            largest = self._reach(z, metric)
-
-        exponential = replace(self.exponential, rtol=_RAY_RTOL, max_steps=_RAY_STEPS)
-        loose = copy.copy(self)
-        loose.solver = replace(self.solver, tol=max(self.solver.tol, _RAY_TOL))
-
-        def follow(base, velocity, times):
-            return exponential.solve_dense(immersion, base, velocity, times)[0]
-
-        def dist(start, end):
-            return solve_ends(loose._solve, start, end).length
-
-        unit = directions(self._space.dim, n_directions)
-        return origin.give(cut_distances(follow, dist, metric, z, unit, largest))
-
-    def _reach(self, z, metric):
-        """Radii within which all data lie, or some for lack of data."""
-        landscape = self._start_landscape()
-        if landscape is None or not len(z):
-            squares = metric.diagonal(dim1=1, dim2=2).mean(dim=1)
-            return _FAR * squares.sqrt()
-        codes = torch.as_tensor(self.points).to(z)
-        start = z.repeat_interleave(len(codes), dim=0)
-        lengths = graph_lengths(landscape, start, codes.repeat(len(z), 1)).reshape(len(z), -1)
-        largest = np.where(np.isfinite(lengths), lengths, 0.0).max(axis=1)
-        return torch.as_tensor(largest).to(z)
-
-    def normalization_factor(self, variances, base_point=None):
-        r"""Normalise isotropic normal laws, for `geomstats.learning.expectation_maximization`.
-
-        Parameters
-        ----------
-        variances : array-like, shape=[n_variances]
-            Standard deviations sigma, in units of distance; geomstats calls them variances.
-        base_point : array-like, shape=[dim], optional
-            Mean of the laws. By default the medoid of the codes, in distances on the graph; without
-            codes, the origin.
-
-        Returns
-        -------
-        factor : array-like, shape=[n_variances]
-            :math:`\zeta(\sigma) = \int \exp(-d(m, x)^2 / (2 \sigma^2)) dx`, over the
-            Riemannian volume.
-
-        Raises
-        ------
-        ValueError
-            If sigma is not positive and finite, or the metric is singular at the mean.
-
-        Notes
-        -----
-        geomstats asks for one factor at all means, as is right on homogeneous spaces. On others it
-        depends on the mean, and `LAND` is the mixture that takes this into account.
-        """
-        return self._isotropic(variances, base_point)[0]
-
-    def norm_factor_gradient(self, variances, base_point=None):
-        r"""Differentiate the logarithm of `normalization_factor`.
-
-        Parameters
-        ----------
-        variances : array-like, shape=[n_variances]
-            Standard deviations sigma, in units of distance.
-        base_point : array-like, shape=[dim], optional
-            Mean of the laws, as of `normalization_factor`.
-
-        Returns
-        -------
-        factor : array-like, shape=[n_variances]
-            :math:`\zeta(\sigma)`.
-        gradient : array-like, shape=[n_variances]
-            :math:`d \log \zeta / d \sigma = E[d(m, x)^2] / \sigma^3`.
-        """
-        return self._isotropic(variances, base_point)
-
-    @torch.no_grad()
-    def _isotropic(self, variances, base_point):
-        from geomstats_vae.volume.isotropic import RayStatus, isotropic_moments
-
-        sigma = to_host(to_tensor(variances, "variances"))
-        if sigma.ndim != 1 or not (np.isfinite(sigma) & (sigma > 0.0)).all():
+        if (direction is None) == (end_point is None):
             raise ValueError(
-                "Expected positive and finite variances of shape [n_variances], got "
-                f"{sigma if sigma.ndim == 1 else list(sigma.shape)}."
+                "Expected either direction or end_point, got "
+                f"{'neither' if direction is None else 'both'}; pass one."
             )
-        base = self._medoid() if base_point is None else base_point
-        (base,), origin = self._enter(points=base)
-        key = sigma.tobytes(), to_host(base).tobytes()
-        if self._last_laws is None or self._last_laws[0] != key:  # geomstats asks for both in turn
-            space = copy.copy(self._space)
-            space.metric = self  # which may be part of a scaled one
-            self._last_laws = key, isotropic_moments(space, to_host(base)[0], sigma)
-        factor, square, status = self._last_laws[1]
-        failures.report(self.on_failure, status, RayStatus, "rays")
-        origin = replace(origin, batch_shape=sigma.shape, requires_grad=False)
-        return origin.give(factor), origin.give(square / sigma**3)
+        arrays = {"tangent_vectors": tangent_vec, "base_points": base_point}
+        if end_point is None:
+            arrays["directions"] = direction
+        else:
+            arrays["end_points"] = end_point
+        (vector, base, other), origin = self._enter(**arrays)
+        if end_point is None:
+            transport, status = self.geometry.transports(base, other)
+        else:
+            transport, status, path_status = self.geometry.transports_between(base, other)
+            self._report(path_status, GeodesicStatus, "geodesics")
+        self._report(status, ExponentialStatus, "exponentials")
+        moved = np.einsum("nij,nj->ni", transport, vector)
+        return replace(origin, requires_grad=False).give(moved)
 
-    def _medoid(self):
-        """Code of least total distance to others on the graph, or the origin without codes."""
-        landscape = self._start_landscape()
-        if landscape is None:
-            return np.zeros(self._space.dim)
-        chosen = np.linspace(0, len(self.points) - 1, min(_MEDOID_CODES, len(self.points)))
-        codes = torch.as_tensor(self.points[chosen.astype(int)])
-        n = len(codes)
-        lengths = graph_lengths(landscape, codes.repeat_interleave(n, 0), codes.repeat(n, 1))
-        return codes[int(np.argmin(lengths.reshape(n, n).sum(axis=1)))].numpy()
+    def _report(self, status: Any, kind: Any, what: str) -> None:
+        if status.any():
+            failures.report(self.on_failure, status, kind, what)
+
+    # -- distances ---------------------------------------------------------------------------------
+
+    def _lengths(
+        self,
+        point_a: Array,
+        point_b: Array,
+        *,
+        method: str = "exact",
+        squared: bool = False,
+        **working: Any,
+    ) -> Array:
+        (a, b), origin = self._enter(points=point_a, other_points=point_b)
+        geometry = self.geometry.working(**working) if working else self.geometry
+        if method == "graph":
+            length = geometry.graph_lengths(a, b)
+            lost = np.where(np.isfinite(length), 0, int(GeodesicStatus.NON_FINITE))
+            self._report(lost, GeodesicStatus, "graph paths")
+            return replace(origin, requires_grad=False).give(length)
+        if method != "exact":
+            raise ValueError(f"Expected method to be one of 'exact', 'graph', got {method!r}.")
+        ends = geometry.ends(a, b)
+        self._report(ends.status, GeodesicStatus, "geodesics")
+        if origin.requires_grad:
+            (a, b), _ = enter_tensors(self._space.dim, points=point_a, other_points=point_b)
+            immersion = geometry.immersion(a.device)
+            return origin.give(differentiable_length(immersion, a, b, ends, squared=squared))
+        return origin.give(ends.length**2 if squared else ends.length)
+
+    def dist(self, point_a: Array, point_b: Array) -> Array:
+        """Geodesic distance: the length of the curve, not the norm of its logarithm.
+
+        Parameters
+        ----------
+        point_a, point_b : array-like, shape=[..., dim]
+            Points in latent space.
+
+        Returns
+        -------
+        dist : array-like, shape=[...]
+            Distances, in the units of the data.
+        """
+        return self._lengths(point_a, point_b)
+
+    def squared_dist(self, point_a: Array, point_b: Array) -> Array:
+        """Squared geodesic distance, shape=[...]; differentiable also where points coincide."""
+        return self._lengths(point_a, point_b, squared=True)
+
+    dist_pairwise = distances.dist_pairwise
+    dist_broadcast = distances.dist_broadcast
+    diameter = distances.diameter
+    closest_neighbor_index = distances.closest_neighbor_index
+
+    # -- around a point ----------------------------------------------------------------------------
+
+    injectivity_radius = balls.injectivity_radius
+    normalization_factor = balls.normalization_factor
+    norm_factor_gradient = balls.norm_factor_gradient
+
+
+def _check_codes(points: Any, dim: int) -> Any:
+    (codes,), origin = enter(dim, points=points)
+    if len(origin.batch_shape) != 1 or len(codes) == 0:
+        raise ValueError(
+            f"Expected latent codes of shape [n_points > 0, {dim}] as points, got "
+            f"{[*origin.batch_shape, dim]}; pass the codes of the data, or None."
+        )
+    return codes

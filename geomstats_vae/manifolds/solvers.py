@@ -18,7 +18,7 @@ from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialSt
 from geomstats_vae.geodesics.jacobi import GeodesicSystem
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.manifolds import failures
-from geomstats_vae.manifolds.arrays import enter, to_array, to_tensor
+from geomstats_vae.manifolds.arrays import enter_tensors, to_array, to_tensor
 
 _CHUNK_ENTRIES = 2**22  # of symbols, or of their derivatives, computed at once
 
@@ -274,7 +274,7 @@ class _Connection:
 
     def enter(self, *inside, **arrays):
         """Take arrays in; those named first must be points of the space."""
-        tensors, origin = enter(self.dim, **arrays)
+        tensors, origin = enter_tensors(self.dim, **arrays)
         tensors = [tensor.detach() for tensor in tensors]
         for name, tensor in zip(arrays, tensors, strict=True):
             outside = ~self._belongs(tensor) if name in inside else tensor.new_zeros(0).bool()

@@ -7,7 +7,7 @@ from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
 from geomstats_vae.geometry.diagnosis import diagnose
-from geomstats_vae.manifolds.arrays import enter, to_array, to_host, to_tensor
+from geomstats_vae.manifolds.arrays import enter, to_array, to_tensor
 from geomstats_vae.manifolds.metric import PullbackDecoderMetric
 
 
@@ -163,7 +163,7 @@ class LatentSpace(VectorSpaceOpenSet):
                 f"{[*origin.batch_shape, self.dim]}; pass one row per code."
             )
         options = {"n_pairs": n_pairs, "sensitivity": sensitivity, "random_state": random_state}
-        diagnosis = diagnose(self.metric.decoder, to_host(rows), **options)
+        diagnosis = diagnose(self.metric.decoder, rows, **options)
         if verbose:
             print(diagnosis)
         return diagnosis

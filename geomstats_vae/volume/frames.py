@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import geomstats.backend as gs
 import numpy as np
 from scipy import linalg
+
+from geomstats_vae.geometry.protocol import Floats, Geometry
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class TangentFrame:
     dual: np.ndarray
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Dimension of the tangent space."""
         return self.basis.shape[1]
 
-    def coordinates(self, vectors):
+    def coordinates(self, vectors: Floats) -> Floats:
         """Take normal coordinates of tangent vectors.
 
         Parameters
@@ -53,7 +54,7 @@ class TangentFrame:
         """
         return vectors @ self.dual.T
 
-    def vectors(self, coordinates):
+    def vectors(self, coordinates: Floats) -> Floats:
         """Tangent vectors of normal coordinates.
 
         Parameters
@@ -68,7 +69,7 @@ class TangentFrame:
         """
         return coordinates @ self.basis.T
 
-    def rotate(self, rotation):
+    def rotate(self, rotation: Floats) -> TangentFrame:
         """Take other axes.
 
         Parameters
@@ -84,13 +85,13 @@ class TangentFrame:
         return TangentFrame(self.base, self.basis @ rotation, rotation.T @ self.dual)
 
 
-def frame_at(space, base, near=None):
+def frame_at(geometry: Geometry, base: Floats, near: TangentFrame | None = None) -> TangentFrame:
     """Orthonormal frame at a point.
 
     Parameters
     ----------
-    space : geomstats.geometry.manifold.Manifold
-        Equipped space whose points are vectors.
+    geometry : Geometry
+        Geometry of a space whose points are vectors.
     base : numpy.ndarray, shape=[n_features]
         Base point.
     near : TangentFrame, optional
@@ -108,30 +109,26 @@ def frame_at(space, base, near=None):
     ValueError
         If the metric is singular or not finite at the base point.
     """
-    gram = inner_products(space, base)
+    gram = geometry.metrics(base[None])[0]
     candidates = np.eye(len(base)) if near is None else near.basis
-    if space.dim < len(base):
-        rows = space.to_tangent(
-            gs.from_numpy(candidates.T.copy()),
-            gs.from_numpy(np.tile(base, (candidates.shape[1], 1))),
-        )
-        candidates = gs.to_numpy(rows).T
+    if geometry.dim < len(base):
+        candidates = geometry.to_tangent(candidates.T, base).T
     overlap = candidates.T @ gram @ candidates
     values, vectors = linalg.eigh(0.5 * (overlap + overlap.T), check_finite=False)
-    values, vectors = values[-space.dim :], vectors[:, -space.dim :]
+    values, vectors = values[-geometry.dim :], vectors[:, -geometry.dim :]
     if not (np.isfinite(values).all() and values[0] > np.finfo(float).eps * values[-1] > 0.0):
         raise ValueError(
             f"Expected a regular metric at {base}, got one of eigenvalues {values}; keep means "
             "where the decoder's outputs depend on all latent coordinates."
         )
-    if candidates.shape[1] == space.dim:
+    if candidates.shape[1] == geometry.dim:
         basis = candidates @ (vectors / np.sqrt(values)) @ vectors.T
     else:
         basis = candidates @ (vectors / np.sqrt(values))
     return TangentFrame(base, basis, basis.T @ gram)
 
 
-def lead_by(frame, coordinates):
+def lead_by(frame: TangentFrame, coordinates: Floats) -> TangentFrame:
     """Turn a frame so that its axes are those that data lead to.
 
     The first axis points to the farthest row, the second to the row farthest from the first axis,
@@ -155,27 +152,3 @@ def lead_by(frame, coordinates):
     diagonal = np.diagonal(triangle)
     signs[: len(diagonal)] = np.where(diagonal < 0.0, -1.0, 1.0)
     return frame.rotate(axes * signs)
-
-
-def inner_products(space, base):
-    """Inner products of the coordinate vectors at a point.
-
-    Parameters
-    ----------
-    space : geomstats.geometry.manifold.Manifold
-        Equipped space.
-    base : numpy.ndarray, shape=[n_features]
-        Base point.
-
-    Returns
-    -------
-    gram : numpy.ndarray, shape=[n_features, n_features]
-        Metric matrix; on an embedded space that of the space around it.
-    """
-    n = len(base)
-    eye = np.eye(n)
-    rows, columns = np.repeat(eye, n, axis=0), np.tile(eye, (n, 1))
-    products = space.metric.inner_product(
-        gs.from_numpy(rows), gs.from_numpy(columns), gs.from_numpy(np.tile(base, (n * n, 1)))
-    )
-    return np.asarray(gs.to_numpy(products), dtype=float).reshape(n, n)

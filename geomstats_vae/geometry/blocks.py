@@ -1,0 +1,340 @@
+"""Many pairs, in blocks of bounded memory: in this process, or through joblib.
+
+Pairs are independent, so blocks change memory and not results. A worker process gets the function
+once for all of its blocks. Blocks of a worker that was killed are worked on again.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import operator
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+Columns = tuple[NDArray[Any], ...]
+PairFunction = Callable[[NDArray[np.float64], NDArray[np.float64]], Columns]
+Block = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How pairs are worked on.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        Blocks worked on at a time, as joblib understands it; 1 works in this process. None is
+        what joblib is configured to, or 1.
+    verbose : bool
+        Show a progress bar, in pairs.
+    progress : tqdm.tqdm, optional
+        A bar that is moved by the number of pairs instead.
+    size : int
+        Largest number of pairs of a block.
+    blocks_per_job : int
+        Least number of blocks for each job: more of them even out pairs of different cost.
+    fewest_for_jobs : int
+        Fewer pairs are worked on in this process: to send them would take longer.
+    options : mapping
+        Further arguments of `joblib.Parallel`. If they, or joblib's configuration, choose dask,
+        its scheduler takes the place of joblib's.
+    """
+
+    n_jobs: int | None = 1
+    verbose: bool = False
+    progress: Any = None
+    size: int = 512
+    blocks_per_job: int = 4
+    fewest_for_jobs: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def jobs(self, n_pairs: int) -> int:
+        """Number of blocks that would be worked on at a time."""
+        return effective_n_jobs(self.n_jobs) if n_pairs >= self.fewest_for_jobs else 1
+
+    def in_one(self, n_pairs: int) -> bool:
+        """Whether pairs make one block, in this process and in silence."""
+        here = self.jobs(n_pairs) == 1 and not self.options
+        return here and n_pairs <= self.size and not self.verbose and self.progress is None
+
+    def run(
+        self, function: PairFunction, start: NDArray[np.float64], end: NDArray[np.float64]
+    ) -> list[NDArray[Any]]:
+        """Work on pairs, those with a common end point together.
+
+        Parameters
+        ----------
+        function : callable
+            Takes end points, shape=[n_block, dim] each, and returns a tuple of arrays with one row
+            per pair.
+        start, end : numpy.ndarray, shape=[n_pairs, dim]
+            End points.
+
+        Returns
+        -------
+        columns : list of numpy.ndarray, shape=[n_pairs, ...]
+            The arrays of all pairs, in their order.
+
+        Raises
+        ------
+        RuntimeError
+            If workers are killed again and again, or a block comes back without all of its rows.
+        TypeError
+            If other processes work on the blocks, and the function cannot be pickled.
+
+        Warns
+        -----
+        RuntimeWarning
+            If a worker was killed, and its blocks are worked on again.
+        """
+        n_jobs, size = self.jobs(len(start)), self.size
+        serial = n_jobs == 1 and not self.options
+        if not serial:
+            size = min(size, max(1, -(-len(start) // (self.blocks_per_job * n_jobs))))
+        # One search of the graph serves all pairs of a block that share their start, or their end.
+        order = _by_common_ends(start, end)
+        cuts = range(size, len(start), size)
+        blocks = list(zip(np.split(start[order], cuts), np.split(end[order], cuts), strict=True))
+        if serial:
+            results: Iterator[Columns] = (function(*block) for block in blocks)
+        else:
+            results = _work(function, blocks, n_jobs, dict(self.options))
+        checked = []
+        with self._bar(len(start)) as progress:
+            for block, result in zip(blocks, results, strict=True):
+                checked.append(_check_result(result, len(block[0])))
+                progress.update(len(block[0]))
+        columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
+        inverse = np.argsort(order)
+        return [column[inverse] for column in columns]
+
+    @contextmanager
+    def _bar(self, n_pairs: int) -> Iterator[Any]:
+        if self.progress is not None:
+            yield self.progress
+            return
+        with tqdm(
+            desc="Geodesics", unit="pair", total=n_pairs, disable=not self.verbose
+        ) as progress:
+            yield progress
+
+
+def _check_result(result: Any, n_pairs: int) -> Columns:
+    """Check that a block has a row for each of its pairs, before it is joined to others."""
+    complete = isinstance(result, tuple) and all(len(column) == n_pairs for column in result)
+    if not complete:
+        got = [len(column) for column in result] if isinstance(result, tuple) else result
+        raise RuntimeError(
+            f"Expected arrays of {n_pairs} rows from a block of as many pairs, got {got!r}; "
+            "its worker is broken: restart the workers."
+        )
+    return result
+
+
+def _by_common_ends(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order of the pairs, by whichever ends have fewer distinct points."""
+    places = [np.unique(points, axis=0, return_inverse=True)[1].ravel() for points in (start, end)]
+    fewer = min(places, key=lambda place: place.max(initial=0))
+    return np.argsort(fewer, kind="stable")
+
+
+# -- joblib --------------------------------------------------------------------------------------
+
+
+def _work(
+    function: PairFunction, blocks: Sequence[Block], n_jobs: int, options: dict[str, Any]
+) -> Iterator[Columns]:
+    """Yield what the function returns of each block, in their order."""
+    task, backend = _Task(function), _parallel(n_jobs, options)._backend
+    if hasattr(backend, "client"):
+        yield from _work_by_dask(task, blocks, backend)
+        return
+    n_done = 0
+    while True:
+        before = n_done
+        try:
+            calls = (delayed(task)(*block) for block in blocks[n_done:])
+            for result in _parallel(n_jobs, options)(calls):
+                n_done += 1
+                yield result
+            return
+        except TerminatedWorkerError as error:
+            if n_done == before:
+                raise _killed(n_done, len(blocks)) from error
+        n_jobs = max(2, n_jobs // 2)  # a single job would run in this process
+        warnings.warn(
+            f"A worker was killed after {n_done} of {len(blocks)} blocks of pairs were done; the "
+            f"others are worked on once more, with {n_jobs} jobs.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+def _parallel(n_jobs: int, options: dict[str, Any]) -> Any:
+    # In the order of the blocks, whatever was asked for: rows are told apart by it.
+    try:
+        return Parallel(n_jobs=n_jobs, **options | {"return_as": "generator"})
+    except ValueError:  # joblib's pool of multiprocessing gives lists only
+        return Parallel(n_jobs=n_jobs, **options | {"return_as": "list"})
+
+
+def _work_by_dask(task: _Task, blocks: Sequence[Block], backend: Any) -> Iterator[Columns]:
+    """Work on blocks by the client that joblib is configured with.
+
+    joblib itself would send the task to one worker only, and wait for ever for a block that kills
+    its workers. Here the task is the result of a computation, which the cluster can repeat.
+    """
+    from distributed import KilledWorker
+
+    client, options = backend.client, {"pure": False, **backend.submit_kwargs}
+    with warnings.catch_warnings():
+        # The task holds a decoder and its graph, and is sent to the scheduler once.
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        sent = client.submit(copy.copy, task.sent(), **options)
+    calls = (operator.methodcaller("work_block", *block) for block in blocks)
+    futures = [client.submit(call, sent, **options) for call in calls]
+    n_done = 0
+    try:
+        with backend.retrieval_context():
+            for future in futures:
+                result = future.result()
+                n_done += 1
+                yield result
+    except (KilledWorker, CancelledError) as error:
+        raise _killed(n_done, len(blocks)) from error
+    finally:
+        if n_done < len(futures):
+            client.cancel(futures[n_done:])
+
+
+def _killed(n_done: int, n_blocks: int) -> RuntimeError:
+    return RuntimeError(
+        f"Expected workers to do {n_blocks} blocks of pairs, got {n_done} before too many workers "
+        "were killed. Most are for the memory they take: ask for fewer n_jobs, give the metric a "
+        "solver with a smaller memory_limit, or give workers more memory."
+    )
+
+
+class _Task:
+    """A function of blocks, as it is in this process, pickled once for others.
+
+    Parameters
+    ----------
+    function : callable
+        Function of the items of a block.
+    """
+
+    def __init__(self, function: PairFunction) -> None:
+        self._function, self._caller = function, threading.get_ident()
+
+    def __call__(self, *block: NDArray[np.float64]) -> Columns:
+        if threading.get_ident() == self._caller:
+            return self._function(*block)
+        with one_torch_thread():
+            return self._function(*block)
+
+    @cached_property
+    def _pickled(self) -> tuple[str, NDArray[np.uint8]]:
+        # Decoders may be functions that only cloudpickle, which this takes, can pickle.
+        wrapped = wrap_non_picklable_objects(self._function, keep_wrapper=False)
+        try:
+            pickled = pickle.dumps(wrapped)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(
+                f"Expected a metric that can be sent to other processes, got one that cannot be "
+                f"pickled: {error}. Pass a decoder that can be, or n_jobs=1."
+            ) from error
+        # joblib's own processes map large arrays from a file.
+        return hashlib.blake2b(pickled).hexdigest(), np.frombuffer(pickled, dtype=np.uint8)
+
+    def sent(self) -> _SentTask:
+        """Form in which other processes get it."""
+        return _SentTask(*self._pickled)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _SentTask, self._pickled
+
+
+class _SentTask:
+    """A function of blocks in the process of a worker.
+
+    Parameters
+    ----------
+    digest : str
+        Identifies the function.
+    pickled : numpy.ndarray of uint8
+        Pickle of the function.
+    """
+
+    def __init__(self, digest: str, pickled: NDArray[np.uint8]) -> None:
+        self._digest, self._bytes = digest, pickled
+
+    def __sizeof__(self) -> int:
+        return self._bytes.nbytes  # for dask's scheduler
+
+    def work_block(self, *block: NDArray[np.float64]) -> Columns:
+        """Call the function on a block."""
+        with one_torch_thread():
+            return _unpickled(self._digest, self._bytes)(*block)
+
+    __call__ = work_block
+
+
+class _Unpickled:
+    """The function that was unpickled last: it serves all blocks of a call, and further calls."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._digest: str | None = None
+        self._function: Any = None
+
+    def __call__(self, digest: str, pickled: NDArray[np.uint8]) -> PairFunction:
+        with self._lock:
+            if digest != self._digest:
+                self._digest = self._function = None  # frees memory before the next takes some
+                self._function = pickle.loads(pickled)
+                self._digest = digest
+            return self._function
+
+
+_unpickled = _Unpickled()
+
+
+class _OneTorchThread:
+    """Counts who needs one thread, for torch's number of threads is one for all new threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_users, self._before = threading.Lock(), 0, 1
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._n_users:
+                self._before = torch.get_num_threads()
+            self._n_users += 1
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                # Of this thread, and of new ones; others that are at work keep their one.
+                torch.set_num_threads(self._before)
+
+
+one_torch_thread = _OneTorchThread()

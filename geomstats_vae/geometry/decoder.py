@@ -1,0 +1,519 @@
+"""The geometry that a decoder induces: lengths, geodesics, transports, volumes, on arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, local_minima, polish_velocities
+from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
+from geomstats_vae.geodesics.transport import nearest_isometry
+from geomstats_vae.geometry import local
+from geomstats_vae.geometry.blocks import Blocks
+from geomstats_vae.geometry.bounds import DecoderBounds, graph_lengths
+from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.protocol import Bools, Floats, Lengths, Logs
+from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
+from geomstats_vae.immersions import Immersion, ScaledImmersion
+from geomstats_vae.immersions.decoder import Decoder
+
+Ints = NDArray[np.int64]
+
+# Share of a geodesic's length by which its end may be missed before its velocity is polished, at
+# least; an exponential that is less exact may miss it by more.
+_MISS = 1e-8
+
+
+@dataclass(frozen=True)
+class DecoderGeometry:
+    """Geometry of the latent space of a decoder, without geomstats.
+
+    All points are latent codes, float64 arrays of numpy with one row each; rows are independent.
+    Failures are data: statuses, infinite lengths, NaN.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The decoder, with its immersion F.
+    graph : LatentGraph or GraphOnDemand, optional
+        Graph for global starts: one that is there, or one that is built over some codes when it is
+        first needed. Without it every geodesic starts from the straight line.
+    solver : Solver
+        Solves for geodesics between points.
+    exponential : ExponentialSolver
+        Follows geodesics from a point along a velocity.
+    ray_exponential : ExponentialSolver
+        Follows geodesics together with their change of volume, for quadratures.
+    scale : float
+        Factor of the metric tensor: the metric is the pullback by sqrt(scale) F.
+    blocks : Blocks
+        How many pairs are worked on.
+    rtol : float
+        Relative error that lengths may have, with room to spare: two curves whose lengths differ
+        by less are not told apart.
+    """
+
+    decoder: Decoder
+    graph: LatentGraph | GraphOnDemand | None = None
+    solver: Any = field(default_factory=GeodesicSolver)
+    exponential: ExponentialSolver = field(default_factory=ExponentialSolver)
+    ray_exponential: ExponentialSolver = RAY_EXPONENTIAL
+    scale: float = 1.0
+    blocks: Blocks = field(default_factory=Blocks)
+    rtol: float = 3e-4
+
+    # -- other geometries --------------------------------------------------------------------------
+
+    def with_tol(self, tol: float) -> DecoderGeometry:
+        """Take a tolerance for lengths; never one that is more exact than the solver's.
+
+        Parameters
+        ----------
+        tol : float
+            Tolerance of the solver, relative to the lengths.
+
+        Returns
+        -------
+        geometry : DecoderGeometry
+            It shares the decoder and the graph.
+        """
+        return replace(self, solver=self.solver.with_tol(tol))
+
+    def scaled(self, factor: float) -> DecoderGeometry:
+        """Multiply the metric tensor; lengths scale by the square root.
+
+        Parameters
+        ----------
+        factor : float
+            Positive factor.
+
+        Returns
+        -------
+        geometry : DecoderGeometry
+            It shares the decoder and the graph.
+        """
+        if not (factor > 0.0 and math.isfinite(factor)):
+            raise ValueError(f"Expected a positive and finite factor, got {factor}.")
+        return replace(self, scale=self.scale * factor)
+
+    def working(self, **options: Any) -> DecoderGeometry:
+        """Work on pairs otherwise.
+
+        Parameters
+        ----------
+        **options : dict
+            Fields of `Blocks`: n_jobs, verbose, progress ...
+
+        Returns
+        -------
+        geometry : DecoderGeometry
+            It shares everything else.
+        """
+        return replace(self, blocks=replace(self.blocks, **options))
+
+    # -- what it is made of ------------------------------------------------------------------------
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the latent space."""
+        return self.decoder.dim
+
+    @property
+    def n_features(self) -> int:
+        """Coordinates of a point."""
+        return self.decoder.dim
+
+    @property
+    def codes(self) -> Floats | None:
+        """Latent codes that the graph covers, shape=[n_codes, dim]; None without a graph."""
+        if isinstance(self.graph, GraphOnDemand):
+            return self.graph.codes
+        return None if self.graph is None else self.graph.points
+
+    @property
+    def bounds(self) -> DecoderBounds:
+        """What is known of distances without a geodesic."""
+        return DecoderBounds(self.immersion(), None if self.graph is None else self.graph_lengths)
+
+    def immersion(self, device: torch.device | None = None) -> Immersion:
+        """Return sqrt(scale) F, computed in float64.
+
+        Parameters
+        ----------
+        device : torch.device, optional
+            Device to compute on; the decoder's own by default.
+
+        Returns
+        -------
+        immersion : Immersion
+            The immersion whose pullback is the metric.
+        """
+        immersion = self.decoder.immersion(device=device)
+        return immersion if self.scale == 1.0 else ScaledImmersion(immersion, self.scale**0.5)
+
+    def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
+        """Return the graph of the scaled metric, built now if it was not.
+
+        Parameters
+        ----------
+        verbose : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        graph : LatentGraph or None
+            None without codes.
+        """
+        graph = self.graph
+        if isinstance(graph, GraphOnDemand):
+            graph = graph.get(self.decoder.immersion(), verbose=verbose)
+        if graph is None or self.scale == 1.0:
+            return graph
+        return graph.scaled(self.scale**0.5)
+
+    def _for_workers(self, n_pairs: int) -> DecoderGeometry:
+        """Geometry that carries its graph along if it is sent to other processes."""
+        here = replace(self, blocks=Blocks())
+        if self.blocks.jobs(n_pairs) == 1 or not isinstance(self.graph, GraphOnDemand):
+            return here
+        return replace(here, graph=self.graph.get(self.decoder.immersion()))
+
+    # -- geodesics between points ------------------------------------------------------------------
+
+    def paths(
+        self,
+        start: ArrayLike,
+        end: ArrayLike,
+        *,
+        guess: GeodesicPath | None = None,
+        polish: bool = False,
+        check_minimum: bool = False,
+    ) -> GeodesicPath:
+        """Solve for geodesics.
+
+        Parameters
+        ----------
+        start, end : array-like, shape=[n_pairs, dim]
+            End points.
+        guess : GeodesicPath, optional
+            Geodesics between as many other points, from an earlier call: those of pairs that moved
+            a little are found from there in fewer steps.
+        polish : bool
+            Make velocities and lengths exact to about 1e-9.
+        check_minimum : bool
+            Fill ``path.local_minimum``.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Curves and statuses, as float64 arrays.
+        """
+        start, end = _rows(start, end)
+        with torch.no_grad():
+            immersion = self.immersion()
+            path = self.solver.solve(immersion, start, end, self.build_graph(), guess)
+            if polish:
+                path = polish_velocities(immersion, path, getattr(self.solver, "rtol", 1e-3))
+            if check_minimum:
+                path = replace(path, local_minimum=local_minima(immersion, path))
+        return path
+
+    def ends(self, start: ArrayLike, end: ArrayLike) -> Ends:
+        """Solve for geodesics in blocks, and keep what distances need: no curves.
+
+        Parameters
+        ----------
+        start, end : array-like, shape=[n_pairs, dim]
+            End points; they broadcast against each other.
+
+        Returns
+        -------
+        ends : Ends
+            Lengths, end velocities and statuses.
+        """
+        start, end = _rows(start, end)
+        if self.blocks.in_one(len(start)):
+            path = self.paths(start, end)
+            return Ends(path.length, path.initial_velocity, path.final_velocity, path.status)
+        geometry = self._for_workers(len(start))
+        return Ends(*self.blocks.run(partial(_ends, geometry), start, end))
+
+    def lengths(self, start: ArrayLike, end: ArrayLike) -> Lengths:
+        """Measure distances; see `Geometry.lengths`."""
+        ends = self.ends(start, end)
+        return Lengths(ends.known_length, ends.found)
+
+    def logs(self, start: ArrayLike, end: ArrayLike) -> Logs:
+        """Find geodesics from starts to ends; see `Geometry.logs`."""
+        ends = self.ends(start, end)
+        known = np.isfinite(ends.initial_velocity).all(axis=1) & np.isfinite(ends.length)
+        velocity = np.where(known[:, None], ends.initial_velocity, 0.0)
+        return Logs(ends.known_length, velocity, ends.found & known)
+
+    def graph_lengths(self, start: ArrayLike, end: ArrayLike) -> Floats:
+        """Measure graph paths, or straight lines where they are shorter.
+
+        Parameters
+        ----------
+        start, end : array-like, shape=[n_pairs, dim]
+            End points; they broadcast against each other.
+
+        Returns
+        -------
+        length : numpy.ndarray, shape=[n_pairs]
+            Lengths; infinite where the decoder is finite along neither.
+
+        Raises
+        ------
+        ValueError
+            If there is no graph.
+        """
+        start, end = _rows(start, end)
+        graph = self.build_graph()
+        if graph is None:
+            raise ValueError(
+                "Expected latent codes for lengths on the graph, got a metric without points; pass "
+                "the codes of the data as points, or method='exact'."
+            )
+        blocks = replace(self.blocks, size=_PAIRS_PER_SEARCH, blocks_per_job=1)
+        return blocks.run(partial(graph_lengths, graph), start, end)[0]
+
+    # -- geodesics from points ---------------------------------------------------------------------
+
+    def follow(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Ints]:
+        """Follow geodesics for unit time.
+
+        Parameters
+        ----------
+        base, velocity : array-like, shape=[n, dim]
+            Initial points and velocities; they broadcast against each other.
+
+        Returns
+        -------
+        point : numpy.ndarray, shape=[n, dim]
+            End points; after a failure the last point that was reached.
+        status : numpy.ndarray of int, shape=[n]
+            Codes of `ExponentialStatus`.
+        """
+        immersion, base, velocity = self._tensors(base, velocity)
+        result = self.exponential.solve(immersion, base, velocity)
+        return _host(result.point), result.status.cpu().numpy()
+
+    def follow_dense(
+        self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike
+    ) -> tuple[Floats, Ints]:
+        """Evaluate geodesics at any times, shape=[n_times].
+
+        Parameters
+        ----------
+        base, velocity : array-like, shape=[n, dim]
+            Points and velocities at time 0.
+        times : array-like, shape=[n_times]
+            Times, also beyond 1 and negative.
+
+        Returns
+        -------
+        points : numpy.ndarray, shape=[n, n_times, dim]
+            Points; after a failure the last point that was reached.
+        status : numpy.ndarray of int, shape=[n]
+            Codes of `ExponentialStatus`.
+        """
+        immersion, base, velocity = self._tensors(base, velocity)
+        times = torch.as_tensor(np.asarray(times, dtype=float)).to(base)
+        points, status = self.exponential.solve_dense(immersion, base, velocity, times)
+        return _host(points), status.cpu().numpy()
+
+    def exps(self, base: ArrayLike, velocity: ArrayLike) -> Floats:
+        """Follow geodesics for unit time; see `Geometry.exps`."""
+        point, status = self.follow(base, velocity)
+        return np.where(status[:, None] == 0, point, np.nan)
+
+    def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
+        """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
+        return DecoderRays(self.immersion(), self.ray_exponential, *_rows(base, velocity))
+
+    def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
+        """Find ends and the change of volume there; see `Geometry.volume_changes`."""
+        return volume_changes(self.immersion(), self.ray_exponential, *_rows(base, velocity))
+
+    # -- parallel transport ------------------------------------------------------------------------
+
+    def transports(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Ints]:
+        """Parallel transports along geodesics, for unit time.
+
+        Parameters
+        ----------
+        base, velocity : array-like, shape=[n, dim]
+            Initial points and velocities.
+
+        Returns
+        -------
+        transport : numpy.ndarray, shape=[n, dim, dim]
+            Isometries from the tangent spaces at the starts to those at the ends, in latent
+            coordinates; NaN where a metric is singular.
+        status : numpy.ndarray of int, shape=[n]
+            Codes of `ExponentialStatus`.
+        """
+        immersion, base, velocity = self._tensors(base, velocity)
+        point, transport, status = self.exponential.transport(immersion, base, velocity)
+        metrics = (local.evaluate(local.metric_matrix, immersion, rows) for rows in (base, point))
+        return _host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
+
+    def transports_between(self, base: ArrayLike, end: ArrayLike) -> tuple[Floats, Ints, Ints]:
+        """Parallel transports along the geodesics between points.
+
+        A geodesic that misses its end by more than 1e-8 of its length, or the exponential's rtol
+        if that is more, is followed again from its polished logarithm. One that misses it by more
+        than the solver's rtol even so has failed.
+
+        Parameters
+        ----------
+        base, end : array-like, shape=[n, dim]
+            End points.
+
+        Returns
+        -------
+        transport : numpy.ndarray, shape=[n, dim, dim]
+            Isometries; see `transports`.
+        status : numpy.ndarray of int, shape=[n]
+            Codes of `ExponentialStatus`.
+        path_status : numpy.ndarray of int, shape=[n]
+            Codes of `GeodesicStatus`.
+        """
+        base, end = _rows(base, end)
+        path = self.paths(base, end)
+        immersion, start, velocity = self._tensors(base, path.initial_velocity)
+        target = torch.as_tensor(end).to(start)
+        point, transport, status = self.exponential.transport(immersion, start, velocity)
+        first, last = (
+            local.evaluate(local.metric_matrix, immersion, rows) for rows in (start, target)
+        )
+        length = torch.as_tensor(path.length).to(start)
+        most = max(_MISS, self.exponential.rtol)
+        missed = ~(_norms(last, point - target) <= most * length)
+        rows = missed.nonzero()[:, 0]
+        if len(rows):
+            chosen = rows.cpu().numpy()
+            polished = self.paths(base[chosen], end[chosen], polish=True)
+            velocity = torch.as_tensor(polished.initial_velocity).to(start)
+            point[rows], transport[rows], status[rows] = self.exponential.transport(
+                immersion, start[rows], velocity
+            )
+        missed = ~(_norms(last, point - target) <= getattr(self.solver, "rtol", 1e-3) * length)
+        status[missed & (status == 0)] = ExponentialStatus.MISSED
+        isometry = nearest_isometry(transport, first, last)
+        return _host(isometry), status.cpu().numpy(), path.status
+
+    # -- at points ---------------------------------------------------------------------------------
+
+    def local(self, function: local.LocalFunction, points: ArrayLike) -> Floats:
+        """Evaluate a function of `geometry.local` at points, such as a curvature.
+
+        Parameters
+        ----------
+        function : callable
+            Takes the immersion and points; returns one row per point.
+        points : array-like, shape=[n_points, dim]
+            Latent codes.
+
+        Returns
+        -------
+        values : numpy.ndarray, shape=[n_points, ...]
+            All rows.
+        """
+        immersion, z = self._tensors(points)
+        with torch.no_grad():
+            return _host(local.evaluate(function, immersion, z))
+
+    def metrics(self, points: ArrayLike) -> Floats:
+        """Metric matrices; see `Geometry.metrics`."""
+        return self.local(local.metric_matrix, points)
+
+    def volume_densities(self, points: ArrayLike) -> Floats:
+        """Riemannian volume per unit of latent volume; see `Geometry.volume_densities`."""
+        return self.local(local.volume_density, points)
+
+    def connections(self, points: ArrayLike) -> tuple[Floats, Floats]:
+        """Metric matrices and Christoffel symbols of the first kind; see `Geometry`."""
+        immersion, z = self._tensors(points)
+        with torch.no_grad():
+            parts = [local.connection(immersion, part) for part in z.split(local.CHUNK_SIZE)]
+        metric, symbols = (torch.cat(column) for column in zip(*parts, strict=True))
+        return _host(metric), _host(symbols)
+
+    def inner_products(self, a: ArrayLike, b: ArrayLike, base: ArrayLike) -> Floats:
+        """Inner products of tangent vectors; see `Geometry.inner_products`."""
+        a, b, base = _rows(a, b, base)
+        return np.einsum("ni,nij,nj->n", a, self.metrics(base), b)
+
+    def to_tangent(self, vectors: ArrayLike, base: ArrayLike) -> Floats:
+        """Return the vectors: all are tangent to a latent space."""
+        return _rows(vectors, base)[0]
+
+    def _tensors(self, *arrays: ArrayLike) -> tuple[Any, ...]:
+        immersion = self.immersion()
+        options = {"dtype": immersion.dtype, "device": immersion.device}
+        return immersion, *(torch.as_tensor(rows, **options) for rows in _rows(*arrays))
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What distances need of geodesics: no curves, which take most of the memory.
+
+    Parameters
+    ----------
+    length : numpy.ndarray, shape=[n_pairs]
+        Lengths.
+    initial_velocity, final_velocity : numpy.ndarray, shape=[n_pairs, dim]
+        Velocities at the ends.
+    status : numpy.ndarray of int, shape=[n_pairs]
+        Codes of `GeodesicStatus`.
+    """
+
+    length: Floats
+    initial_velocity: Floats
+    final_velocity: Floats
+    status: Ints
+
+    @property
+    def known_length(self) -> Floats:
+        """Lengths; infinite where there is none."""
+        return np.where(np.isfinite(self.length), self.length, np.inf)
+
+    @property
+    def found(self) -> Bools:
+        """Whether each geodesic was found."""
+        return (self.status == 0) & np.isfinite(self.length)
+
+
+# What a search of the graph sets up serves all pairs of a block, and takes little memory of each.
+_PAIRS_PER_SEARCH = 2**15
+
+
+def _ends(geometry: DecoderGeometry, start: Floats, end: Floats) -> Any:
+    path = geometry.paths(start, end)
+    return path.length, path.initial_velocity, path.final_velocity, path.status
+
+
+def _rows(*arrays: ArrayLike) -> tuple[Floats, ...]:
+    """Float64 rows of arrays that broadcast against each other."""
+    rows = [np.atleast_2d(np.asarray(array, dtype=float)) for array in arrays]
+    shape = np.broadcast_shapes(*(array.shape for array in rows))
+    # Copied where they are views: torch warns of read-only arrays and refuses negative strides.
+    return tuple(np.require(np.broadcast_to(array, shape), requirements="CW") for array in rows)
+
+
+def _host(tensor: torch.Tensor) -> Floats:
+    return tensor.detach().cpu().double().numpy()
+
+
+def _norms(metric: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    square = (vector[:, None, :] @ metric @ vector[:, :, None])[:, 0, 0]
+    return square.clamp_min(0.0).sqrt()

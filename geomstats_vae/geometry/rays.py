@@ -1,0 +1,156 @@
+r"""Geodesics of a decoder's metric with the change of volume along them.
+
+In normal coordinates w at the base point the Riemannian volume is J(w) dw, with
+:math:`J = \sqrt{\det M(Exp\,v)} |\det D_v Exp| / \sqrt{\det M}` at the base point: 1 in the plane,
+:math:`(\sin r / r)^{dim - 1}` on the unit sphere. D_v Exp comes from the Jacobi fields along the
+ray, which one integration gives at every radius.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.jacobi import JacobiSystem
+from geomstats_vae.geometry import local
+from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.immersions import Immersion
+
+# Far more exact than the quadratures that rays serve. A ray that takes more steps for a stretch is
+# on its way out of the data.
+RAY_EXPONENTIAL = ExponentialSolver(rtol=1e-6, atol=1e-9, max_steps=200)
+
+
+class DecoderRays:
+    """Rays by the geodesic and Jacobi equations, a stretch of unit time after the other.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    exponential : ExponentialSolver
+        Integrates the equations.
+    base, velocity : numpy.ndarray, shape=[n_rays, dim]
+        Initial points and velocities.
+    """
+
+    def __init__(
+        self, immersion: Immersion, exponential: ExponentialSolver, base: Floats, velocity: Floats
+    ) -> None:
+        self._immersion, self._exponential = immersion, exponential
+        self._system = JacobiSystem(immersion, exponential.chunk_size)
+        start, vector = (_tensor(immersion, rows) for rows in (base, velocity))
+        self._state = self._system.start(start, vector)
+        self._density = _density(immersion, start)
+        self._time = 0.0
+
+    def advance(self, n_times: int) -> tuple[Floats, Floats, Bools]:
+        """Follow all rays for a unit of time; see `Rays.advance`."""
+        record = _Record(self._state, n_times)
+        self._state, code, _ = self._exponential.integrate(self._system, self._state, record)
+        points, jacobian = record.read(self._system, self._time)
+        self._time += 1.0
+        volume = _volume(self._immersion, points, jacobian, self._density)
+        missed = ~(points.isfinite().all(dim=2) & volume.isfinite()).all(dim=1)
+        failed = (code != 0) | missed
+        return _host(points), _host(volume), failed.cpu().numpy()
+
+    def keep(self, which: Bools) -> None:
+        """Go on with some of the rays, shape=[n_rays]."""
+        rows = torch.as_tensor(which, device=self._state.device)
+        self._state, self._density = self._state[rows], self._density[rows]
+
+
+def volume_changes(
+    immersion: Immersion, exponential: ExponentialSolver, base: Floats, velocity: Floats
+) -> tuple[Floats, Floats]:
+    """Follow geodesics, and measure the change of volume there; see `Geometry.volume_changes`.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    exponential : ExponentialSolver
+        Integrates the geodesic and Jacobi equations.
+    base, velocity : numpy.ndarray, shape=[n, dim]
+        Initial points and velocities.
+
+    Returns
+    -------
+    points : numpy.ndarray, shape=[n, dim]
+        Ends; NaN where the geodesic cannot be followed.
+    volume : numpy.ndarray, shape=[n]
+        Change of volume, not negative.
+    """
+    start, vector = (_tensor(immersion, rows) for rows in (base, velocity))
+    end, by_vector, _, status = exponential.differential(immersion, start, vector)
+    points = torch.where((status == 0)[:, None], end, torch.nan)
+    density = _density(immersion, start)
+    volume = _volume(immersion, points[:, None], by_vector[:, None], density)
+    return _host(points), np.abs(_host(volume)[:, 0])
+
+
+def _tensor(immersion: Immersion, rows: Floats) -> torch.Tensor:
+    return torch.as_tensor(rows, dtype=immersion.dtype, device=immersion.device)
+
+
+def _host(tensor: torch.Tensor) -> Floats:
+    return tensor.detach().cpu().double().numpy()
+
+
+def _density(immersion: Immersion, points: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return local.evaluate(local.volume_density, immersion, points)
+
+
+def _volume(
+    immersion: Immersion, points: torch.Tensor, jacobian: torch.Tensor, density: torch.Tensor
+) -> torch.Tensor:
+    """J with the sign of det D_v Exp, shape=[n_rays, n_times]; NaN where no point was reached."""
+    volume = points.new_full(points.shape[:2], torch.nan)
+    reached = points.isfinite().all(dim=2)
+    if reached.any():
+        there = _density(immersion, points[reached]) * torch.linalg.det(jacobian[reached])
+        volume[reached] = there / density[:, None].expand_as(volume)[reached]
+    return volume
+
+
+class _Record:
+    """States of paths at equal times of one stretch, by cubics between the integrator's steps."""
+
+    def __init__(self, state: torch.Tensor, n_times: int) -> None:
+        self.times = torch.arange(1, n_times + 1, device=state.device, dtype=state.dtype) / n_times
+        self.states = state.new_full((len(state), n_times, state.shape[1]), torch.nan)
+
+    def __call__(
+        self,
+        rows: torch.Tensor,
+        time: torch.Tensor,
+        step: torch.Tensor,
+        state: torch.Tensor,
+        slope: torch.Tensor,
+        new: torch.Tensor,
+        new_slope: torch.Tensor,
+    ) -> None:
+        """Fill in the times within (time, time + step]."""
+        # Rounding may leave the last time just behind the last step.
+        end = time + step
+        end = torch.where(end >= 1.0 - 4 * torch.finfo(end.dtype).eps, torch.ones_like(end), end)
+        path, column = ((self.times > time[:, None]) & (self.times <= end[:, None])).nonzero(
+            as_tuple=True
+        )
+        h = step[path, None]
+        s = ((self.times[column] - time[path]) / step[path])[:, None]
+        left = (1 + 2 * s) * state[path] + s * h * slope[path]
+        right = (3 - 2 * s) * new[path] - (1 - s) * h * new_slope[path]
+        self.states[rows[path], column] = (1 - s) ** 2 * left + s**2 * right
+
+    def read(self, system: JacobiSystem, before: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points, and D_v Exp, shape=[n, n_times, dim, dim]; a time lies before."""
+        n, n_times, width = self.states.shape
+        fields = system.fields(self.states.reshape(-1, width))[:, :, : system.dim]
+        # The field that starts with rate 1 is t D_v Exp at time t.
+        jacobian = fields.reshape(n, n_times, system.dim, system.dim)
+        jacobian = jacobian / (before + self.times)[:, None, None]
+        return self.states[:, :, : system.dim], jacobian

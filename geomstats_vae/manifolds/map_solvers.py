@@ -1,0 +1,184 @@
+"""Exponential map and logarithm of a decoder's metric, as geomstats swaps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from geomstats.numerics.geodesic import ExpSolver, LogSolver
+
+from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.exponential import ExponentialStatus
+from geomstats_vae.geodesics.polish import PolishStatus
+from geomstats_vae.manifolds import failures
+from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors, to_backend, to_host
+from geomstats_vae.manifolds.gradients import differentiable_exp, differentiable_log
+
+
+class DecoderExpSolver(ExpSolver):
+    """Exponential map of a decoder's metric, by its ``exponential``.
+
+    Parameters
+    ----------
+    metric : PullbackDecoderMetric
+        The metric.
+    """
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__(solves_ivp=True)
+        self.metric = metric
+
+    def exp(self, tangent_vec: Array, base_point: Array) -> Array:
+        """Exponential map: follow geodesics for unit time.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., dim]
+            Initial velocities, in latent coordinates.
+        base_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+
+        Returns
+        -------
+        point : array-like, shape=[..., dim]
+            End points in latent space; after a failure the last point that was reached.
+        """
+        geometry = self.metric.geometry
+        arrays = {"tangent_vectors": tangent_vec, "base_points": base_point}
+        (vector, base), origin = enter(geometry.dim, **arrays)
+        if not origin.requires_grad:
+            point, status = geometry.follow(base, vector)
+        else:
+            (v, z), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
+            immersion = geometry.immersion(z.device)
+            point, status = differentiable_exp(geometry.exponential, immersion, z, v)
+        _report(self.metric, status, ExponentialStatus, "exponentials")
+        return origin.give(point)
+
+    def geodesic_ivp(self, tangent_vec: Array, base_point: Array) -> Callable[[Array], Array]:
+        """Geodesics by their initial points and velocities.
+
+        Parameters
+        ----------
+        tangent_vec : array-like, shape=[..., dim]
+            Initial velocities, in latent coordinates.
+        base_point : array-like, shape=[..., dim]
+            Initial points in latent space.
+
+        Returns
+        -------
+        path : callable
+            Maps times, shape=[n_times] or a float, to points, shape=[..., n_times, dim]; negative
+            times, and times beyond 1, go on along the geodesic.
+        """
+        geometry = self.metric.geometry
+        (base, vector), origin = enter(
+            geometry.dim, initial_points=base_point, tangent_vectors=tangent_vec
+        )
+
+        def path(t: Array) -> Array:
+            points, status = geometry.follow_dense(base, vector, _times(t))
+            _report(self.metric, status, ExponentialStatus, "exponentials")
+            return _give(origin, points)
+
+        return path
+
+
+class DecoderLogSolver(LogSolver):
+    """Logarithm of a decoder's metric, by its ``solver``.
+
+    Parameters
+    ----------
+    metric : PullbackDecoderMetric
+        The metric.
+    keeps_guess : bool
+        Start from the curves of the last call if it was for the same end points; see
+        `PullbackDecoderMetric.warm_start`.
+
+    Attributes
+    ----------
+    guess : GeodesicPath or None
+        Curves of the last call, if they are kept.
+    """
+
+    def __init__(self, metric: Any, *, keeps_guess: bool = False) -> None:
+        super().__init__(solves_bvp=True)
+        self.metric, self.keeps_guess = metric, keeps_guess
+        self.guess: GeodesicPath | None = None
+        self._ends: tuple[Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"guess": None, "_ends": None}
+
+    def log(self, point: Array, base_point: Array, *, polish: bool = False) -> Array:
+        """Riemannian logarithm; see `PullbackDecoderMetric.log`."""
+        geometry = self.metric.geometry
+        arrays = {"points": point, "base_points": base_point}
+        (end, base), origin = enter(geometry.dim, **arrays)
+        path = self._solve(base, end, polish=polish)
+        _report(self.metric, path.status, GeodesicStatus, "geodesics")
+        if polish:
+            rough = path.converged & np.isnan(path.velocity_error)
+            _report(self.metric, rough, PolishStatus, "polished logarithms")
+        if not origin.requires_grad:
+            return origin.give(path.initial_velocity)
+        (y, x), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
+        velocity = torch.as_tensor(path.initial_velocity, device=x.device)
+        immersion = geometry.immersion(x.device)
+        return origin.give(differentiable_log(geometry.exponential, immersion, y, x, velocity))
+
+    def _solve(self, start: Any, end: Any, *, polish: bool) -> GeodesicPath:
+        geometry = self.metric.geometry
+        if not self.keeps_guess:
+            return geometry.paths(start, end, polish=polish)
+        guess = self.guess
+        if self._ends is None or not np.array_equal(self._ends[1], end):
+            guess = None
+        elif np.array_equal(self._ends[0], start) and not polish:
+            return self.guess  # type: ignore[return-value]
+        path = geometry.paths(start, end, guess=guess, polish=polish)
+        self.guess, self._ends = path, (start, end)
+        return path
+
+    def geodesic_bvp(self, point: Array, base_point: Array) -> Callable[[Array], Array]:
+        """Geodesics by their end points, all solved for at once.
+
+        Parameters
+        ----------
+        point : array-like, shape=[..., dim]
+            End points.
+        base_point : array-like, shape=[..., dim]
+            Initial points.
+
+        Returns
+        -------
+        path : callable
+            Maps times in [0, 1], shape=[n_times] or a float, to points, shape=[..., n_times, dim].
+        """
+        geometry = self.metric.geometry
+        (start, end), origin = enter(geometry.dim, initial_points=base_point, end_points=point)
+        solved = geometry.paths(start, end)
+        _report(self.metric, solved.status, GeodesicStatus, "geodesics")
+        return lambda t: _give(origin, solved(_times(t)))
+
+
+def _report(metric: Any, status: Any, kind: Any, what: str) -> None:
+    if bool(status.any()):
+        failures.report(metric.on_failure, to_host(status).astype(int), kind, what)
+
+
+def _give(origin: Origin, values: Any) -> Array:
+    return replace(origin, requires_grad=False).give(values)
+
+
+def _times(t: Array) -> Any:
+    times = to_host(to_backend(t, "times"))
+    if times.ndim > 1:
+        raise ValueError(
+            f"Expected times of shape [n_times] or one time, got {list(times.shape)}; "
+            "pass the same times for the whole batch."
+        )
+    return times.reshape(-1)
