@@ -100,7 +100,7 @@ def _first_kind(jet: Jet) -> torch.Tensor:
 
 
 def connection(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Metric, and Christoffel symbols of the first kind, index k first, shape=[n, dim, dim, dim]."""
+    """Metric, and Christoffel symbols of the first kind, the index k first."""
     jet = immersion.jet(z)
     return gram(jet.tangents), _first_kind(jet)
 
@@ -116,13 +116,13 @@ def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
 
 
 def metric_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivative d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
+    """Derivatives d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
     first = _first_kind(immersion.jet(z))
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 
 
 def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivative d_l Gamma^k_ij of the Christoffel symbols, index k first and l last.
+    """Derivatives d_l Gamma^k_ij of the Christoffel symbols, index k first and l last.
 
     Shape=[n_points, dim, dim, dim, dim]; NaN where the metric is singular.
 
@@ -158,8 +158,9 @@ def _slope(values: torch.Tensor, z: torch.Tensor, record: bool) -> torch.Tensor:
 def riemann_tensor(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     """Curvature tensor R_ijk^l with R(e_j, e_k) e_i = R_ijk^l e_l; NaN where M is singular.
 
-    Shape=[n_points, dim, dim, dim, dim], in geomstats' order of indices. By Gauss' equation, <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
-    with the second fundamental form B, the normal part of d^2 F.
+    Shape=[n_points, dim, dim, dim, dim], in geomstats' order of indices. By Gauss' equation,
+    <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)> with the second fundamental form B, the
+    normal part of d^2 F.
     """
     n_points, dim = z.shape
     metric, products = _second_form_products(immersion, z)

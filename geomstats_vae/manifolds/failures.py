@@ -65,10 +65,16 @@ def report(on_failure, status, kind, what):
 
 
 def _caller_level():
-    """Stack level, for the function that calls this one, of the first frame outside this part."""
-    package = __name__.rpartition(".")[0]
+    """Stack level, for the function that calls this one, of the first frame that is the user's.
+
+    Frames of geomstats stand between where its own methods call the metric.
+    """
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
     return level
+
+
+def _is_ours(module):
+    return module.split(".")[0] in ("geomstats", "geomstats_vae", "torch", "contextlib")

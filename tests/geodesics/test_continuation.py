@@ -8,7 +8,7 @@ from geomstats_vae.geodesics.landscape import Landscape
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.immersions.decoder import Decoder
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 SOLVER = GeodesicSolver()
 CODES = spaces.draw(60, 2, scale=0.8)

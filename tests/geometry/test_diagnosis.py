@@ -7,7 +7,7 @@ import torch
 from geomstats_vae.immersions import GaussianDecoder, RBFPrecision
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw
 
 CODES = draw(200, 2)

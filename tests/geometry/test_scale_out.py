@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from geomstats_vae import LAND, GeodesicKMeans, LatentSpace
 from geomstats_vae.geometry import pairs, workers
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 OWN, OTHER = ("pytorch", "numpy") if spaces.ON_TORCH else ("numpy", "pytorch")

@@ -8,7 +8,7 @@ from geomstats_vae.geodesics.exponential import ExponentialSolver
 from geomstats_vae.geodesics.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 
