@@ -307,7 +307,7 @@ class _Unpickled:
         with self._lock:
             if digest != self._digest:
                 self._digest = self._function = None  # frees memory before the next takes some
-                self._function = pickle.loads(pickled)
+                self._function = pickle.loads(pickled.data)
                 self._digest = digest
             return self._function
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
-from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Immersion
 
 _ROWS_PER_BLOCK = 1024
@@ -102,7 +102,7 @@ class DecoderBounds:
         start, end = np.tile(centers, (len(points), 1)), np.repeat(points, len(centers), axis=0)
         return self._search(start, end).reshape(len(points), len(centers))
 
-    def order(self, points: Floats) -> NDArray[np.int64]:
+    def order(self, points: Floats) -> Ints:
         """Order of points along some direction in data space.
 
         Parameters
@@ -135,7 +135,8 @@ class DecoderBounds:
             Weighted mean of the squared distances of the embeddings from their mean, at most the
             Frechet variance of the points; of those where the decoder is finite.
         """
-        count, mean, squares = 0.0, 0.0, 0.0
+        count: Any = 0.0
+        mean, squares = count, count
         for rows, embedding in self.embeddings(points):
             finite = embedding.isfinite().all(dim=1)
             embedding = torch.where(finite[:, None], embedding, 0.0)

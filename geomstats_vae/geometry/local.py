@@ -116,13 +116,13 @@ def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
 
 
 def metric_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivatives d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
+    """Return d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
     first = _first_kind(immersion.jet(z))
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 
 
 def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivatives d_l Gamma^k_ij of the Christoffel symbols, index k first and l last.
+    """Return d_l Gamma^k_ij, derivatives of the Christoffel symbols, index k first and l last.
 
     Shape=[n_points, dim, dim, dim, dim]; NaN where the metric is singular.
 
@@ -134,7 +134,7 @@ def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tenso
         z = z if z.requires_grad else z.detach().requires_grad_()
         jet = immersion.jet(z)
         first, metric = _first_kind(jet), gram(jet.tangents)
-        slopes = {}
+        slopes: dict[tuple[int, int, int], torch.Tensor] = {}
         for k, i, j in itertools.product(range(dim), repeat=3):
             # The sum over points has the derivative of each in its row.
             slopes[k, i, j] = slopes[k, j, i] if j < i else _slope(first[:, k, i, j], z, record)
@@ -150,8 +150,9 @@ def _slope(values: torch.Tensor, z: torch.Tensor, record: bool) -> torch.Tensor:
     """Differentiate values of points by these points; zero where they do not depend on them."""
     if not values.requires_grad:
         return torch.zeros_like(z)
-    options = {"create_graph": record, "retain_graph": True, "allow_unused": True}
-    (slope,) = torch.autograd.grad(values.sum(), z, **options)
+    (slope,) = torch.autograd.grad(
+        values.sum(), z, create_graph=record, retain_graph=True, allow_unused=True
+    )
     return torch.zeros_like(z) if slope is None else slope
 
 

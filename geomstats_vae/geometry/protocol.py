@@ -16,6 +16,7 @@ from geomstats_vae.geodesics.path import GeodesicPath
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 class Lengths(NamedTuple):
@@ -66,7 +67,7 @@ class Bounds(Protocol):
     def variance(self, points: Floats, weights: Floats) -> float:
         """Weighted variance of the points' images, at most their Frechet variance."""
 
-    def order(self, points: Floats) -> NDArray[np.int64]:
+    def order(self, points: Floats) -> Ints:
         """Order of the points that no change of latent coordinates changes, shape=[n_points]."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from geomstats_vae.geometry.decoder import DecoderGeometry
-from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 
 _FEWEST_DIRECTIONS = 16
 # Radii tried: down to 1/64 of the largest, 2 % apart.
@@ -169,7 +169,7 @@ class _Rays:
     def __init__(self, geometry: DecoderGeometry, base: Floats, frames: Floats) -> None:
         self._geometry, self._base, self._frames = geometry, base, frames
 
-    def bracket(self, rows: Floats, low: Floats, top: Floats) -> tuple[Floats, Floats]:
+    def bracket(self, rows: Ints, low: Floats, top: Floats) -> tuple[Floats, Floats]:
         """Radii between which geodesics cease to be shortest; (top, infinity) if they do not."""
         n_rays = self._frames.shape[1]
         start = np.repeat(self._base[rows], n_rays, axis=0)
@@ -177,7 +177,7 @@ class _Rays:
         times = 2.0 ** (np.arange(1 - _PER_OCTAVE, 1) / _PER_OCTAVE)
         points, _ = self._geometry.follow_dense(start, velocity, times)
 
-        def shortest(which: Floats, index: Floats) -> Bools:
+        def shortest(which: Ints, index: Ints) -> Bools:
             rays = which[:, None] * n_rays + np.arange(n_rays)
             ends = points[rays.ravel(), np.repeat(index, n_rays)]
             length = self._geometry.ends(start[rays.ravel()], ends).length.reshape(rays.shape)
