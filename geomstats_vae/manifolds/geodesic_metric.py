@@ -36,6 +36,8 @@ class GeodesicMetric(PointwiseMetric):
         Decoder; see `PullbackDecoderMetric`.
     output : callable, optional
         Reads what the decoder returns.
+    likelihood : callable, optional
+        Maps what the decoder returns to its embedding.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data, for global starts.
     solver : GeodesicSolver, optional
@@ -47,9 +49,18 @@ class GeodesicMetric(PointwiseMetric):
     """
 
     def __init__(
-        self, space, decoder, *, output=None, points=None, solver=None, exponential=None, on_failure
+        self,
+        space,
+        decoder,
+        *,
+        output=None,
+        likelihood=None,
+        points=None,
+        solver=None,
+        exponential=None,
+        on_failure,
     ):
-        super().__init__(space, decoder, output=output)
+        super().__init__(space, decoder, output=output, likelihood=likelihood)
         failures.check_policy(on_failure)
         self.points = None if points is None else _check_codes(points, space.dim)
         self.solver = GeodesicSolver() if solver is None else solver

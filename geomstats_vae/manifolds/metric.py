@@ -34,12 +34,15 @@ class PullbackDecoderMetric(DistanceMetric):
     ----------
     space : Manifold
         Latent space, an open set of a vector space; equip it by ``equip_with_metric``.
-    decoder : callable
+    decoder : callable or Immersion
         Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
-        ``.mean``. A module is copied and frozen; it must be in evaluation mode.
+        ``.mean``. A module is copied and frozen; it must be in evaluation mode. An immersion is
+        used as it is.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
+    likelihood : callable, optional
+        Maps what the decoder returns to its embedding, instead of `immersions.embedding`.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data: they show where geodesics may run, for global starts. Without
         them every geodesic starts from the straight line.
@@ -89,6 +92,7 @@ class PullbackDecoderMetric(DistanceMetric):
         decoder,
         *,
         output=None,
+        likelihood=None,
         points=None,
         solver=None,
         exponential=None,
@@ -98,6 +102,7 @@ class PullbackDecoderMetric(DistanceMetric):
             space,
             decoder,
             output=output,
+            likelihood=likelihood,
             points=points,
             solver=solver,
             exponential=exponential,

@@ -20,11 +20,13 @@ class PointwiseMetric(RiemannianMetric):
         Decoder; see `PullbackDecoderMetric`.
     output : callable, optional
         Reads what the decoder returns.
+    likelihood : callable, optional
+        Maps what the decoder returns to its embedding.
     """
 
-    def __init__(self, space, decoder, *, output=None):
+    def __init__(self, space, decoder, *, output=None, likelihood=None):
         super().__init__(space)
-        self.decoder = Decoder(decoder, space.dim, output=output)
+        self.decoder = Decoder(decoder, space.dim, output=output, likelihood=likelihood)
 
     def _enter(self, **arrays):
         return enter(self._space.dim, self.decoder.device, **arrays)

@@ -16,7 +16,7 @@ class LatentSpace(VectorSpaceOpenSet):
 
     Parameters
     ----------
-    decoder : callable
+    decoder : callable or Immersion
         Maps latent codes to data; see `PullbackDecoderMetric`.
     dim : int
         Dimension of the latent space.
@@ -25,7 +25,8 @@ class LatentSpace(VectorSpaceOpenSet):
     output : callable, optional
         Reads what the decoder returns.
     **metric_options : dict
-        Further options of `PullbackDecoderMetric`: ``solver``, ``exponential``, ``on_failure``.
+        Further options of `PullbackDecoderMetric`: ``likelihood``, ``solver``,
+        ``exponential``, ``on_failure``.
 
     Attributes
     ----------
