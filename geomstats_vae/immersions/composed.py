@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -106,7 +106,7 @@ class ConcatenatedImmersion(Immersion):
 
     Parameters
     ----------
-    parts : sequence of Immersion
+    parts : iterable of Immersion
         F_1 to F_K, of one latent dimension, floating-point type and device.
     weight : float
         Positive factor of all outputs. With K ** -0.5 the metric is the mean of the K metrics.
@@ -123,8 +123,8 @@ class ConcatenatedImmersion(Immersion):
         the weight is not positive and finite.
     """
 
-    def __init__(self, parts: Sequence[Immersion], weight: float = 1.0) -> None:
-        weight = _positive(weight, "weight")
+    def __init__(self, parts: Iterable[Immersion], weight: float = 1.0) -> None:
+        parts, weight = list(parts), _positive(weight, "weight")
         _check_parts(parts)
         first = parts[0]
         super().__init__(first.dim, dtype=first.dtype, device=first.device)

@@ -79,7 +79,6 @@ class Decoder:
         self.output, self.likelihood = output, likelihood
         self._copies: dict[tuple[torch.dtype, torch.device], DecoderFunction] = {}
         self._immersions: dict[tuple[torch.dtype, torch.device], Immersion] = {}
-        self._n_mean: int | None = None
         if isinstance(decoder, Immersion):
             self.source: DecoderFunction | Immersion = decoder
             _check_function(decoder, self._probes(decoder.dtype))
@@ -88,7 +87,11 @@ class Decoder:
             refuse_randomness(decoder)
         self.source = frozen_copy(decoder, torch.float64, None)
         self._width: int | None = None
-        self._width = _check_function(self._embed, self._probes(torch.float64))
+        probes = self._probes(torch.float64)
+        self._width = _check_function(self._embed, probes)
+        with torch.no_grad():
+            mean, std = read_embedding(self._output(probes), self.likelihood)
+        self._n_mean = None if std is None else mean.shape[1]
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +171,8 @@ class Decoder:
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
         if self.output is None and self.likelihood is None:
-            fast = compile_immersion(self._copy(dtype, device), self.dim)
+            copied = self._copy(dtype, device)
+            fast = compile_immersion(copied, self.dim, dtype=dtype, device=device)
             if fast is not None:
                 return fast
         differentiated = functools.partial(
@@ -205,9 +209,7 @@ class Decoder:
         """F itself, through the decoder."""
         mean, std = read_embedding(self._output(z), self.likelihood)
         stacked = mean if std is None else torch.cat((mean, std), dim=-1)
-        if self._width is None:
-            self._n_mean = None if std is None else mean.shape[1]
-        elif stacked.shape[-1] != self._width:
+        if self._width is not None and stacked.shape[-1] != self._width:
             raise DecoderError(
                 f"Expected {self._width} outputs per latent code, as at first, got "
                 f"{stacked.shape[-1]}; the decoder must not change its output shape."

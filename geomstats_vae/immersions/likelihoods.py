@@ -46,8 +46,8 @@ def embedding(distribution: Distribution) -> torch.Tensor | tuple[torch.Tensor, 
     Returns
     -------
     embedding : torch.Tensor, shape=[n_points, ...], or a pair of them
-        The embedding. The second of a pair is a standard deviation: the graph that geodesics start
-        from takes its norm for the height of walls.
+        The embedding. The second of a pair is a standard deviation: in the search for the first
+        curve, geodesics keep to levels of its norm.
 
     Notes
     -----

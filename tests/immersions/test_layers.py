@@ -101,10 +101,10 @@ def test_derivatives_equal_finite_differences(name):
     for k, e in enumerate(h * torch.eye(3, dtype=z.dtype)):
         slope = (immersion(z + e) - immersion(z - e)) / (2 * h)
         torch.testing.assert_close(jet.tangents[:, k], slope, rtol=1e-7, atol=1e-8)
-        bend = (immersion.jacobian(z + e)[1] - immersion.jacobian(z - e)[1]) / (2 * h)
-        torch.testing.assert_close(hessian[:, k], bend.sum(2), rtol=1e-7, atol=1e-7)
+        change = (immersion.jacobian(z + e)[1] - immersion.jacobian(z - e)[1]) / (2 * h)
+        torch.testing.assert_close(hessian[:, k], change.sum(2), rtol=1e-7, atol=1e-7)
         torch.testing.assert_close(
-            jet.derivatives[:, k], torch.einsum("nk,nkp->np", v, bend), rtol=1e-7, atol=1e-7
+            jet.derivatives[:, k], torch.einsum("nk,nkp->np", v, change), rtol=1e-7, atol=1e-7
         )
 
 

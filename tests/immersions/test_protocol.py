@@ -276,3 +276,10 @@ def test_an_immersion_in_single_precision_serves_it():
     assert Decoder(single, 2).immersion(torch.float32) is single
     with pytest.raises(DecoderError, match=r"got one in torch\.float32"):
         Decoder(single, 2).immersion()
+
+
+def test_layers_without_parameters_compute_in_the_type_asked_for():
+    decoder = Decoder(nn.Sequential(nn.Tanh(), nn.SiLU()).eval(), 2)
+    for dtype in (torch.float32, torch.float64):
+        assert decoder.immersion(dtype).dtype == dtype
+        assert decoder.immersion(dtype).metric(Z.to(dtype)).dtype == dtype

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -25,10 +26,17 @@ from geomstats_vae.immersions.rbf import RBFPrecision
 
 _IMAGE_AXES = 3  # channels, height and width
 
-Shape = tuple[int, ...] | None  # of images; None stands for flat rows
+Kind: TypeAlias = tuple[torch.dtype, torch.device]
+Shape: TypeAlias = tuple[int, ...] | None  # of images; None stands for flat rows
 
 
-def compile_immersion(decoder: object, dim: int) -> Immersion | None:
+def compile_immersion(
+    decoder: object,
+    dim: int,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Immersion | None:
     """Build the fast immersion of a decoder made of known layers.
 
     Parameters
@@ -37,6 +45,8 @@ def compile_immersion(decoder: object, dim: int) -> Immersion | None:
         Frozen decoder.
     dim : int
         Dimension of the latent space.
+    dtype, device : torch.dtype, torch.device
+        Where layers compute that have no parameters to tell it.
 
     Returns
     -------
@@ -46,13 +56,14 @@ def compile_immersion(decoder: object, dim: int) -> Immersion | None:
     """
     if not isinstance(decoder, nn.Module) or _has_hooks(decoder):
         return None
+    elsewhere = dtype, torch.device(device)
     if type(decoder) is not GaussianDecoder:
-        return _chain(decoder, dim)
-    mean = _chain(decoder.mean, dim)
+        return _chain(decoder, dim, elsewhere)
+    mean = _chain(decoder.mean, dim, elsewhere)
     if type(decoder.std) is RBFPrecision:
         std: Immersion | None = RBFStdImmersion(decoder.std)
     else:
-        std = _chain(decoder.std, dim, is_std=True)
+        std = _chain(decoder.std, dim, elsewhere, is_std=True)
     return None if mean is None or std is None else ConcatenatedImmersion([mean, std])
 
 
@@ -63,7 +74,9 @@ def _has_hooks(module: nn.Module) -> bool:
     )
 
 
-def _chain(module: object, dim: int, *, is_std: bool = False) -> ChainImmersion | None:
+def _chain(
+    module: object, dim: int, elsewhere: Kind, *, is_std: bool = False
+) -> ChainImmersion | None:
     if not isinstance(module, nn.Module):
         return None
     layers = _compile_layers(_flatten_sequential(module))
@@ -74,7 +87,7 @@ def _chain(module: object, dim: int, *, is_std: bool = False) -> ChainImmersion 
         for tensor in (*module.parameters(), *module.buffers())
         if tensor.is_floating_point()
     ]
-    dtype, device = kinds[0] if kinds else (torch.float64, torch.device("cpu"))
+    dtype, device = kinds[0] if kinds else elsewhere
     return ChainImmersion(layers, dim, is_std=is_std, dtype=dtype, device=device)
 
 
@@ -137,11 +150,11 @@ def linear_layer(module: nn.Module, shape: Shape) -> tuple[LinearLayer | None, S
     """
     if type(module) is nn.Linear and shape is None:
         return Affine(module.weight, module.bias), None
-    if type(module) in (nn.Conv2d, nn.ConvTranspose2d) and shape is not None:
-        assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
-        if module.padding_mode == "zeros" and not isinstance(module.padding, str):
-            layer = Convolution(module, shape)
-            return layer, layer.output_shape
+    if type(module) is nn.Conv2d or type(module) is nn.ConvTranspose2d:
+        if shape is None or module.padding_mode != "zeros" or isinstance(module.padding, str):
+            return None, shape
+        layer = Convolution(module, shape)
+        return layer, layer.output_shape
     pixels = 1 if shape is None else shape[1] * shape[2]
     if type(module) is (nn.BatchNorm1d if shape is None else nn.BatchNorm2d):
         return _batch_norm(module, pixels), shape

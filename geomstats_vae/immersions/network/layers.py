@@ -17,6 +17,9 @@ from geomstats_vae.immersions.network.linearization import (
     Step,
 )
 
+# Up to so many tangents, a sum of products is faster than torch's einsum.
+_SUMMED_DIRECTIONS = 8
+
 # What `Layer.jet` leaves for `Layer.contract`.
 Intermediates: TypeAlias = tuple[torch.Tensor, ...]
 
@@ -324,7 +327,7 @@ def combine(v: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Combine tangents, shape=[dim, n_points or 1, width], to those along v."""
     if rows.shape[1] == 1:
         return v @ rows[:, 0]
-    if len(rows) > 8:
+    if len(rows) > _SUMMED_DIRECTIONS:
         return torch.einsum("kn,knp->np", v.T, rows)
     total = v[:, 0, None] * rows[0]
     for k in range(1, len(rows)):
