@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 
 
 def plane(z):

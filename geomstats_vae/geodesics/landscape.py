@@ -58,7 +58,7 @@ class Landscape:
     """
 
     def __init__(self, immersion, points, *, grid_size=None, chunk_size=None):
-        self.immersion, self.n_mean = immersion, immersion.n_mean
+        self.immersion = immersion
         self.chunk_size = chunk_size or cache_sized_chunk(immersion)
         self.points = np.asarray(points, dtype=float)
         self.dim = self.points.shape[1]
@@ -83,13 +83,6 @@ class Landscape:
             begin += len(part)
         return columns
 
-    def _metric_and_slope(self, z):
-        value, tangents = self.immersion.jacobian(z)
-        metric = tangents @ tangents.transpose(1, 2)
-        if self.n_mean is None:
-            return metric, z.new_zeros(len(z)), torch.zeros_like(z)
-        return metric, *_height(value, tangents, self.n_mean)
-
     def height(self, points):
         """Norm of the standard deviation, and its gradient.
 
@@ -105,7 +98,7 @@ class Landscape:
         slope : array, shape=[n_points, dim]
             Its gradient.
         """
-        return self._each_chunk(self.immersion.height, points)
+        return self._each_chunk(self.immersion.std_norm, points)
 
     # -- grids ------------------------------------------------------------------------------
 
@@ -117,14 +110,14 @@ class Landscape:
         ]
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.dim)
-        metric, height, slope = self._each_chunk(self._metric_and_slope, nodes)
+        metric, height, slope = self._each_chunk(self.immersion.metric_and_std_norm, nodes)
         usable = np.isfinite(metric).all(axis=(1, 2))
-        if self.n_mean is not None:
+        if self.immersion.has_std:
             usable &= height <= self._highest()
             kept = np.flatnonzero(usable)
             nodes[kept] = self._snap(nodes[kept], spacing, height[kept], slope[kept])
             metric[kept], height[kept], slope[kept] = self._each_chunk(
-                self._metric_and_slope, nodes[kept]
+                self.immersion.metric_and_std_norm, nodes[kept]
             )
         return nodes, self._grid_graph(nodes, metric, height, slope, usable)
 
@@ -378,7 +371,7 @@ class Landscape:
         """
         size = self._size / per_side
         pieces = [_smooth_elements(way, element, size) for way in ways]
-        if self.n_mean is None:
+        if not self.immersion.has_std:
             return [nodes for nodes, _, _ in pieces]
         heights = np.split(
             self.height(np.concatenate(ways))[0], np.cumsum([len(way) for way in ways])[:-1]
@@ -404,13 +397,6 @@ class Landscape:
             step *= np.minimum(1.0, max_step / np.maximum(size, np.finfo(float).tiny))[:, None]
             flat = flat + np.where(np.isfinite(step), step, 0.0)
         return flat.reshape(shape)
-
-
-def _height(value, tangents, n_mean):
-    sigma = value[:, n_mean:]
-    height = sigma.norm(dim=1)
-    slope = (tangents[:, :, n_mean:] @ sigma[:, :, None])[:, :, 0] / height[:, None]
-    return height, slope
 
 
 def _step_to_level(rise, slope):

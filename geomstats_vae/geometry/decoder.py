@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,18 @@ class DecoderGeometry:
         immersion : Immersion
             The immersion whose pullback is the metric.
         """
+        return self._immersion if device is None else self._scaled_immersion(device)
+
+    @cached_property
+    def _immersion(self) -> Immersion:
+        return self._scaled_immersion(None)
+
+    def _scaled_immersion(self, device: torch.device | None) -> Immersion:
         immersion = self.decoder.immersion(device=device)
         return immersion if self.scale == 1.0 else ScaledImmersion(immersion, self.scale**0.5)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: part for name, part in self.__dict__.items() if name[0] != "_"}
 
     def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
         """Return the graph of the scaled metric, built now if it was not.
@@ -326,9 +336,9 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self.tensors(base, velocity)
-        at = torch.as_tensor(np.asarray(times, dtype=float)).to(base)
-        points, status = self.exponential.solve_dense(immersion, base, velocity, at)
+        immersion, start, vector = self.tensors(base, velocity)
+        at = torch.as_tensor(np.asarray(times, dtype=float), device=immersion.device)
+        points, status = self.exponential.solve_dense(immersion, start, vector, at)
         return host(points), status.cpu().numpy()
 
     def exps(self, base: ArrayLike, velocity: ArrayLike) -> Floats:
@@ -362,9 +372,9 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self.tensors(base, velocity)
-        point, transport, status = self.exponential.transport(immersion, base, velocity)
-        metrics = (local.evaluate(local.metric_matrix, immersion, part) for part in (base, point))
+        immersion, start, vector = self.tensors(base, velocity)
+        point, transport, status = self.exponential.transport(immersion, start, vector)
+        metrics = (local.evaluate(local.metric_matrix, immersion, part) for part in (start, point))
         return host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
 
     def transports_between(self, base: ArrayLike, end: ArrayLike) -> tuple[Floats, Ints, Ints]:

@@ -232,7 +232,7 @@ def _host(tensor):
 
 def _at_codes(immersion, codes):
     """Slopes of the mean by dimension, singular values of J, and norms of sigma (None)."""
-    n_mean, parts = immersion.n_mean, []
+    parts = []
     for z in _tensor(immersion, codes).split(CHUNK_SIZE):
         value, tangents = immersion.jacobian(z)
         # Singular values are not defined where the decoder is not finite.
@@ -241,11 +241,11 @@ def _at_codes(immersion, codes):
         # Fewer outputs than dimensions leave directions without any output.
         missing = max(0, codes.shape[1] - singular.shape[1])
         singular = torch.nn.functional.pad(singular, (0, missing))
-        height = value[:, n_mean:].norm(dim=1) if n_mean is not None else value[:, 0]
-        steepness = tangents[:, :, :n_mean].norm(dim=2)
+        height = immersion.split_outputs(value)[1].norm(dim=1)
+        steepness = immersion.split_outputs(tangents)[0].norm(dim=2)
         parts.append([_host(part) for part in (steepness, singular, height)])
     slopes, singular, height = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return slopes, singular, None if n_mean is None else height
+    return slopes, singular, height if immersion.has_std else None
 
 
 def _conditions(singular_values):
@@ -320,7 +320,7 @@ def _over_wall(immersion, codes, height, a, b):
         part = slice(k, k + CHUNK_SIZE)
         start, step = codes[a[part]], codes[b[part]] - codes[a[part]]
         points = (start[:, None] + step[:, None] * s).reshape(-1, codes.shape[1])
-        sigma = immersion(_tensor(immersion, points))[:, immersion.n_mean :].norm(dim=1)
+        sigma = immersion.split_outputs(immersion(_tensor(immersion, points)))[1].norm(dim=1)
         highest[part] = _host(sigma).reshape(-1, _EDGE_POINTS).max(axis=1)
     # Written so that what is not finite is a wall.
     return ~(highest <= _WALL * np.maximum(height[a], height[b]))
@@ -331,9 +331,9 @@ def _over_wall(immersion, codes, height, a, b):
 
 def _sensitivity(decoder, codes, n_pairs, random_state):
     """Compare distances on graphs, before and after refits of the precision."""
-    source = decoder._source  # the frozen copy
+    source = decoder.source
     has_network = isinstance(source, GaussianDecoder) and isinstance(source.std, RBFPrecision)
-    if not has_network or decoder.output is not None or len(codes) < 4:
+    if not has_network or decoder.output or decoder.likelihood or len(codes) < 4:
         return None
     codes = _thin(codes, _MAX_REFIT_CODES)
     start = random_state.randint(len(codes), size=n_pairs)

@@ -217,7 +217,7 @@ class ClosedRays:
         points, volume = self._geometry.volume_changes(base, velocity.reshape(-1, shape[2]))
         points, volume = points.reshape(shape), volume.reshape(shape[:2])
         reached = np.isfinite(points).all(axis=2) & np.isfinite(volume)
-        return points, volume, ~reached.all(axis=1)
+        return points, volume, np.asarray(~reached.all(axis=1))
 
     def keep(self, which: Bools) -> None:
         """Go on with some of the rays, shape=[n_rays]."""

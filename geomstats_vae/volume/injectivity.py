@@ -182,7 +182,8 @@ class _Rays:
             ends = points[rays.ravel(), np.repeat(index, n_rays)]
             length = self._geometry.ends(start[rays.ravel()], ends).length.reshape(rays.shape)
             along = top[which] * times[index]
-            return (length >= (1.0 - self._geometry.rtol) * along[:, None]).all(axis=1)
+            ahead = length >= (1.0 - self._geometry.rtol) * along[:, None]
+            return np.asarray(ahead.all(axis=1))
 
         which = np.arange(len(rows))
         before, after = np.full(len(rows), -1), np.full(len(rows), _PER_OCTAVE - 1)

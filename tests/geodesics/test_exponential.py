@@ -8,8 +8,8 @@ import torch
 
 from geomstats_vae.geodesics import exponential
 from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
-from geomstats_vae.immersions.immersion import AutodiffImmersion
-from geomstats_vae.immersions.layers import compile_immersion
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
 EXACT = {

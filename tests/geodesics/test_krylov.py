@@ -19,7 +19,7 @@ from geomstats_vae.geodesics import (
 from geomstats_vae.geodesics.curves import concatenate, straight
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.stability import solve_variation
-from geomstats_vae.immersions.layers import compile_immersion
+from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
 DIM = 16

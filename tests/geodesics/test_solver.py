@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
-from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from tests import surfaces
 
 
