@@ -131,7 +131,7 @@ def start_landscape(metric):
 
     Returns
     -------
-    landscape : Landscape or None
+    graph : LatentGraph or None
         None of a metric in closed form, and of a decoder's metric without points.
     """
     metric, _ = decoder_metric(metric)

@@ -66,12 +66,12 @@ def _ends(solve, start, end):
     return tuple(getattr(path, name) for name in Ends._fields)
 
 
-def graph_lengths(landscape, start, end, **options):
-    """Lengths of ways on the landscape's graph, or of the straight line where it is shorter.
+def graph_lengths(graph, start, end, **options):
+    """Lengths of graph paths, or of the straight line where it is shorter.
 
     Parameters
     ----------
-    landscape : Landscape
+    graph : LatentGraph
         Graph over the latent space.
     start, end : torch.Tensor, shape=[n_pairs, dim]
         End points.
@@ -83,21 +83,21 @@ def graph_lengths(landscape, start, end, **options):
     length : array, shape=[n_pairs]
         Lengths; infinite where the decoder is finite along neither.
     """
-    search = partial(_graph_lengths, landscape)
+    search = partial(_graph_lengths, graph)
     return in_blocks(search, start, end, PAIRS_PER_SEARCH, blocks_per_job=1, **options)[0]
 
 
-def _graph_lengths(landscape, start, end):
+def _graph_lengths(graph, start, end):
     start, end = to_host(start), to_host(end)
     length = np.zeros(len(start))
     rows = np.flatnonzero((start != end).any(axis=1))
     if len(rows):
-        length[rows] = landscape.distances(start[rows], end[rows])
+        length[rows] = graph.distances(start[rows], end[rows])
     # Chords undercut the line that they measure: one that is no shorter by few chords is longer.
     for n_chords in _LINE_CHORDS:
         if not len(rows):
             return (length,)
-        line = landscape.chord_length(start[rows], end[rows], n_chords)
+        line = graph.chord_lengths(start[rows], end[rows], n_chords)
         shorter = line < length[rows]
         rows, line = rows[shorter], line[shorter]
     length[rows] = line

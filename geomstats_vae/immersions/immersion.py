@@ -184,6 +184,15 @@ class Immersion(abc.ABC):
         """
         return gram(self.jacobian(z)[1])
 
+    @property
+    def has_std(self) -> bool:
+        """Whether F has a standard deviation among its outputs."""
+        return self.n_mean is not None
+
+    def std_norm(self, z):
+        """Norm of the standard deviation and its gradient; see `height`."""
+        return self.height(z)
+
     def height(self, z):
         """Norm of the standard deviation, and its gradient; needs `n_mean`.
 

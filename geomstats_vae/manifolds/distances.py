@@ -8,7 +8,7 @@ import geomstats.backend as gs
 import numpy as np
 import torch
 
-from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geometry import gradients
 from geomstats_vae.geometry.pairs import graph_lengths, solve_ends
 from geomstats_vae.manifolds.arrays import to_tensor

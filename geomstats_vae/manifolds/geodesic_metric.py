@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
-from geomstats_vae.geodesics.landscape import Landscape
-from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.stability import local_minima
@@ -83,7 +83,7 @@ class GeodesicMetric(PointwiseMetric):
     def _start_landscape(self):
         """Graph for global starts, built when first needed; None without points."""
         if self._landscape is None and self.points is not None:
-            self._landscape = Landscape(self.decoder.immersion(), self.points)
+            self._landscape = LatentGraph(self.decoder.immersion(), self.points)
         return self._landscape
 
     @torch.no_grad()
@@ -104,13 +104,13 @@ class GeodesicMetric(PointwiseMetric):
         """
         immersion, landscape = self.decoder.immersion(), self._start_landscape()
         start, end, last = to_host(start), to_host(end), self._last_logs
-        if last is not None and not np.array_equal(last.end, end):
+        before = None if last is None else last.curves
+        if before is None or not np.array_equal(before.end, end):
             last = None
-        if last is not None and np.array_equal(last.start, start):
-            return last.path
-        solution = self.solver.solve_near(immersion, start, end, landscape, last)
-        self._last_logs = solution
-        return solution.path
+        elif np.array_equal(before.start, start):
+            return last
+        self._last_logs = self.solver.solve(immersion, start, end, landscape, last)
+        return self._last_logs
 
     def _report_paths(self, status):
         failures.report(self.on_failure, status, GeodesicStatus, "geodesics")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.path import GeodesicConvergenceWarning
+from geomstats_vae.geodesics.curves.path import GeodesicConvergenceWarning
 from geomstats_vae.geometry import pairs
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
