@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
-from geomstats_vae.geodesics.landscape import Landscape
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 
 # The grid of the global starts is too large to be searched from every cell; one of this many nodes
 # per side takes its place.
@@ -195,7 +195,7 @@ class GraphKMeans:
 
     Parameters
     ----------
-    landscape : Landscape
+    graph : LatentGraph
         Graph of the metric's global starts. A coarser grid is used.
     X : numpy.ndarray, shape=[n_samples, dim]
         Latent codes.
@@ -203,16 +203,16 @@ class GraphKMeans:
         Their cells.
     """
 
-    def __init__(self, landscape, X, cells):
-        size = _GRID_SIZE.get(landscape.dim)
+    def __init__(self, graph, X, cells):
+        size = _GRID_SIZE.get(graph.dim)
         if size is not None:
-            landscape = Landscape(landscape.immersion, landscape.points, grid_size=size)
-        self.X, self.nodes = X, landscape.nodes
+            graph = LatentGraph(graph.immersion, graph.codes, grid_size=size)
+        self.X, self.nodes = X, graph.nodes
         node = cKDTree(self.nodes).query(cells.points)[1]
         self.sources, merged = np.unique(node, return_inverse=True)
         self.place = merged.ravel()[cells.place]
         self.mass = np.bincount(merged.ravel(), cells.weights)
-        self.squares = _squared(dijkstra(landscape.graph, indices=self.sources)).astype(np.float32)
+        self.squares = _squared(dijkstra(graph.matrix, indices=self.sources)).astype(np.float32)
 
     def rows(self, rows):
         """Distances of some points to all, shape=[n, n_samples]."""

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from geomstats_vae.geodesics.collocation_mesh import Curves, curve_matrices, largest, mesh_of
+from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.elements import PerElement
-from geomstats_vae.geodesics.path import GeodesicStatus
 
 # Newton's method has to end well below what the certificate compares.
 _NEWTON_SHARE = 0.1

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.polynomial import legendre
 
-from geomstats_vae.geodesics.elements import lagrange_matrix
+from geomstats_vae.geodesics.curves.reference import lagrange_matrix
 
 
 class Mesh:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Immersion
 
@@ -176,7 +176,7 @@ def graph_lengths(graph: LatentGraph, start: Floats, end: Floats) -> tuple[Float
         for n_chords in _LINE_CHORDS:
             if not len(rows):
                 return (length,)
-            line = graph.chord_length(start[rows], end[rows], n_chords)
+            line = graph.chord_lengths(start[rows], end[rows], n_chords)
             shorter = line < length[rows]
             rows, line = rows[shorter], line[shorter]
     length[rows] = line

@@ -11,9 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, local_minima, polish_velocities
+from geomstats_vae.geodesics import (
+    GeodesicPath,
+    GeodesicSolver,
+    LatentGraph,
+    Solver,
+    local_minima,
+    polish_velocities,
+)
 from geomstats_vae.geodesics.exponential import ExponentialSolver
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
 from geomstats_vae.geodesics.transport import nearest_isometry
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.blocks import Blocks
@@ -58,7 +64,7 @@ class DecoderGeometry:
 
     decoder: Decoder
     graph: LatentGraph | GraphOnDemand | None = None
-    solver: Any = field(default_factory=GeodesicSolver)
+    solver: Solver = field(default_factory=GeodesicSolver)
     exponential: ExponentialSolver = field(default_factory=ExponentialSolver)
     ray_exponential: ExponentialSolver = RAY_EXPONENTIAL
     scale: float = 1.0
@@ -127,16 +133,11 @@ class DecoderGeometry:
         return self.decoder.dim
 
     @property
-    def certified_rtol(self) -> float:
-        """Relative error of lengths that the solver certifies; 1e-3 if it does not say."""
-        return float(getattr(self.solver, "rtol", 1e-3))
-
-    @property
     def codes(self) -> Floats | None:
         """Latent codes that the graph covers, shape=[n_codes, dim]; None without a graph."""
         if isinstance(self.graph, GraphOnDemand):
             return self.graph.codes
-        return None if self.graph is None else self.graph.points
+        return None if self.graph is None else self.graph.codes
 
     @property
     def bounds(self) -> DecoderBounds:
@@ -231,7 +232,7 @@ class DecoderGeometry:
             immersion = self.immersion()
             path = self.solver.solve(immersion, start, end, self.build_graph(), guess)
             if polish:
-                path = polish_velocities(immersion, path, self.certified_rtol)
+                path = polish_velocities(immersion, path, self.solver.rtol)
             if check_minimum:
                 path = replace(path, local_minimum=local_minima(immersion, path))
         return path

@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
-from geomstats_vae.geodesics.assembly import join_components
-from geomstats_vae.geodesics.landscape import Landscape
+from geomstats_vae.geodesics.graph.edges import join_components
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geometry.local import CHUNK_SIZE
-from geomstats_vae.geometry.pairs import graph_lengths
+from geomstats_vae.geometry.bounds import graph_lengths
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
 
@@ -340,8 +340,8 @@ def _sensitivity(decoder, codes, n_pairs, random_state):
     end = (start + random_state.randint(1, len(codes), size=n_pairs)) % len(codes)
 
     def distances(of):
-        landscape = Landscape(of.immersion(), codes, grid_size=_GRID_SIZE.get(codes.shape[1]))
-        return graph_lengths(landscape, *map(torch.as_tensor, (codes[start], codes[end])))
+        graph = LatentGraph(of.immersion(), codes, grid_size=_GRID_SIZE.get(codes.shape[1]))
+        return graph_lengths(graph, codes[start], codes[end])[0]
 
     before, found = distances(decoder), []
     if not (np.isfinite(before).all() and np.ptp(before) > 0.0):

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.path import GeodesicPath
+from geomstats_vae.geodesics.curves.path import GeodesicPath
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -55,7 +55,7 @@ def transports_between(geometry: Any, base: Floats, end: Floats) -> tuple[Floats
         velocity = torch.as_tensor(polished.initial_velocity).to(start)
         again = geometry.exponential.transport(immersion, start[rows], velocity)
         point[rows], transport[rows], status[rows] = again
-    missed = ~(_norms(last, point - target) <= geometry.certified_rtol * length)
+    missed = ~(_norms(last, point - target) <= geometry.solver.rtol * length)
     status[missed & (status == 0)] = ExponentialStatus.MISSED
     return host(nearest_isometry(transport, first, last)), status.cpu().numpy(), path.status
 

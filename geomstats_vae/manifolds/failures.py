@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from geomstats_vae.geodesics.path import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 
 POLICIES = ("warn", "raise", "ignore")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
-from geomstats_vae.geodesics.path import (
+from geomstats_vae.geodesics.curves.path import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
     GeodesicStatus,
 )
+from geomstats_vae.geodesics.exponential import ExponentialSolver
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
