@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
-from geomstats_vae.volume.rays import FarTest, Ints, RayBundle
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
+from geomstats_vae.volume.rays import FarTest, RayBundle
 
 # Bisections of a ray: few where each asks for geodesics that cost, down to rounding elsewhere.
 _COSTLY_ROUNDS, _CHEAP_ROUNDS = 4, 24

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.volume.cut_points import is_shortest
 from geomstats_vae.volume.frames import along_coordinates, frame_at
-from geomstats_vae.volume.rays import Ints
 
 _FEWEST_DIRECTIONS = 16
 # Radii tried: down to 1/64 of the largest, 2 % apart.

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.volume.frames import TangentFrame
 
-Ints = NDArray[np.int64]
 # Takes points, shape=[n, n_features], and the lengths of rays up to them, shape=[n]; returns where
 # the rays are known to be no shortest geodesics, shape=[n].
 FarTest = Callable[[Floats, Floats], Bools]
