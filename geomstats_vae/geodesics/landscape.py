@@ -10,6 +10,7 @@ node. In more dimensions, a graph of nearest neighbours over the codes.
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -66,6 +67,15 @@ class Landscape:
         self.nodes, self.graph = self._grid() if self.grid_size else self._code_graph(self.points)
         self._tree, self._size = cKDTree(self.nodes), np.ptp(self.nodes, axis=0).max()
         self._search = GraphSearch(self.graph, np.unique(self._tree.query(self.points)[1]))
+
+    def scaled(self, factor):
+        """TEMP."""
+        from geomstats_vae.immersions import ScaledImmersion
+
+        other = copy.copy(self)
+        other.immersion, other.graph = ScaledImmersion(self.immersion, factor), factor * self.graph
+        other._search = GraphSearch(other.graph, np.unique(self._tree.query(self.points)[1]))
+        return other
 
     def _tensor(self, array):
         return torch.as_tensor(array, dtype=self.immersion.dtype, device=self.immersion.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -71,7 +71,11 @@ class GeodesicSolver:
     chunk_size: int | None = None
     memory_limit: int = 2**30
 
-    def solve(self, immersion, start, end, landscape=None):
+    def with_tol(self, tol):
+        """TEMP."""
+        return replace(self, tol=max(self.tol, tol))
+
+    def solve(self, immersion, start, end, landscape=None, guess=None):
         """Find geodesics between pairs of points.
 
         Parameters
