@@ -28,14 +28,12 @@ class DecoderBounds:
     ----------
     immersion : Immersion
         The immersion whose pullback is the metric.
-    search : callable, optional
-        Takes end points, shape=[n_pairs, dim] each, and returns lengths of graph paths. None where
-        there is no graph.
+    search : callable
+        Takes end points, shape=[n_pairs, dim] each, and returns lengths of graph paths; raises
+        ValueError if there is no graph.
     """
 
-    def __init__(
-        self, immersion: Immersion, search: Callable[[Floats, Floats], Floats] | None
-    ) -> None:
+    def __init__(self, immersion: Immersion, search: Callable[[Floats, Floats], Floats]) -> None:
         self._immersion, self._search = immersion, search
 
     def embeddings(self, points: Floats) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -81,7 +79,7 @@ class DecoderBounds:
             chord[rows] = torch.cdist(embedding, ends).cpu().numpy()
         return np.where(np.isfinite(chord), chord, 0.0)
 
-    def graph_lengths(self, points: Floats, centers: Floats) -> Floats | None:
+    def graph_lengths(self, points: Floats, centers: Floats) -> Floats:
         """Lengths of graph paths from points to centers.
 
         Parameters
@@ -93,12 +91,15 @@ class DecoderBounds:
 
         Returns
         -------
-        length : numpy.ndarray, shape=[n_points, n_centers], or None
+        length : numpy.ndarray, shape=[n_points, n_centers]
             Several percent from geodesic distances, see `PullbackDecoderMetric.dist_pairwise`;
-            infinite where there is no path. None if the metric has no codes, and so no graph.
+            infinite where there is no path.
+
+        Raises
+        ------
+        ValueError
+            If the geometry has no codes, and so no graph.
         """
-        if self._search is None:
-            return None
         start, end = np.tile(centers, (len(points), 1)), np.repeat(points, len(centers), axis=0)
         return self._search(start, end).reshape(len(points), len(centers))
 

@@ -142,7 +142,8 @@ class DecoderGeometry:
     @property
     def bounds(self) -> DecoderBounds:
         """What is known of distances without a geodesic."""
-        return DecoderBounds(self.immersion(), None if self.graph is None else self.graph_lengths)
+        # In this process and in silence: a bar counts geodesics.
+        return DecoderBounds(self.immersion(), replace(self, blocks=Blocks()).graph_lengths)
 
     def immersion(self, device: torch.device | None = None) -> Immersion:
         """Return sqrt(scale) F, computed in float64.
@@ -346,6 +347,11 @@ class DecoderGeometry:
         """Follow geodesics for unit time; see `Geometry.exps`."""
         point, status = self.follow(base, velocity)
         return np.where(status[:, None] == 0, point, np.nan)
+
+    def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
+        """Find points of geodesics at several times; see `Geometry.points_along`."""
+        geometry = replace(self, exponential=self.ray_exponential)
+        return geometry.follow_dense(base, velocity, times)[0]
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""

@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 
 from geomstats_vae.geodesics.graph.edges import join_components
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
-from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.geometry.bounds import graph_lengths
+from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
 

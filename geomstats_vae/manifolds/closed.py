@@ -50,6 +50,7 @@ class ClosedGeometry:
     rtol: float = 1e-6
 
     bounds = None
+    codes = None
 
     @property
     def n_features(self) -> int:
@@ -70,6 +71,9 @@ class ClosedGeometry:
         if not (factor > 0.0 and math.isfinite(factor)):
             raise ValueError(f"Expected a positive and finite factor, got {factor}.")
         return replace(self, scale=self.scale * factor)
+
+    def build_graph(self) -> None:
+        """Return None: closed forms need no graph."""
 
     def working(self, **options: Any) -> ClosedGeometry:
         """Work on pairs otherwise; see `DecoderGeometry.working`."""
@@ -146,6 +150,15 @@ class ClosedGeometry:
         if isinstance(self.space.metric, EuclideanMetric):
             return points, np.ones(len(base))
         return points, self._volumes(base, velocity, points)
+
+    def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
+        """Find points of geodesics at several times; see `Geometry.points_along`."""
+        base, velocity = rows(base, velocity)
+        times = np.asarray(times, dtype=float)
+        shape = (len(base), len(times), self.n_features)
+        vectors = times[:, None] * velocity[:, None]
+        bases = np.broadcast_to(base[:, None], shape).reshape(-1, self.n_features)
+        return self._exp(bases, vectors.reshape(-1, self.n_features)).reshape(shape)
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> ClosedRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""

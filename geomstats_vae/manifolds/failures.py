@@ -61,13 +61,14 @@ def report(on_failure, status, kind, what):
         " The best results found are returned; solve_geodesic gives the status of each pair, and "
         "on_failure='raise' or 'ignore' changes this warning."
     )
-    warnings.warn(message, GeodesicConvergenceWarning, stacklevel=_caller_level())
+    warnings.warn(message, GeodesicConvergenceWarning, stacklevel=caller_level())
 
 
-def _caller_level():
+def caller_level() -> int:
     """Stack level, for the function that calls this one, of the first frame that is the user's.
 
-    Frames of geomstats stand between where its own methods call the metric.
+    Frames of geomstats stand between where its own methods call the metric, and frames of
+    scikit-learn around the methods of estimators.
     """
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
@@ -76,5 +77,5 @@ def _caller_level():
     return level
 
 
-def _is_ours(module):
-    return module.split(".")[0] in ("geomstats", "geomstats_vae", "torch", "contextlib")
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] in ("geomstats", "geomstats_vae", "sklearn", "torch", "contextlib")

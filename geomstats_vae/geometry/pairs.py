@@ -1,0 +1,5 @@
+"""TEMP."""
+
+from geomstats_vae.geometry.bounds import graph_lengths
+
+__all__ = ["graph_lengths"]
