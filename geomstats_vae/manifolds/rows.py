@@ -1,6 +1,0 @@
-"""TEMP."""
-
-
-def decoder_metric(metric):
-    """TEMP."""
-    raise NotImplementedError
