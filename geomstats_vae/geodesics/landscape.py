@@ -67,6 +67,15 @@ class Landscape:
         self._tree, self._size = cKDTree(self.nodes), np.ptp(self.nodes, axis=0).max()
         self._search = GraphSearch(self.graph, np.unique(self._tree.query(self.points)[1]))
 
+    def scaled(self, factor):
+        import copy
+        from geomstats_vae.immersions import ScaledImmersion
+        o = copy.copy(self)
+        o.graph = factor * self.graph
+        o.immersion = ScaledImmersion(self.immersion, factor)
+        o._search = GraphSearch(o.graph, np.unique(o._tree.query(o.points)[1]))
+        return o
+
     def _tensor(self, array):
         return torch.as_tensor(array, dtype=self.immersion.dtype, device=self.immersion.device)
 

@@ -71,7 +71,11 @@ class GeodesicSolver:
     chunk_size: int | None = None
     memory_limit: int = 2**30
 
-    def solve(self, immersion, start, end, landscape=None):
+    def with_tol(self, tol):
+        from dataclasses import replace
+        return replace(self, tol=max(tol, self.tol))
+
+    def solve(self, immersion, start, end, landscape=None, guess=None):
         """Find geodesics between pairs of points.
 
         Parameters

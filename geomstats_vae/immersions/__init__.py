@@ -1,5 +1,6 @@
 """Decoders and their immersions: z -> distribution -> F(z), with derivatives."""
 
+from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.immersion import AutodiffImmersion, Immersion, Jet, gram
@@ -16,6 +17,7 @@ __all__ = [
     "Jet",
     "NetworkImmersion",
     "RBFPrecision",
+    "ScaledImmersion",
     "compile_immersion",
     "gram",
 ]

@@ -37,7 +37,7 @@ class Decoder:
         something that cannot be read.
     """
 
-    def __init__(self, decoder, dim, *, output=None):
+    def __init__(self, decoder, dim, *, output=None, likelihood=None):
         if not callable(decoder):
             raise DecoderError(
                 f"Expected a callable as decoder, got {type(decoder).__name__}; pass a torch "
