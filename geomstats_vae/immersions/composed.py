@@ -37,3 +37,7 @@ class ScaledImmersion(Immersion):
         """."""
         a, b = self._f.height(z)
         return self._c * a, self._c * b
+
+    def condensed(self):
+        """."""
+        return ScaledImmersion(self._f.condensed(), self._c)

@@ -48,7 +48,7 @@ class Decoder:
         if isinstance(decoder, torch.nn.Module):
             refuse_randomness(decoder)
         self.dim = int(dim)
-        self.output = output
+        self.output, self.likelihood = output, likelihood
         self._source = frozen_copy(decoder, torch.float64, None)
         self._copies: dict = {}
         self._immersions: dict = {}
@@ -62,6 +62,11 @@ class Decoder:
             for tensor in (*self._source.parameters(), *self._source.buffers()):
                 return tensor.device
         return torch.device("cpu")
+
+    @property
+    def source(self):
+        """Temporary."""
+        return self._source
 
     def __getstate__(self):
         return self.__dict__ | {"_copies": {}, "_immersions": {}}

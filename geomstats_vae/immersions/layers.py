@@ -313,10 +313,13 @@ class NetworkImmersion(Immersion):
 
     def condensed(self):
         """Find an isometric immersion with fewer outputs; see `Immersion.condensed`."""
+        if "_small" in self.__dict__:
+            return self._small or self
         parts = [part.condensed() for part in self.parts]
         if all(new is old for new, old in zip(parts, self.parts, strict=True)):
+            self._small = None
             return self
-        condensed = NetworkImmersion(parts, self.dim)
+        self._small = condensed = NetworkImmersion(parts, self.dim)
         condensed.dtype, condensed.device = self.dtype, self.device
         return condensed
 
