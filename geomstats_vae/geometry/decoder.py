@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, local_minima, polish_velocities
-from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, ExponentialStatus
 from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
-from geomstats_vae.geodesics.transport import nearest_isometry
+from geomstats_vae.geodesics.flow.transport import nearest_isometry
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import DecoderBounds, graph_lengths

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.path import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,

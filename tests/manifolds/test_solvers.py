@@ -22,7 +22,7 @@ from geomstats.numerics.bvp import ScipySolveBVP
 from geomstats.numerics.geodesic import LogODESolver
 
 from geomstats_vae import GeodesicConvergenceError, GeodesicConvergenceWarning, LatentSpace
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.manifolds.solvers import AdaptiveExpSolver, CollocationLogSolver
 from tests.geometry import spaces

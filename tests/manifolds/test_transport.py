@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
