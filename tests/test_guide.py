@@ -10,7 +10,7 @@ import torch
 
 from geomstats_vae import LatentSpace, datasets
 from geomstats_vae.geodesics import GeodesicStatus
-from geomstats_vae.geodesics.exponential import ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.sampling import WalkStatus
 
 DOCS = Path(__file__).parents[1] / "docs"

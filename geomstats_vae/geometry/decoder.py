@@ -19,8 +19,8 @@ from geomstats_vae.geodesics import (
     local_minima,
     polish_velocities,
 )
-from geomstats_vae.geodesics.exponential import ExponentialSolver
-from geomstats_vae.geodesics.transport import nearest_isometry
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.transport import nearest_isometry
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import DecoderBounds, graph_lengths

@@ -2,8 +2,7 @@
 
 With J the Jacobian of F: M = J'J; the Christoffel symbols of the first kind are <d^2 F_ij, J_k>;
 the curvature follows from the second fundamental form by Gauss' equation ([1]_, Theorem 8.5).
-Linear systems go through Cholesky factors: torch's general solvers are wrong under forward-mode
-derivatives. Where the metric is singular, what needs its inverse is NaN at that point only.
+Where the metric is singular, what needs its inverse is NaN at that point only.
 
 References
 ----------
@@ -17,6 +16,7 @@ from collections.abc import Callable
 
 import torch
 
+from geomstats_vae.geodesics import positive_definite
 from geomstats_vae.immersions.immersion import Immersion, Jet, gram
 
 # Takes the immersion and points, shape=[n_points, dim]; returns one row per point.
@@ -58,27 +58,7 @@ def cometric_matrix(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     """Inverse of the metric matrix, shape=[n_points, dim, dim]; NaN where it is singular."""
     metric = immersion.metric(z)
     eye = torch.eye(metric.shape[-1], dtype=z.dtype, device=z.device)
-    return solve_metric(metric, eye.expand_as(metric))
-
-
-def solve_metric(metric: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Solve M x = b.
-
-    Parameters
-    ----------
-    metric : torch.Tensor, shape=[n_points, dim, dim]
-        Metric matrices.
-    right : torch.Tensor, shape=[n_points, dim, n]
-        Right-hand sides.
-
-    Returns
-    -------
-    solution : torch.Tensor, shape=[n_points, dim, n]
-        NaN where the metric is not positive definite.
-    """
-    factor, info = torch.linalg.cholesky_ex(metric)
-    solution = torch.cholesky_solve(right, factor)
-    return torch.where((info == 0)[:, None, None], solution, torch.nan)
+    return positive_definite.solve(metric, eye.expand_as(metric))
 
 
 def volume_density(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -112,7 +92,7 @@ def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     """
     jet = immersion.jet(z)
     first = _first_kind(jet)
-    return solve_metric(gram(jet.tangents), first.flatten(2)).view_as(first)
+    return positive_definite.solve(gram(jet.tangents), first.flatten(2)).view_as(first)
 
 
 def metric_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -140,9 +120,9 @@ def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tenso
             slopes[k, i, j] = slopes[k, j, i] if j < i else _slope(first[:, k, i, j], z, record)
         slope = torch.stack(list(slopes.values()), dim=1).view(n_points, dim, dim, dim, dim)
     metric_slope = first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
-    gamma = solve_metric(metric, first.flatten(2)).view_as(first)
+    gamma = positive_definite.solve(metric, first.flatten(2)).view_as(first)
     right = slope - torch.einsum("nkml,nmij->nkijl", metric_slope, gamma)
-    solved = solve_metric(metric, right.flatten(2)).view_as(right)
+    solved = positive_definite.solve(metric, right.flatten(2)).view_as(right)
     return solved if record else solved.detach()
 
 
@@ -166,7 +146,7 @@ def riemann_tensor(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     n_points, dim = z.shape
     metric, products = _second_form_products(immersion, z)
     lowered = torch.einsum("njmki->nijkm", products) - torch.einsum("njikm->nijkm", products)
-    raised = solve_metric(metric, lowered.reshape(n_points, -1, dim).transpose(1, 2))
+    raised = positive_definite.solve(metric, lowered.reshape(n_points, -1, dim).transpose(1, 2))
     return raised.transpose(1, 2).reshape(n_points, dim, dim, dim, dim)
 
 
@@ -232,9 +212,8 @@ def gaussian_curvature(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
         )
     metric, products = _second_form_products(immersion, z)
     bend = products[:, 0, 0, 1, 1] - products[:, 0, 1, 0, 1]
-    factor, info = torch.linalg.cholesky_ex(metric)
-    determinant = factor.diagonal(dim1=1, dim2=2).prod(dim=1) ** 2
-    return torch.where(info == 0, bend / determinant, torch.nan)
+    factor = positive_definite.cholesky(metric)
+    return bend / factor.diagonal(dim1=1, dim2=2).prod(dim=1) ** 2
 
 
 def _second_form_products(
@@ -247,6 +226,6 @@ def _second_form_products(
     tangents = jets[0].tangents
     second = torch.cat([jet.derivatives for jet in jets], dim=1)
     metric = gram(tangents)
-    along = solve_metric(metric, tangents @ second.transpose(1, 2))
+    along = positive_definite.solve(metric, tangents @ second.transpose(1, 2))
     normal = second - along.transpose(1, 2) @ tangents
     return metric, gram(normal).view(n_points, dim, dim, dim, dim)

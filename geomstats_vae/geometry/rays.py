@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
-from geomstats_vae.geodesics.jacobi import JacobiSystem
+from geomstats_vae.geodesics.flow.dense import Samples, cubic_states
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.jacobi import JacobiSystem
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.protocol import Bools, Floats
 from geomstats_vae.geometry.rows import host
@@ -48,14 +49,27 @@ class DecoderRays:
 
     def advance(self, n_times: int) -> tuple[Floats, Floats, Bools]:
         """Follow all rays for a unit of time; see `Rays.advance`."""
-        record = _Record(self._state, n_times)
-        self._state, code, _ = self._exponential.integrate(self._system, self._state, record)
-        points, jacobian = record.read(self._system, self._time)
+        state = self._state
+        times = torch.arange(1, n_times + 1, device=state.device, dtype=state.dtype) / n_times
+        states = state.new_full((len(state), n_times, state.shape[1]), torch.nan)
+        columns = torch.arange(n_times, device=state.device)
+        record = Samples(states, columns, times, cubic_states)
+        self._state, code, _ = self._exponential.integrate(self._system, state, record)
+        points, jacobian = self._read(states, self._time + times)
         self._time += 1.0
         volume = _volume(self._immersion, points, jacobian, self._density)
         missed = ~(points.isfinite().all(dim=2) & volume.isfinite()).all(dim=1)
         failed = (code != 0) | missed
         return host(points), host(volume), failed.cpu().numpy()
+
+    def _read(self, states: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points, and D_v Exp, shape=[n, n_times, dim, dim]."""
+        n, n_times, width = states.shape
+        dim = self._system.dim
+        fields = self._system.fields(states.reshape(-1, width))[:, :, :dim]
+        # The field that starts with rate 1 is t D_v Exp at time t.
+        jacobian = fields.reshape(n, n_times, dim, dim) / times[:, None, None]
+        return states[:, :, :dim], jacobian
 
     def keep(self, which: Bools) -> None:
         """Go on with some of the rays, shape=[n_rays]."""
@@ -111,43 +125,3 @@ def _volume(
         there = _density(immersion, points[reached]) * torch.linalg.det(jacobian[reached])
         volume[reached] = there / density[:, None].expand_as(volume)[reached]
     return volume
-
-
-class _Record:
-    """States of paths at equal times of one stretch, by cubics between the integrator's steps."""
-
-    def __init__(self, state: torch.Tensor, n_times: int) -> None:
-        self.times = torch.arange(1, n_times + 1, device=state.device, dtype=state.dtype) / n_times
-        self.states = state.new_full((len(state), n_times, state.shape[1]), torch.nan)
-
-    def __call__(
-        self,
-        rows: torch.Tensor,
-        time: torch.Tensor,
-        step: torch.Tensor,
-        state: torch.Tensor,
-        slope: torch.Tensor,
-        new: torch.Tensor,
-        new_slope: torch.Tensor,
-    ) -> None:
-        """Fill in the times within (time, time + step]."""
-        # Rounding may leave the last time just behind the last step.
-        end = time + step
-        end = torch.where(end >= 1.0 - 4 * torch.finfo(end.dtype).eps, torch.ones_like(end), end)
-        path, column = ((self.times > time[:, None]) & (self.times <= end[:, None])).nonzero(
-            as_tuple=True
-        )
-        h = step[path, None]
-        s = ((self.times[column] - time[path]) / step[path])[:, None]
-        left = (1 + 2 * s) * state[path] + s * h * slope[path]
-        right = (3 - 2 * s) * new[path] - (1 - s) * h * new_slope[path]
-        self.states[rows[path], column] = (1 - s) ** 2 * left + s**2 * right
-
-    def read(self, system: JacobiSystem, before: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points, and D_v Exp, shape=[n, n_times, dim, dim]; a time lies before."""
-        n, n_times, width = self.states.shape
-        fields = system.fields(self.states.reshape(-1, width))[:, :, : system.dim]
-        # The field that starts with rate 1 is t D_v Exp at time t.
-        jacobian = fields.reshape(n, n_times, system.dim, system.dim)
-        jacobian = jacobian / (before + self.times)[:, None, None]
-        return self.states[:, :, : system.dim], jacobian

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialStatus
-from geomstats_vae.geodesics.transport import nearest_isometry
+from geomstats_vae.geodesics.flow import ExponentialStatus
+from geomstats_vae.geodesics.flow.transport import nearest_isometry
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.geometry.rows import host

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geometry.decoder import Ends
 from geomstats_vae.immersions import Immersion
 

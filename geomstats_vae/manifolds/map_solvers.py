@@ -11,7 +11,7 @@ import torch
 from geomstats.numerics.geodesic import ExpSolver, LogSolver
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.exponential import ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.geodesics.polish import PolishStatus
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors, to_backend, to_host

@@ -12,7 +12,7 @@ import numpy as np
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, ExponentialStatus
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand

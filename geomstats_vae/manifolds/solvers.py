@@ -15,8 +15,8 @@ from geomstats.numerics.geodesic import ExpSolver, LogSolver
 
 from geomstats_vae.geodesics.collocation import CollocationSolver, central_differences
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
-from geomstats_vae.geodesics.exponential import ExponentialSolver, ExponentialStatus
-from geomstats_vae.geodesics.jacobi import GeodesicSystem
+from geomstats_vae.geodesics.flow import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.flow.systems import GeodesicSystem
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import enter_tensors, to_array, to_tensor
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.geometry import local
 from geomstats_vae.immersions.immersion import gram
 from geomstats_vae.manifolds.arrays import to_array, to_tensor

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics import collocation
 from geomstats_vae.geodesics.collocation import CollocationSolver, central_differences
-from geomstats_vae.geodesics.collocation_mesh import curve_matrices, mesh_of
+from geomstats_vae.geodesics.collocation.mesh import curve_matrices, mesh_of
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from tests import surfaces
 
@@ -201,12 +200,12 @@ UNREACHABLE = torch.tensor([[[1.0, 0.0]], [[1.0, 4.0]]], dtype=torch.float64)
 FAR = torch.tensor([[[-10.0, 1.0]], [[10.0, 1.0]]], dtype=torch.float64)
 
 
-def test_continuation_reaches_what_the_line_does_not(monkeypatch):
+def test_continuation_reaches_what_the_line_does_not():
     result = CollocationSolver().solve(HALF_PLANE, *FAR)
     assert result.converged.all()
     torch.testing.assert_close(result.initial_velocity, half_plane_log(*FAR), rtol=1e-9, atol=0)
-    monkeypatch.setattr(collocation, "_SHORTEST_STRIDE", 1.0)
-    assert not CollocationSolver().solve(HALF_PLANE, *FAR).converged.any()
+    without = CollocationSolver(shortest_stride=1.0)
+    assert not without.solve(HALF_PLANE, *FAR).converged.any()
 
 
 def test_no_geodesic_is_no_line():

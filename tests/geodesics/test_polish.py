@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 from tests import surfaces

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.rbf import RBFPrecision

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.curves.path import (
     GeodesicConvergenceWarning,
     GeodesicStatus,
 )
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces

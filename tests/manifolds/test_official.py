@@ -20,7 +20,7 @@ from geomstats.test_cases.geometry.riemannian_metric import (
 
 from geomstats_vae import LatentSpace
 from geomstats_vae.datasets import load_digits_vae
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from tests import surfaces
 from tests.manifolds.official import OfficialData, OfficialTests, count_tests, official_data
 from tests.manifolds.spaces import ON_TORCH, array, vae_like_decoder

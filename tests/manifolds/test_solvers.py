@@ -23,7 +23,7 @@ from geomstats.numerics.geodesic import LogODESolver
 
 from geomstats_vae import GeodesicConvergenceError, GeodesicConvergenceWarning, LatentSpace
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.manifolds.solvers import AdaptiveExpSolver, CollocationLogSolver
 from tests.manifolds import spaces
 from tests.manifolds.spaces import array, host

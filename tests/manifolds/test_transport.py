@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.manifolds import spaces

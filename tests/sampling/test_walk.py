@@ -5,7 +5,7 @@ from geomstats.geometry.euclidean import Euclidean
 from geomstats.geometry.hypersphere import Hypersphere
 from geomstats.information_geometry.beta import BetaDistributions
 
-from geomstats_vae.geodesics.exponential import ExponentialSolver
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import (
     BrownianMotion,

@@ -13,8 +13,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.polynomial import legendre
+from numpy.typing import NDArray
 
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix
+
+Floats = NDArray[np.float64]
+# Number of intervals, rows of the pairs, and accelerations at the nodes.
+Piece = tuple[int, torch.Tensor, torch.Tensor]
 
 
 class Mesh:
@@ -22,9 +27,16 @@ class Mesh:
 
     Positions at the nodes are those of the line plus ``bend @ acceleration``, velocities that of
     the line plus ``slope @ acceleration``.
+
+    Parameters
+    ----------
+    n_nodes : int
+        Gauss points of an interval.
+    n_elements : int
+        Number of intervals.
     """
 
-    def __init__(self, n_nodes, n_elements):
+    def __init__(self, n_nodes: int, n_elements: int) -> None:
         self.n_nodes, self.n_elements = n_nodes, n_elements
         self.nodes = (np.arange(n_elements)[:, None] + _gauss(n_nodes)[0]).ravel() / n_elements
         bend, slope, _ = curve_matrices(n_nodes, n_elements, self.nodes)
@@ -34,11 +46,11 @@ class Mesh:
         self.times = torch.from_numpy(self.nodes)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of nodes."""
         return len(self.nodes)
 
-    def to(self, device):
+    def to(self, device: torch.device) -> Mesh:
         """Copy of the mesh on a device."""
         new = object.__new__(type(self))
         new.__dict__ = {
@@ -47,37 +59,39 @@ class Mesh:
         }
         return new
 
-    def curve(self, start, end, acceleration):
+    def curve(
+        self, start: torch.Tensor, end: torch.Tensor, acceleration: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions and velocities at the nodes, shape=[n_pairs, size, dim]."""
         position = torch.lerp(start[:, None], end[:, None], self.times[:, None])
         velocity = (end - start)[:, None] + self.slope @ acceleration
         return position + self.bend @ acceleration, velocity
 
-    def speed_of(self, acceleration):
+    def speed_of(self, acceleration: torch.Tensor) -> torch.Tensor:
         """Largest coordinate of velocities that accelerations add, at nodes and ends."""
         inner, outer = self.slope @ acceleration, self.end_slopes @ acceleration
         return torch.maximum(largest(inner), largest(outer))
 
 
-def largest(values):
+def largest(values: torch.Tensor) -> torch.Tensor:
     """Largest coordinate along curves, shape=[n_pairs]."""
     return values.abs().flatten(1).amax(1)
 
 
 @lru_cache(maxsize=32)
-def mesh_of(n_nodes, n_elements):
+def mesh_of(n_nodes: int, n_elements: int) -> Mesh:
     """Mesh of so many Gauss points on each of so many intervals, built once."""
     return Mesh(n_nodes, n_elements)
 
 
 @lru_cache(maxsize=32)
-def _gauss(n_nodes):
+def _gauss(n_nodes: int) -> tuple[Floats, Floats]:
     """Gauss points and weights of [0, 1]."""
     points, weights = legendre.leggauss(n_nodes)
     return 0.5 * (1.0 + points), 0.5 * weights
 
 
-def curve_matrices(n_nodes, n_elements, times):
+def curve_matrices(n_nodes: int, n_elements: int, times: Floats) -> tuple[Floats, Floats, Floats]:
     """Matrices that take accelerations at the nodes of a mesh to the curve with ends at 0.
 
     Parameters
@@ -86,12 +100,12 @@ def curve_matrices(n_nodes, n_elements, times):
         Gauss points of an interval.
     n_elements : int
         Equal intervals of [0, 1].
-    times : array, shape=[n_times]
+    times : numpy.ndarray, shape=[n_times]
         Times in [0, 1].
 
     Returns
     -------
-    bend, slope, value : array, shape=[n_times, n_elements * n_nodes]
+    bend, slope, value : numpy.ndarray, shape=[n_times, n_elements * n_nodes]
         To positions, velocities and accelerations at the times.
     """
     points, weights = _gauss(n_nodes)
@@ -104,7 +118,7 @@ def curve_matrices(n_nodes, n_elements, times):
     once = local[:, None] * np.einsum("q,tqp->tp", weights, inner)
     twice = local[:, None] ** 2 * np.einsum("q,tqp->tp", weights * (1.0 - points), inner)
 
-    def behind(t):
+    def behind(t: Floats) -> Floats:
         """Double integrals up to t of the polynomials on intervals that end before it."""
         beyond = t[:, None, None] - h * (which + 1)[:, None]
         return h * weights * (beyond + h * (1.0 - points))
@@ -118,7 +132,8 @@ def curve_matrices(n_nodes, n_elements, times):
     # The straight line that brings the other end back to 0.
     whole = behind(np.ones(1))
     bend, slope = bend - times[:, None, None] * whole, slope - whole
-    return tuple(matrix.reshape(len(times), -1) for matrix in (bend, slope, value))
+    n = len(times)
+    return bend.reshape(n, -1), slope.reshape(n, -1), value.reshape(n, -1)
 
 
 @dataclass(frozen=True)
@@ -139,9 +154,9 @@ class Curves:
     start: torch.Tensor
     end: torch.Tensor
     n_nodes: int
-    pieces: tuple
+    pieces: tuple[Piece, ...]
 
-    def __call__(self, times):
+    def __call__(self, times: torch.Tensor) -> torch.Tensor:
         """Evaluate the curves.
 
         Parameters
