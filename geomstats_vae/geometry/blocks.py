@@ -67,10 +67,11 @@ class Blocks:
         """Count the blocks that are worked on at a time."""
         return effective_n_jobs(self.n_jobs) if n_pairs >= self.fewest_for_jobs else 1
 
-    def in_one(self, n_pairs: int) -> bool:
-        """Whether pairs make one block, in this process and in silence."""
-        here = self.jobs(n_pairs) == 1 and not self.options
-        return here and n_pairs <= self.size and not self.verbose and self.progress is None
+    @property
+    def in_one(self) -> bool:
+        """Whether pairs that fit a block are worked on at once, in this process and in silence."""
+        here = self.n_jobs == 1 and not self.options
+        return here and not self.verbose and self.progress is None
 
     def run(
         self, function: PairFunction, start: NDArray[np.float64], end: NDArray[np.float64]

@@ -184,12 +184,16 @@ class DecoderGeometry:
         graph : LatentGraph or None
             None without codes.
         """
+        if isinstance(self.graph, GraphOnDemand):
+            self.graph.get(self.decoder.immersion(), verbose=verbose)
+        return self._graph
+
+    @cached_property
+    def _graph(self) -> LatentGraph | None:
         graph = self.graph
         if isinstance(graph, GraphOnDemand):
-            graph = graph.get(self.decoder.immersion(), verbose=verbose)
-        if graph is None or self.scale == 1.0:
-            return graph
-        return graph.scaled(self.scale**0.5)
+            graph = graph.get(self.decoder.immersion())
+        return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
 
     def _for_workers(self, n_pairs: int) -> DecoderGeometry:
         """Geometry that carries its graph along if it is sent to other processes."""
@@ -231,41 +235,46 @@ class DecoderGeometry:
         start, end = rows(start, end)
         with torch.no_grad():
             immersion = self.immersion()
-            path = self.solver.solve(immersion, start, end, self.build_graph(), guess)
+            path = self.solver.solve(immersion, start, end, self._graph, guess)
             if polish:
                 path = polish_velocities(immersion, path, self.solver.rtol)
             if check_minimum:
                 path = replace(path, local_minimum=local_minima(immersion, path))
         return path
 
-    def ends(self, start: ArrayLike, end: ArrayLike) -> Ends:
+    def ends(self, start: Floats, end: Floats) -> Ends:
         """Solve for geodesics in blocks, and keep what distances need: no curves.
 
         Parameters
         ----------
-        start, end : array-like, shape=[n_pairs, dim]
-            End points; they broadcast against each other.
+        start, end : numpy.ndarray, shape=[n_pairs, dim]
+            End points.
 
         Returns
         -------
         ends : Ends
             Lengths, end velocities and statuses.
         """
-        start, end = rows(start, end)
-        if self.blocks.in_one(len(start)):
-            path = self.paths(start, end)
-            return Ends(path.length, path.initial_velocity, path.final_velocity, path.status)
-        geometry = self._for_workers(len(start))
-        return Ends(*self.blocks.run(partial(_ends, geometry), start, end))
+        if len(start) > self._most_at_once:
+            geometry = self._for_workers(len(start))
+            return Ends(*self.blocks.run(partial(_ends, geometry), start, end))
+        with torch.no_grad():
+            path = self.solver.solve(self._immersion, start, end, self._graph)
+        return Ends(path.length, path.initial_velocity, path.final_velocity, path.status)
+
+    @cached_property
+    def _most_at_once(self) -> int:
+        """Pairs that make one block, in this process and in silence."""
+        return self.blocks.size if self.blocks.in_one else 0
 
     def lengths(self, start: ArrayLike, end: ArrayLike) -> Lengths:
         """Measure distances; see `Geometry.lengths`."""
-        ends = self.ends(start, end)
+        ends = self.ends(*rows(start, end))
         return Lengths(ends.known_length, ends.found)
 
     def logs(self, start: ArrayLike, end: ArrayLike) -> Logs:
         """Find geodesics from starts to ends; see `Geometry.logs`."""
-        ends = self.ends(start, end)
+        ends = self.ends(*rows(start, end))
         known = np.isfinite(ends.initial_velocity).all(axis=1) & np.isfinite(ends.length)
         velocity = np.where(known[:, None], ends.initial_velocity, 0.0)
         return Logs(ends.known_length, velocity, ends.found & known)

@@ -90,22 +90,6 @@ class Immersion(abc.ABC):
         """Whether some outputs are standard deviations; then `std_norm` is their norm."""
         return self.n_mean is not None
 
-    @functools.cached_property
-    def n_outputs(self) -> int:
-        """Temporary."""
-        origin = torch.zeros(1, self.dim, dtype=self.dtype, device=self.device)
-        return self(origin).shape[1]
-
-    @property
-    def has_std(self) -> bool:
-        """Temporary."""
-        return self.n_mean is not None
-
-    def split_outputs(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Temporary."""
-        n_mean = values.shape[-1] if self.n_mean is None else self.n_mean
-        return values[..., :n_mean], values[..., n_mean:]
-
     @abc.abstractmethod
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate F.
