@@ -302,9 +302,7 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self._tensors(base, velocity)
-        result = self.exponential.solve(immersion, base, velocity)
-        return _host(result.point), result.status.cpu().numpy()
+        return self._follow(self.exponential, base, velocity)
 
     def follow_dense(
         self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike
@@ -330,10 +328,24 @@ class DecoderGeometry:
         points, status = self.exponential.solve_dense(immersion, base, velocity, times)
         return _host(points), status.cpu().numpy()
 
-    def exps(self, base: ArrayLike, velocity: ArrayLike) -> Floats:
+    def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
-        point, status = self.follow(base, velocity)
+        exponential = self.exponential
+        if rtol is not None:
+            exponential = replace(exponential, rtol=max(rtol, exponential.rtol))
+        point, status = self._follow(exponential, base, velocity)
         return np.where(status[:, None] == 0, point, np.nan)
+
+    def _follow(
+        self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
+    ) -> tuple[Floats, Ints]:
+        immersion, base, velocity = self._tensors(base, velocity)
+        immersion = immersion.condensed()
+        if len(base) > exponential.chunk_size:
+            size = max(exponential.chunk_size, local.chunk_size(immersion))
+            exponential = replace(exponential, chunk_size=size)
+        result = exponential.solve(immersion, base, velocity)
+        return _host(result.point), result.status.cpu().numpy()
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
@@ -444,8 +456,7 @@ class DecoderGeometry:
         """Metric matrices and Christoffel symbols of the first kind; see `Geometry`."""
         immersion, z = self._tensors(points)
         with torch.no_grad():
-            parts = [local.connection(immersion, part) for part in z.split(local.CHUNK_SIZE)]
-        metric, symbols = (torch.cat(column) for column in zip(*parts, strict=True))
+            metric, symbols = local.connections(immersion.condensed(), z)
         return _host(metric), _host(symbols)
 
     def inner_products(self, a: ArrayLike, b: ArrayLike, base: ArrayLike) -> Floats:

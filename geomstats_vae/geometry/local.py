@@ -24,6 +24,24 @@ LocalFunction = Callable[[Immersion, torch.Tensor], torch.Tensor]
 
 # Bounds the memory of a map of many points; larger chunks are no faster.
 CHUNK_SIZE = 512
+# Entries of F's values at the points of a chunk, where few outputs let chunks be larger.
+_CHUNK_ENTRIES = 2**18
+
+
+def chunk_size(immersion: Immersion) -> int:
+    """Count the points whose second derivatives are evaluated at once.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+
+    Returns
+    -------
+    size : int
+        Number of points: more where F has few outputs.
+    """
+    return max(CHUNK_SIZE, _CHUNK_ENTRIES // immersion.n_outputs)
 
 
 def evaluate(function: LocalFunction, immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -79,10 +97,36 @@ def _first_kind(jet: Jet) -> torch.Tensor:
     return torch.stack([jet.hessian(tangent) for tangent in jet.tangents.unbind(1)], dim=1)
 
 
-def connection(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Metric, and Christoffel symbols of the first kind, index k first, shape=[n, dim, dim, dim]."""
-    jet = immersion.jet(z)
+def _connection(jet: Jet) -> tuple[torch.Tensor, torch.Tensor]:
     return gram(jet.tangents), _first_kind(jet)
+
+
+def connections(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Metric matrices, and Christoffel symbols of the first kind.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    z : torch.Tensor, shape=[n_points, dim]
+        Latent codes.
+
+    Returns
+    -------
+    metric : torch.Tensor, shape=[n_points, dim, dim]
+        Metric matrices.
+    symbols : torch.Tensor, shape=[n_points, dim, dim, dim]
+        Symbols <d_i d_j F, d_k F>, the index k first.
+    """
+    if not len(z):
+        metric, symbols = connections(immersion, z.new_zeros(1, z.shape[1]))
+        return metric[:0], symbols[:0]
+    size = CHUNK_SIZE if len(z) <= CHUNK_SIZE else chunk_size(immersion)
+    parts = [_connection(immersion.jet(part)) for part in z.split(size)]
+    if len(parts) == 1:
+        return parts[0]
+    metric, symbols = zip(*parts, strict=True)
+    return torch.cat(metric), torch.cat(symbols)
 
 
 def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:

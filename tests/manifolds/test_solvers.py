@@ -25,7 +25,7 @@ from geomstats_vae import GeodesicConvergenceError, GeodesicConvergenceWarning, 
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.path import GeodesicStatus
 from geomstats_vae.manifolds.solvers import AdaptiveExpSolver, CollocationLogSolver
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, host
 
 # Coarser than by default: every step asks geomstats for symbols, and takes its time.
