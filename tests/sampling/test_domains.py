@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from geomstats.geometry.euclidean import Euclidean
@@ -6,7 +8,7 @@ from scipy import stats
 from geomstats_vae.sampling import BrownianMotion, WalkStatus, domains
 from tests import surfaces
 from tests.manifolds.spaces import array, host
-from tests.sampling import laws
+from tests.sampling import distributions
 
 BOX = np.array([[0.2, 0.0], [1.7, 1.2]])
 N_GRID = 300
@@ -18,7 +20,7 @@ def uniform_in_box(n, seed=0):
 
 @pytest.fixture(scope="module")
 def paraboloid():
-    return laws.plane_with(laws.ParaboloidMetric)
+    return distributions.plane_with(distributions.ParaboloidMetric)
 
 
 def p_values(sample):
@@ -31,8 +33,8 @@ def p_values(sample):
     for direction in ([1.0, 1.0], [1.0, -1.0]):
         along = cells @ direction
         order = np.argsort(along)
-        law = np.cumsum(area[order]) / area.sum()
-        cdf = lambda s, x=along[order], law=law: np.interp(s, x, law)  # noqa: E731
+        shares_below = np.cumsum(area[order]) / area.sum()
+        cdf = partial(np.interp, xp=along[order], fp=shares_below)
         found.append(stats.kstest(sample @ direction, cdf).pvalue)
     return found
 
@@ -52,7 +54,7 @@ def test_a_fold_of_coordinates_is_no_reflection(paraboloid, monkeypatch):
     assert min(p_values(in_the_long_run(paraboloid))) < 1e-3
 
 
-def test_without_drift_the_law_in_a_box_is_another(paraboloid):
+def test_without_drift_the_distribution_in_a_box_is_another(paraboloid):
     assert min(p_values(in_the_long_run(paraboloid, drift=False))) < 1e-3
 
 
