@@ -11,7 +11,7 @@ import torch
 
 from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
-from geomstats_vae.geodesics import Landscape
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.immersions import Decoder
 
 
@@ -29,7 +29,7 @@ def main():
     codes = vae.transform(X)
     immersion = Decoder(vae.decoder_, 2).immersion()
     begin = time.perf_counter()
-    landscape = Landscape(immersion, codes)
+    landscape = LatentGraph(immersion, codes)
     print(f"landscape {time.perf_counter() - begin:.2f} s, once per decoder")
     generator = np.random.default_rng(1)
     start, end = codes[generator.integers(len(codes), size=(2, options.pairs))]

@@ -14,7 +14,7 @@ from study_decoders import load_checkpoint
 
 from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
-from geomstats_vae.geodesics import Landscape
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.immersions import Decoder
 
 
@@ -59,7 +59,7 @@ def main():
         vae = VAE(latent_dim=2, random_state=0).fit(X)
         decoder, codes = Decoder(vae.decoder_, 2), vae.transform(X)
     immersion = decoder.immersion()
-    landscape = Landscape(immersion, codes)
+    landscape = LatentGraph(immersion, codes)
     generator = np.random.default_rng(0)
     start, end = codes[generator.integers(len(codes), size=(2, options.pairs))]
     distinct = (start != end).any(axis=1)

@@ -47,7 +47,7 @@ from threadpoolctl import threadpool_limits
 
 from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
-from geomstats_vae.geodesics import Landscape
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geometry import local
 from geomstats_vae.immersions import Decoder, Immersion
 from geomstats_vae.manifolds.arrays import USES_TORCH
@@ -69,7 +69,7 @@ class Problem:
     immersion: Immersion
     start: np.ndarray
     end: np.ndarray
-    landscape: Landscape | None = None
+    landscape: LatentGraph | None = None
 
 
 @dataclass(frozen=True)
@@ -593,7 +593,7 @@ def study_problem(path, n_pairs, rows):
 def with_landscape(problem, codes):
     """Add the landscape, which is built once per decoder."""
     begin = time.process_time()
-    landscape = Landscape(problem.immersion, codes)
+    landscape = LatentGraph(problem.immersion, codes)
     print(f"our landscape: {time.process_time() - begin:.1f} s once per decoder, not in the times")
     return replace(problem, landscape=landscape)
 

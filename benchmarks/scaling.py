@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from geomstats_vae import GeodesicSolver
-from geomstats_vae.geodesics import Landscape
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.immersions import Decoder
 
 _CONV_DIM = 32
@@ -86,13 +86,13 @@ def measure(case):
     start, end = generator.standard_normal((2, options.pairs, dim))
     before = _peak()
     begin = time.perf_counter()
-    landscape = Landscape(immersion, codes)
+    landscape = LatentGraph(immersion, codes)
     graph = time.perf_counter() - begin
     begin = time.perf_counter()
     path = GeodesicSolver(tol=options.tol).solve(immersion, start, end, landscape)
     seconds = time.perf_counter() - begin
     memory = _peak() - before
-    lines = landscape.chord_length(start, end, 512)
+    lines = landscape.chord_lengths(start, end, 512)
     elements = (np.diff(path.times, axis=1) > 0.0).sum(axis=1) / path.degree
     return (
         f"conv {dim}" if conv else f"dense {dim}",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
+from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
 
 
@@ -70,7 +70,7 @@ def main():
     best = arrays["best_known_length"][: options.pairs]
     clock = time.perf_counter()
     cover = np.concatenate((arrays["codes"], arrays["z0"], arrays["z1"]))
-    landscape = Landscape(immersion, cover, grid_size=options.grid_size)
+    landscape = LatentGraph(immersion, cover, grid_size=options.grid_size)
     print(f"landscape: {time.perf_counter() - clock:.1f} s, once per decoder")
     solver = GeodesicSolver(tol=options.tol)
     clock, seconds = time.perf_counter(), []

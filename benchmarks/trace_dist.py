@@ -20,7 +20,7 @@ from geomstats_vae.datasets import load_digits_vae
 PACKAGE = str(Path(geomstats_vae.__file__).parent)
 CONVERSIONS = ("from_numpy", "as_tensor", "tensor", "numpy", "__array__")
 # Frames between which arrays may be converted freely: those that evaluate the decoder.
-EVALUATION = ("ElementEvaluator", "_Evaluator", "evaluation")
+EVALUATION = ("Evaluator.", "Model.variation")
 
 
 class Trace:
@@ -74,7 +74,8 @@ def main():
     vae = load_digits_vae()
     codes, metric = vae.codes_, vae.latent_space_.metric
     pairs = np.random.default_rng(0).integers(0, len(codes), (20, 2))
-    metric.dist(codes[0], codes[1])
+    for a, b in pairs:  # what is built on first use
+        metric.dist(codes[a], codes[b])
     traces = []
     for a, b in pairs:
         trace = Trace()

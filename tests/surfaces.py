@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from geomstats_vae.immersions.immersion import AutodiffImmersion, Immersion, Jet
+from geomstats_vae.immersions import AutodiffImmersion, Immersion, Jet
 
 
 def plane(z):

@@ -3,9 +3,8 @@
 Where geodesics are solved for, each costs milliseconds, and most centers of most points can be
 ruled out without one: by the triangle inequality from distances that are known (Elkan, "Using the
 triangle inequality to accelerate k-means", ICML 2003, lemmas 1 and 2), by chords in data space,
-which no curve undercuts, and by the distances on the graph of the metric's global starts. Those
-bounds only decide where they are clear. What is left is solved for, so the answer is that of all
-geodesics.
+which no curve undercuts, and by lengths of graph paths. Those bounds decide only where they are
+clear. What is left is solved for, so the answer is that of all geodesics.
 """
 
 from __future__ import annotations
@@ -13,15 +12,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geomstats_vae.estimators.estimates import chords, graph_distances
-from geomstats_vae.manifolds.rows import Geodesics
+from geomstats_vae.geometry.protocol import Bounds, Floats, Geometry, Ints, Logs
 
-# Share by which a bound must exceed a distance. Lengths are certified to the solver's rtol, 1e-3,
-# each. Distances on the graph have been seen to exceed exact ones by 9 % in two dimensions, and by
-# more in many: how much is learnt from the pairs that are solved, and this is added.
-_SLACK, _GRAPH_SLACK = 2e-3, 0.05
-# All distances to this many centers, or between so many points, are held at once.
+Labels = NDArray[np.int32] | NDArray[np.int64]
+
+# Share by which a bound must exceed a distance: lengths are certified to the solver's rtol, 1e-3,
+# each.
+_SLACK = 2e-3
+# The same for lengths of graph paths. These have been seen to exceed distances by 9 % in two
+# dimensions, and by more in many: how much is learnt from the pairs that are solved, and this is
+# added.
+_GRAPH_SLACK = 0.05
+# All distances to the centers are held at once for this many pairs.
 _PAIRS_AT_ONCE = 2**20
 
 
@@ -34,13 +38,13 @@ class Assignment(NamedTuple):
         Centers.
     labels : numpy.ndarray of int32, shape=[n_samples]
         Index of each point's nearest center; the first of several.
-    geodesics : Geodesics
+    geodesics : Logs
         From each point's nearest center to the point.
     """
 
-    centers: np.ndarray
-    labels: np.ndarray
-    geodesics: Geodesics
+    centers: Floats
+    labels: Labels
+    geodesics: Logs
 
 
 class Assigner:
@@ -48,20 +52,22 @@ class Assigner:
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Measures and connects points.
+    geometry : Geometry
+        Finds geodesics.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
     sparing : bool
-        Whether bounds may rule centers out where geodesics are solved for.
+        Whether bounds may rule centers out, where the geometry has any.
     """
 
-    def __init__(self, geometry, X, *, sparing=True):
+    def __init__(self, geometry: Geometry, X: Floats, *, sparing: bool = True) -> None:
         self.geometry, self.X = geometry, X
-        self.sparing = sparing and geometry.solves
-        self._centers, self._bounds = None, None
+        self._cheap = geometry.bounds if sparing else None
+        self._before: tuple[Floats, _DistanceBounds] | None = None
 
-    def __call__(self, centers, labels=None, geodesics=None):
+    def __call__(
+        self, centers: Floats, labels: Labels | None = None, geodesics: Logs | None = None
+    ) -> Assignment:
         """Assign each point to its nearest center.
 
         Parameters
@@ -70,7 +76,7 @@ class Assigner:
             Centers.
         labels : numpy.ndarray of int, shape=[n_samples], optional
             A guess, such as the assignment before the centers moved.
-        geodesics : Geodesics, optional
+        geodesics : Logs, optional
             From the guessed centers to the points; both or neither.
 
         Returns
@@ -78,14 +84,14 @@ class Assigner:
         assignment : Assignment
             Nearest centers; they do not depend on the guess.
         """
-        if not self.sparing:
+        if self._cheap is None:
             return self._exhaust(centers)
-        bounds = self._lower_bounds(centers)
-        if labels is None:
+        bounds = self._lower_bounds(self._cheap, centers)
+        if labels is None or geodesics is None:
             labels = bounds.guess()
-            geodesics = self.geometry.connect(centers[labels], self.X)
+            geodesics = self.geometry.logs(centers[labels], self.X)
         labels = labels.astype(np.int32)
-        geodesics = Geodesics(*(column.copy() for column in geodesics))
+        geodesics = copied(geodesics)
         everyone = np.arange(len(self.X))
         bounds.solved(everyone, labels, geodesics.length)
         while True:
@@ -93,80 +99,71 @@ class Assigner:
             rows = np.flatnonzero(rivals >= 0)
             if not len(rows):
                 break
-            found = self.geometry.connect(centers[rivals[rows]], self.X[rows])
+            found = self.geometry.logs(centers[rivals[rows]], self.X[rows])
             bounds.solved(rows, rivals[rows], found.length)
             _take_nearer(rows, rivals[rows], found, labels, geodesics)
-        self._centers, self._bounds = centers, bounds
+        self._before = centers, bounds
         return Assignment(centers, labels, geodesics)
 
-    def _exhaust(self, centers):
+    def _exhaust(self, centers: Floats) -> Assignment:
+        """Measure all distances, and find the geodesics from the nearest centers."""
         n_clusters = len(centers)
         labels = np.empty(len(self.X), dtype=np.int32)
-        parts = []
         size = max(1, _PAIRS_AT_ONCE // n_clusters)
         for begin in range(0, len(self.X), size):
             X = self.X[begin : begin + size]
             start, end = np.tile(centers, (len(X), 1)), np.repeat(X, n_clusters, axis=0)
-            # A closed form gives distances alone at less cost.
-            every = self.geometry.connect(start, end) if self.geometry.solves else None
-            length = every.length if every else self.geometry.dist(start, end)[0]
-            nearest = length.reshape(-1, n_clusters).argmin(axis=1)
-            labels[begin : begin + size] = nearest
-            rows = n_clusters * np.arange(len(X)) + nearest
-            parts.append(
-                [column[rows] for column in every]
-                if every
-                else self.geometry.connect(centers[nearest], X)
-            )
-        return Assignment(
-            centers, labels, Geodesics(*map(np.concatenate, zip(*parts, strict=True)))
-        )
+            length = self.geometry.lengths(start, end).length
+            labels[begin : begin + size] = length.reshape(-1, n_clusters).argmin(axis=1)
+        return Assignment(centers, labels, self.geometry.logs(centers[labels], self.X))
 
-    def _lower_bounds(self, centers):
-        metric = self.geometry.space.metric
-        chord = chords(metric, self.X, centers)
-        graph = graph_distances(metric, self.X, centers)
+    def _lower_bounds(self, cheap: Bounds, centers: Floats) -> _DistanceBounds:
+        chord = cheap.chords(self.X, centers)
+        graph = None
+        if self.geometry.codes is not None:
+            graph = cheap.graph_lengths(self.X, centers)
         known = np.zeros((len(self.X), len(centers)))
-        if self._bounds is not None:
-            moved = self.geometry.dist(self._centers, centers)[0]
-            known = self._bounds.known - moved * (1.0 + _SLACK)
-        return _Bounds(chord, graph, np.maximum(known, chord), self._between(centers))
+        if self._before is not None:
+            old_centers, old = self._before
+            moved = self.geometry.lengths(old_centers, centers).length
+            known = old.known - moved * (1.0 + _SLACK)
+        return _DistanceBounds(chord, graph, np.maximum(known, chord), self._between(centers))
 
-    def _between(self, centers):
+    def _between(self, centers: Floats) -> Floats:
         """Distances between centers, or zeros if they cost as much as those of the points."""
         n_clusters = len(centers)
         between = np.zeros((n_clusters, n_clusters))
         if n_clusters**2 < len(self.X):
             a, b = np.triu_indices(n_clusters, 1)
-            between[a, b] = between[b, a] = self.geometry.dist(centers[a], centers[b])[0]
+            between[a, b] = between[b, a] = self.geometry.lengths(centers[a], centers[b]).length
         return between
 
 
-class _Bounds:
+class _DistanceBounds:
     """Bounds from below of the distances of all points to all centers.
 
     Parameters
     ----------
-    chord : array, shape=[n_samples, n_clusters]
+    chord : numpy.ndarray, shape=[n_samples, n_clusters]
         Chords in data space.
-    graph : array, shape=[n_samples, n_clusters], or None
-        Distances on the graph.
-    known : array, shape=[n_samples, n_clusters]
+    graph : numpy.ndarray, shape=[n_samples, n_clusters], or None
+        Lengths of graph paths.
+    known : numpy.ndarray, shape=[n_samples, n_clusters]
         Bounds that hold for sure.
-    between : array, shape=[n_clusters, n_clusters]
+    between : numpy.ndarray, shape=[n_clusters, n_clusters]
         Distances of the centers from each other.
     """
 
-    def __init__(self, chord, graph, known, between):
+    def __init__(self, chord: Floats, graph: Floats | None, known: Floats, between: Floats) -> None:
         self.chord, self.graph, self.known, self.between = chord, graph, known, between
         self.exact = np.zeros(known.shape, dtype=bool)
         self._excess = 1.0
 
-    def guess(self):
+    def guess(self) -> Labels:
         """Labels of the centers that seem nearest."""
         return (self.chord if self.graph is None else self.graph).argmin(axis=1)
 
-    def solved(self, rows, labels, length):
+    def solved(self, rows: Ints, labels: Labels, length: Floats) -> None:
         """Take in distances that were solved for."""
         self.known[rows, labels], self.exact[rows, labels] = length, True
         if self.graph is None:
@@ -175,19 +172,19 @@ class _Bounds:
         good = np.isfinite(graph) & np.isfinite(length) & (length > 0.0)
         self._excess = max(self._excess, np.max(graph[good] / length[good], initial=0.0))
 
-    def rivals(self, labels, length):
+    def rivals(self, labels: Labels, length: Floats) -> Ints:
         """Index of the center of each row that may be nearer than its label's, or -1.
 
         Parameters
         ----------
-        labels : array of int, shape=[n_samples]
+        labels : numpy.ndarray of int, shape=[n_samples]
             Nearest of the centers whose distances are known.
-        length : array, shape=[n_samples]
+        length : numpy.ndarray, shape=[n_samples]
             Distances to them.
 
         Returns
         -------
-        rivals : array of int, shape=[n_samples]
+        rivals : numpy.ndarray of int, shape=[n_samples]
             Of several, the center with the least bound.
         """
         lower = np.maximum(self.known, self.between[labels] - length[:, None])
@@ -200,7 +197,13 @@ class _Bounds:
         return np.where(lower[np.arange(len(lower)), rivals] <= length, rivals, -1)
 
 
-def _take_nearer(rows, rivals, found, labels, geodesics):
+def copied(geodesics: Logs) -> Logs:
+    """Copy geodesics, to change some of them."""
+    length, velocity, converged = geodesics
+    return Logs(length.copy(), velocity.copy(), converged.copy())
+
+
+def _take_nearer(rows: Ints, rivals: Ints, found: Logs, labels: Labels, geodesics: Logs) -> None:
     """Move rows to rivals that turned out nearer, or as near and of a lower index."""
     held = geodesics.length[rows]
     nearer = (found.length < held) | ((found.length == held) & (rivals < labels[rows]))

@@ -10,11 +10,12 @@ every logarithm that a step evaluates is kept for whoever needs distances to the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from geomstats_vae.manifolds.rows import Geodesics
+from geomstats_vae.estimators.assignment import Labels, copied
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, Logs
 
 # Steps in units of the mean logarithm, which is exact in flat space.
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
@@ -35,10 +36,10 @@ class Move(NamedTuple):
         Size of the step in units of the mean logarithm.
     """
 
-    points: np.ndarray
-    mean_log: np.ndarray
-    residual: np.ndarray
-    step: np.ndarray
+    points: Floats
+    mean_log: Floats
+    residual: Floats
+    step: Floats
 
 
 class FrechetMeans(NamedTuple):
@@ -48,7 +49,7 @@ class FrechetMeans(NamedTuple):
     ----------
     points : numpy.ndarray, shape=[n_groups, n_features]
         The means.
-    geodesics : Geodesics
+    geodesics : Logs
         From each point's mean to the point.
     variance : numpy.ndarray, shape=[n_groups]
         Weighted mean squared distances; zero of an empty group.
@@ -62,34 +63,34 @@ class FrechetMeans(NamedTuple):
         The last steps.
     """
 
-    points: np.ndarray
-    geodesics: Geodesics
-    variance: np.ndarray
-    residual: np.ndarray
-    converged: np.ndarray
+    points: Floats
+    geodesics: Logs
+    variance: Floats
+    residual: Floats
+    converged: Bools
     n_iter: int
     move: Move
 
 
 def frechet_means(
-    geometry,
-    X,
-    labels,
-    weights,
-    start,
+    geometry: Geometry,
+    X: Floats,
+    labels: Labels,
+    weights: Floats,
+    start: Floats,
     *,
-    geodesics=None,
-    move=None,
-    tol=0.0,
-    max_iter=20,
-    one_step=False,
-):
+    geodesics: Logs | None = None,
+    move: Move | None = None,
+    tol: float | Floats = 0.0,
+    max_iter: int = 20,
+    one_step: bool = False,
+) -> FrechetMeans:
     """Weighted Frechet means of groups of points.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Measures and connects points.
+    geometry : Geometry
+        Finds and follows geodesics.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
     labels : numpy.ndarray of int, shape=[n_samples]
@@ -98,7 +99,7 @@ def frechet_means(
         Nonnegative weights.
     start : numpy.ndarray, shape=[n_groups, n_features]
         Where each mean starts; that of a group without weight stays there.
-    geodesics : Geodesics, optional
+    geodesics : Logs, optional
         From each point's start to the point, if they are known.
     move : Move, optional
         The steps that led to the start, if this goes on from there.
@@ -155,11 +156,11 @@ def frechet_means(
 class _Groups:
     """Weighted averages over the groups of rows."""
 
-    def __init__(self, labels, weights, n_groups):
+    def __init__(self, labels: Labels, weights: Floats, n_groups: int) -> None:
         self.labels, self.weights, self.n_groups = labels, weights, n_groups
         self.weight = np.bincount(labels, weights, minlength=n_groups)
 
-    def average(self, values):
+    def average(self, values: Floats) -> Floats:
         """Weighted averages of values, shape=[n_rows, ...]; zero of groups without weight."""
         columns = [
             np.bincount(self.labels, self.weights * column, minlength=self.n_groups)
@@ -173,59 +174,65 @@ class _Groups:
 class _State:
     """Candidates of the means, and what the logarithms at them say."""
 
-    points: np.ndarray
-    geodesics: Geodesics
-    mean_log: np.ndarray
-    variance: np.ndarray
-    residual: np.ndarray
+    points: Floats
+    geodesics: Logs
+    mean_log: Floats
+    variance: Floats
+    residual: Floats
 
 
-def _evaluate(geometry, X, groups, points, geodesics=None):
+def _evaluate(
+    geometry: Geometry, X: Floats, groups: _Groups, points: Floats, geodesics: Logs | None = None
+) -> _State:
     if geodesics is None:
-        geodesics = geometry.connect(points[groups.labels], X)
+        geodesics = geometry.logs(points[groups.labels], X)
     found = np.isfinite(geodesics.length)
     mean_log = groups.average(geodesics.velocity)
-    residual = np.sqrt(np.maximum(geometry.squared_norm(mean_log, points), 0.0))
+    squares = geometry.inner_products(mean_log, mean_log, points)
+    residual = np.sqrt(np.maximum(squares, 0.0))
     variance = groups.average(np.where(found, geodesics.length, 0.0) ** 2)
     return _State(points, geodesics, mean_log, variance, residual)
 
 
-def _step(geometry, X, groups, state, step, active):
+def _step(
+    geometry: Geometry, X: Floats, groups: _Groups, state: _State, step: Floats, active: Bools
+) -> tuple[_State, Bools]:
     """Follow the mean logarithms of the active groups; which of the new points are valid."""
     points = state.points.copy()
-    points[active] = geometry.exp(step[active, None] * state.mean_log[active], state.points[active])
-    valid = np.isfinite(points).all(axis=1)
+    velocity = step[active, None] * state.mean_log[active]
+    points[active] = geometry.exps(state.points[active], velocity)
+    valid = np.asarray(np.isfinite(points).all(axis=1))
     points = np.where(valid[:, None], points, state.points)
     rows = np.flatnonzero((active & valid)[groups.labels])
-    found = geometry.connect(points[groups.labels[rows]], X[rows])
-    geodesics = Geodesics(*(column.copy() for column in state.geodesics))
+    found = geometry.logs(points[groups.labels[rows]], X[rows])
+    geodesics = copied(state.geodesics)
     for column, new in zip(geodesics, found, strict=True):
         column[rows] = new
     return _evaluate(geometry, X, groups, points, geodesics), valid
 
 
-def _next_step(geometry, move, state, which):
+def _next_step(geometry: Geometry, move: Move, state: _State, which: Ints) -> Floats:
     """Divide by the curvature of half the variance along the last steps of some groups.
 
     With the step s, its transport s' to its end and the mean logarithms g and g', the curvature is
     (<s, g> - <s', g'>) / <s, s>; s' is minus the logarithm of the start at the end.
     """
     points, residual, step = state.points[which], move.residual[which], move.step[which]
-    back = geometry.connect(points, move.points[which]).velocity
-    after = geometry.inner_product(back, state.mean_log[which], points)
+    back = geometry.logs(points, move.points[which]).velocity
+    after = geometry.inner_products(back, state.mean_log[which], points)
     curvature = (step * residual**2 + after) / (step * residual) ** 2
     longest = np.full(len(which), _LONGEST_STEP)
     return np.divide(1.0, curvature, out=longest, where=curvature * _LONGEST_STEP > 1.0)
 
 
-def _pick(where, new, old):
+def _pick(where: Bools, new: Any, old: Any) -> Any:
     return np.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def _choose(taken, trial, state, groups):
+def _choose(taken: Bools, trial: _State, state: _State, groups: _Groups) -> _State:
     """Take the trial where it is better."""
     rows = taken[groups.labels]
     names = ("points", "mean_log", "variance", "residual")
     parts = {name: _pick(taken, getattr(trial, name), getattr(state, name)) for name in names}
     pairs = zip(trial.geodesics, state.geodesics, strict=True)
-    return replace(state, geodesics=Geodesics(*(_pick(rows, a, b) for a, b in pairs)), **parts)
+    return replace(state, geodesics=Logs(*(_pick(rows, a, b) for a, b in pairs)), **parts)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
@@ -19,31 +22,15 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from tqdm import tqdm
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment
-from geomstats_vae.estimators.estimates import distinct_rows, start_landscape
-from geomstats_vae.estimators.lloyd import descend, mean_variance
-from geomstats_vae.estimators.seeding import (
-    GraphKMeans,
-    distances_to,
-    draw_distinct,
-    gather,
-    kmeans_plus_plus,
-)
-from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
-from geomstats_vae.manifolds.rows import (
-    ROW_TOL,
-    Geodesics,
-    RowGeometry,
-    SharesSpace,
-    check_on_space,
-    resolve_space,
-)
+from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels
+from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
+from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
+from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
+from geomstats_vae.estimators.rows import distinct_rows
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Logs
+from geomstats_vae.manifolds.failures import caller_level
+from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
 from geomstats_vae.models.validation import check_rows, validate_rows
-
-# Starts by default: one of k-means++ in closed form, ten where they cost nothing.
-_GRAPH_STARTS = 10
-# Cells of points, and of each cluster, from which the graph is searched.
-_GRAPH_CELLS, _CELLS_PER_CLUSTER = 128, 8
 
 
 class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, SharesSpace):
@@ -106,17 +93,18 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     Notes
     -----
-    Equal rows count as one row of their common weight, and rows are worked in an order of their
-    own: their order in `X` and their multiplicity do not matter. Nor does a linear change of
-    latent coordinates on a decoder's metric without points, whose graph would not follow it.
+    Equal rows count as one row of their common weight, and rows are worked on in an order of their
+    own: their order in `X` and their multiplicity do not matter. A linear change of latent
+    coordinates does not matter either, on a decoder's metric without points. With points it does,
+    for the grid of the graph does not follow it.
 
     A geodesic of a decoder's metric costs milliseconds, so as few as possible are solved for.
     In an assignment bounds rule out the clear cases: the triangle inequality [2]_, chords in data
-    space, and distances on the graph of the metric's global starts, with a margin that is learnt
-    from the geodesics solved; near ties are solved for. The geodesics from a center to its points
-    serve the assignment and the mean. And if the metric has a graph, draws use its distances and
-    all starts descend on a coarse one, where every distance is known; the start with the least
-    inertia there goes on to geodesics. Given centers and those of a callable are left alone.
+    space, and lengths of graph paths, with a margin that is learnt from the geodesics solved. Near
+    ties are solved for. The geodesics from a center to its points serve the assignment and the
+    mean. If the metric has a graph, draws use its distances and all starts descend on a coarse
+    graph, where every distance is known. The start with the least inertia there goes on to
+    geodesics. Given centers and those of a callable are left alone.
 
     A geodesic is known to be stationary and not to be the shortest. Interrupted by Ctrl-C, `fit`
     keeps the last assignment and warns.
@@ -155,17 +143,17 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def __init__(
         self,
-        space=None,
-        n_clusters=8,
+        space: Any = None,
+        n_clusters: int = 8,
         *,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        init: Any = "k-means++",
+        n_init: str | int = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        random_state: Any = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.space = space
         self.n_clusters = n_clusters
         self.init = init
@@ -177,13 +165,15 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.n_jobs = n_jobs
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
     # -- fitting -------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> GeodesicKMeans:
         """Find the centers.
 
         Parameters
@@ -215,25 +205,18 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         sklearn.exceptions.ConvergenceWarning
             If clusters are empty, or the fit was interrupted.
         """
-        X = validate_rows(self, X, dtype=np.float64, order="C")
-        weights = _check_weights(sample_weight, X)
-        if len(X) < self.n_clusters:
-            raise ValueError(
-                f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}; pass more points "
-                "or ask for fewer clusters."
-            )
-        space = resolve_space(self.space, X.shape[1])
-        check_on_space(space, X)
-        given = isinstance(self.init, str) or callable(self.init)
-        given = None if given else self._check_centers(space, X, self.init)
-        random_state = check_random_state(self.random_state)
-        rows, place = distinct_rows(space.metric, X)
-        mass = np.bincount(place, weights, minlength=len(rows))
-        weighted = mass > 0.0
+        points = validate_rows(self, X, dtype=np.float64, order="C")
+        weights = _check_weights(sample_weight, points)
+        space = self._check_fit(points)
+        drawn = isinstance(self.init, str) or callable(self.init)
+        given = None if drawn else self._check_centers(space, points, self.init)
         with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
-            geometry = RowGeometry(space, self.n_jobs, progress).loosened(ROW_TOL)
+            geometry = space_geometry(space, self.n_jobs, progress).with_tol(ROW_TOL)
+            rows, place = distinct_rows(geometry, points)
+            mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
+            weighted = mass > 0.0
             data = rows[weighted], mass[weighted]
-            starts = self._starts(geometry, *data, X, random_state, given)
+            starts = self._starts(space, geometry, *data, points, given)
             best, interrupted = self._best(geometry, *data, starts, progress)
             found = _spread(geometry, rows, weighted, best.assignment)
         self.space_ = space
@@ -241,64 +224,79 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.labels_ = found.labels[place]
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_failed_ = int((~found.geodesics.converged[place]).sum())
-        self._report(space, self.n_failed_, len(X))
+        self.n_failed_ = _report(space, found.geodesics.converged[place])
         self._warn_of_clusters(interrupted)
         return self
 
-    def _check_centers(self, space, X, centers):
-        centers = check_rows(centers, dtype=np.float64, copy=True, input_name="init")
-        if centers.shape != (self.n_clusters, X.shape[1]):
+    def _check_fit(self, X: Floats) -> Any:
+        if len(X) < self.n_clusters:
+            raise ValueError(
+                f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}; pass more points "
+                "or ask for fewer clusters."
+            )
+        space = resolve_space(self.space, X.shape[1])
+        check_on_space(space, X)
+        return space
+
+    def _check_centers(self, space: Any, X: Floats, centers: ArrayLike) -> Floats:
+        points = check_rows(centers, dtype=np.float64, copy=True, input_name="init")
+        if points.shape != (self.n_clusters, X.shape[1]):
             raise ValueError(
                 f"Expected initial centers of shape [{self.n_clusters}, {X.shape[1]}], got "
-                f"{list(centers.shape)}; pass one point of the space per cluster."
+                f"{list(points.shape)}; pass one point of the space per cluster."
             )
-        check_on_space(space, centers)
-        return centers
+        check_on_space(space, points)
+        return points
 
-    def _n_starts(self):
-        if not isinstance(self.init, str) and not callable(self.init):
-            return 1
-        if self.n_init == "auto":
-            return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
-        return self.n_init
-
-    def _starts(self, geometry, rows, mass, X, random_state, given):
+    def _starts(
+        self,
+        space: Any,
+        geometry: Geometry,
+        rows: Floats,
+        mass: Floats,
+        X: Floats,
+        given: Floats | None,
+    ) -> Iterator[Floats]:
         """Yield initial centers, one start after the other."""
+        random_state = check_random_state(self.random_state)
         if given is not None:
             yield given
         elif callable(self.init):
-            for _ in range(self._n_starts()):
-                centers = self.init(X, self.n_clusters, random_state=random_state)
-                yield self._check_centers(geometry.space, X, centers)
-        elif (landscape := start_landscape(geometry.space.metric)) is not None:
-            n_cells = max(_GRAPH_CELLS, _CELLS_PER_CLUSTER * self.n_clusters)
-            graph = GraphKMeans(landscape, rows, gather(rows, mass, n_cells))
-            n_starts = _GRAPH_STARTS if self.n_init == "auto" else self.n_init
-            draws = [self._draw(graph.rows, mass, random_state) for _ in range(n_starts)]
-            descents = [graph.descend(drawn, self.max_iter) for drawn in draws]
-            yield min(descents, key=lambda descent: descent[1])[0]
+            for centers in asked_centers(self.init, X, self.n_clusters, self.n_init, random_state):
+                yield self._check_centers(space, X, centers)
         else:
-            for _ in range(self._n_starts()):
-                yield rows[self._draw(partial(distances_to, geometry, rows), mass, random_state)]
+            yield from drawn_centers(
+                geometry,
+                rows,
+                mass,
+                self.n_clusters,
+                init=self.init,
+                n_init=self.n_init,
+                max_iter=self.max_iter,
+                random_state=random_state,
+            )
 
-    def _draw(self, distances, mass, random_state):
-        if self.init == "random":
-            return draw_distinct(mass, random_state, self.n_clusters)
-        return kmeans_plus_plus(distances, mass, self.n_clusters, random_state)
-
-    def _best(self, geometry, rows, mass, starts, progress):
+    def _best(
+        self,
+        geometry: Geometry,
+        rows: Floats,
+        mass: Floats,
+        starts: Iterator[Floats],
+        progress: Any,
+    ) -> tuple[Partition, bool]:
         """Run the starts; the best partition, and whether the runs were interrupted."""
         tol = self.tol * mean_variance(geometry, rows, mass) if self.tol else 0.0
-        options = {"max_iter": self.max_iter, "tol": tol, "sparing": self._sparing}
-        best = partition = None
+        run = partial(descend, max_iter=self.max_iter, tol=tol, sparing=self._sparing)
+        best: Partition | None = None
+        partition: Partition | None = None
         try:
             for number, centers in enumerate(starts):
                 partition = None
-                for partition in descend(geometry, rows, mass, centers, **options):
+                for partition in run(geometry, rows, mass, centers):
                     progress.set_postfix(
                         start=number, iteration=partition.n_iter, inertia=partition.inertia
                     )
+                assert partition is not None  # there is at least one
                 if best is None or partition.inertia < best.inertia:
                     best = partition
         except KeyboardInterrupt:
@@ -306,15 +304,16 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             if not kept:
                 raise
             return min(kept, key=lambda state: state.inertia), True
+        assert best is not None  # there is at least one start
         return best, False
 
-    def _warn_of_clusters(self, interrupted):
+    def _warn_of_clusters(self, interrupted: bool) -> None:
         if interrupted:
             warnings.warn(
                 f"The fit was interrupted after {self.n_iter_} iterations; the best state was "
                 "kept. Pass its cluster_centers_ as init to go on.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         n_found = len(np.unique(self.labels_))
         if n_found < self.n_clusters:
@@ -322,40 +321,26 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                 f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X; ask for fewer.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
-
-    @staticmethod
-    def _report(space, n_failed, n_samples):
-        """Report geodesics that did not converge, as the metric is told to."""
-        policy = getattr(space.metric, "on_failure", "warn")
-        if not n_failed or policy == "ignore":
-            return
-        message = (
-            f"{n_failed} of {n_samples} geodesics between points and centers did not converge. "
-            "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter "
-            "or max_elements may help."
-        )
-        if policy == "raise":
-            raise GeodesicConvergenceError(message)
-        message += " The lengths of the best curves found were used."
-        warnings.warn(message, GeodesicConvergenceWarning, stacklevel=4)
 
     # -- use -----------------------------------------------------------------------------------
 
-    def _check_points(self, X):
+    def _check_points(self, X: ArrayLike) -> Floats:
         check_is_fitted(self, "cluster_centers_")
-        X = validate_rows(self, X, dtype=np.float64, order="C", reset=False)
-        check_on_space(self.space_, X)
-        return X
+        points = validate_rows(self, X, dtype=np.float64, order="C", reset=False)
+        check_on_space(self.space_, points)
+        return points
 
-    def _assign(self, X):
-        geometry = RowGeometry(self.space_, self.n_jobs).loosened(ROW_TOL)  # as in the fit
-        assignment = Assigner(geometry, X, sparing=self._sparing)(self.cluster_centers_)
-        self._report(self.space_, int((~assignment.geodesics.converged).sum()), len(X))
+    def _geometry(self) -> Geometry:
+        return space_geometry(self.space_, self.n_jobs).with_tol(ROW_TOL)  # as in the fit
+
+    def _assign(self, X: Floats) -> Assignment:
+        assignment = Assigner(self._geometry(), X, sparing=self._sparing)(self.cluster_centers_)
+        _report(self.space_, assignment.geodesics.converged)
         return assignment
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Labels:
         """Nearest center of each point.
 
         Parameters
@@ -370,7 +355,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         """
         return self._assign(self._check_points(X)).labels
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Floats:
         """Distances to the centers; each is solved for.
 
         Parameters
@@ -383,16 +368,15 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         distances : numpy.ndarray, shape=[n_samples, n_clusters]
             Geodesic distances.
         """
-        X = self._check_points(X)
+        points = self._check_points(X)
         n_clusters = len(self.cluster_centers_)
-        geometry = RowGeometry(self.space_, self.n_jobs).loosened(ROW_TOL)
-        length, converged = geometry.dist(
-            np.tile(self.cluster_centers_, (len(X), 1)), np.repeat(X, n_clusters, axis=0)
+        length, converged = self._geometry().lengths(
+            np.tile(self.cluster_centers_, (len(points), 1)), np.repeat(points, n_clusters, axis=0)
         )
-        self._report(self.space_, int((~converged).sum()), len(length))
-        return length.reshape(len(X), n_clusters)
+        _report(self.space_, converged)
+        return length.reshape(len(points), n_clusters)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Opposite of the inertia of points about the centers.
 
         Parameters
@@ -409,14 +393,14 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         score : float
             Minus the weighted sum of squared distances to the nearest centers.
         """
-        X = self._check_points(X)
-        weights = _check_weights(sample_weight, X)
-        length = self._assign(X).geodesics.length
+        points = self._check_points(X)
+        weights = _check_weights(sample_weight, points)
+        length = self._assign(points).geodesics.length
         reached = np.isfinite(length)
         return -float(weights[reached] @ length[reached] ** 2)
 
 
-def _check_weights(sample_weight, X):
+def _check_weights(sample_weight: ArrayLike | None, X: Floats) -> Floats:
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if (weights < 0.0).any() or not weights.any():
         found = "negative ones" if weights.any() else "zeros only"
@@ -427,17 +411,32 @@ def _check_weights(sample_weight, X):
     return weights
 
 
-def _spread(geometry, rows, weighted, assignment):
+def _report(space: Any, converged: Bools) -> int:
+    """Report geodesics that did not converge, as the metric is told to; their number."""
+    n_failed = int((~converged).sum())
+    if n_failed:
+        report_failures(
+            space,
+            f"{n_failed} of {len(converged)} geodesics between points and centers did not "
+            "converge.",
+            "The lengths of the best curves found were used.",
+        )
+    return n_failed
+
+
+def _spread(
+    geometry: Geometry, rows: Floats, weighted: Bools, assignment: Assignment
+) -> Assignment:
     """Assign rows without weight, too."""
     if weighted.all():
         return assignment
     rest = Assigner(geometry, rows[~weighted])(assignment.centers)
 
-    def merge(ours, others):
+    def merge(ours: Any, others: Any) -> Any:
         every = np.empty((len(rows), *ours.shape[1:]), dtype=ours.dtype)
         every[weighted], every[~weighted] = ours, others
         return every
 
     pairs = zip(assignment.geodesics, rest.geodesics, strict=True)
     labels = merge(assignment.labels, rest.labels)
-    return Assignment(assignment.centers, labels, Geodesics(*(merge(a, b) for a, b in pairs)))
+    return Assignment(assignment.centers, labels, Logs(*(merge(a, b) for a, b in pairs)))

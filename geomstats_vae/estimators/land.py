@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm import tqdm
 
+from geomstats_vae.estimators.base import space_geometry
+from geomstats_vae.estimators.em import TangentEM
+from geomstats_vae.estimators.em_run import Run, run_em
 from geomstats_vae.estimators.land_density import TangentDensity
-from geomstats_vae.estimators.land_start import STARTS, canonical_order, first_responsibilities
-from geomstats_vae.estimators.mixture import (
-    DegenerateError,
-    Mixture,
-    TangentEM,
-    expectation,
-)
+from geomstats_vae.estimators.land_start import STARTS, to_space
+from geomstats_vae.estimators.mixture import Component, Mixture, expectation
+from geomstats_vae.estimators.rows import canonical_order
 from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
-from geomstats_vae.manifolds.rows import (
-    RowGeometry,
-    check_on_space,
-    resolve_space,
-)
+from geomstats_vae.geometry.protocol import Floats, Ints
+from geomstats_vae.manifolds.failures import caller_level
+from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
 from geomstats_vae.models.validation import validate_rows
-
-_MAX_RESTARTS = 3
 
 
 class LAND(TangentDensity):
@@ -40,7 +38,7 @@ class LAND(TangentDensity):
     .. math:: p_k(x) = C_k^{-1} \exp(-\tfrac12 \langle v, \Gamma_k v \rangle),
         \quad v = \mathrm{Log}_{\mu_k} x ,
 
-    a normal law on the tangent space at the mean [1]_, with the normaliser
+    a normal distribution on the tangent space at the mean [1]_, with the normaliser
 
     .. math:: C_k = \int_D \exp(-\tfrac12 \langle v, \Gamma_k v \rangle)
         \sqrt{\det M(\mathrm{Exp} v)}\, |\det D_v \mathrm{Exp}| \, dv
@@ -127,21 +125,21 @@ class LAND(TangentDensity):
 
     Notes
     -----
-    With the means fixed, EM costs no geodesics and is iterated to convergence; each move of the
-    means costs a geodesic per row and component, and those of the normalisers. A move along the
-    steepest direction of [1]_ that would lower the likelihood is shortened, so bounds never fall
-    by more than the standard errors of the normalisers.
+    With the means fixed, EM costs no geodesics and is iterated to convergence. Each move of the
+    means costs a geodesic per row and component, and those of the normalisers. Moves are along the
+    steepest direction of [1]_. One that would lower the likelihood is shortened, so bounds never
+    fall by more than the standard errors of the normalisers.
 
-    Where geodesics are in closed form, and on decoders' spaces without codes or of more than three
-    dimensions, normalisers are integrated along rays from the mean, each up to where it stops
-    being shortest. On decoders' spaces that know codes of the data they are integrated over
-    latent coordinates instead, which is the same after the substitution z = Exp(v); what lies
-    beyond a box of up to five times the codes' range is left out.
+    There are two ways to integrate normalisers. In closed form, on decoders' spaces without codes,
+    and in more than three dimensions, it is along rays from the mean, each up to where it stops
+    being shortest. On other decoders' spaces it is by importance sampling over latent coordinates,
+    which is the same after the substitution z = Exp(v). What lies beyond a box of up to five times
+    the codes' range is left out.
 
-    The fit does not depend on the order of the rows. Where normalisers are integrated along rays
-    it does not, but for 'diag', depend on a linear change of latent coordinates either; integrated
-    over latent coordinates they change within their standard errors. Interrupted by Ctrl-C, `fit`
-    keeps the best state and warns.
+    The fit does not depend on the order of the rows. With normalisers along rays it does not depend
+    on a linear change of latent coordinates either, but for 'diag'. With importance sampling such a
+    change moves normalisers within their standard errors. Interrupted by Ctrl-C, `fit` keeps the
+    best state and warns.
 
     References
     ----------
@@ -177,20 +175,20 @@ class LAND(TangentDensity):
 
     def __init__(
         self,
-        space=None,
-        n_components=1,
+        space: Any = None,
+        n_components: int = 1,
         *,
-        covariance_type="full",
-        init_params="kmeans",
-        n_init=1,
-        max_iter=100,
-        tol=1e-3,
-        reg_covar=1e-6,
-        n_normalizer_samples=256,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
+        covariance_type: str = "full",
+        init_params: str = "kmeans",
+        n_init: int = 1,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        n_normalizer_samples: int = 256,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
         self.space = space
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -206,7 +204,7 @@ class LAND(TangentDensity):
 
     # -- fitting -------------------------------------------------------------------------------
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> LAND:
         """Estimate the mixture by expectation maximisation.
 
         Parameters
@@ -241,7 +239,7 @@ class LAND(TangentDensity):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: ArrayLike, y: Any = None) -> Ints:
         """Estimate the mixture and label the points.
 
         Parameters
@@ -256,46 +254,48 @@ class LAND(TangentDensity):
         labels : numpy.ndarray of int, shape=[n_samples]
             Most probable components; those of `predict`, without its cost.
         """
-        X = validate_rows(self, X, dtype=np.float64, ensure_min_samples=2)
-        space = self._check_fit(X)
-        order = canonical_order(X)
-        random_state = check_random_state(self.random_state)
-        resume = self.warm_start and hasattr(self, "converged_")
-        best, interrupted = None, False
+        points = validate_rows(self, X, dtype=np.float64, ensure_min_samples=2)
+        space = self._check_fit(points)
+        order = canonical_order(points)
         with tqdm(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
-            em = TangentEM(
-                RowGeometry(space, progress=progress),
-                X[order],
-                self.covariance_type,
-                self.reg_covar,
-                self.n_normalizer_samples,
-                random_state,
-            )
-            for _ in range(1 if resume else self.n_init):
-                run = _Run(em, self.max_iter, self.tol, progress)
-                try:
-                    self._run(run, random_state, self._mixture if resume else None)
-                except KeyboardInterrupt:
-                    if best is None and run.mixture is None:
-                        raise
-                    interrupted = True
-                if run.mixture is not None and (best is None or run.bound > best.bound):
-                    best = run
-                if interrupted:
-                    break
-            mixture = best.mixture
-            if not interrupted:
-                try:
-                    mixture = em.refine(mixture)
-                except KeyboardInterrupt:
-                    interrupted = True
+            best, mixture, interrupted = self._run(space, points[order], progress)
         self._keep(space, best, mixture)
         self._warn(best, interrupted)
-        labels = np.empty(len(X), dtype=np.int64)
+        labels = np.empty(len(points), dtype=np.int64)
         labels[order] = mixture.log_joint().argmax(axis=1)
         return labels
 
-    def _check_fit(self, X):
+    def _run(self, space: Any, X: Floats, progress: Any) -> tuple[Run, Mixture, bool]:
+        """Run EM; the best start, its mixture with finer normalisers, and if it was interrupted."""
+        random_state = check_random_state(self.random_state)
+        em = TangentEM(
+            space_geometry(space, progress=progress),
+            partial(to_space, space),
+            X,
+            self.covariance_type,
+            self.reg_covar,
+            self.n_normalizer_samples,
+            random_state,
+        )
+        best, interrupted = run_em(
+            em,
+            self.n_components,
+            self.init_params,
+            random_state,
+            n_init=self.n_init,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            progress=progress,
+            previous=self._mixture if self.warm_start and hasattr(self, "converged_") else None,
+        )
+        if interrupted:
+            return best, best.state, True
+        try:
+            return best, em.refine(best.state), False
+        except KeyboardInterrupt:
+            return best, best.state, True
+
+    def _check_fit(self, X: Floats) -> Any:
         if len(X) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
@@ -310,37 +310,7 @@ class LAND(TangentDensity):
             )
         return space
 
-    def _run(self, run, random_state, previous):
-        """Run EM from a start, and from others where that ends badly."""
-        for attempt in range(_MAX_RESTARTS + 1):
-            try:
-                if previous is not None:
-                    run.begin(run.em.resume(previous))
-                else:
-                    responsibilities = first_responsibilities(
-                        run.em.X, self.n_components, self.init_params, random_state
-                    )
-                    run.begin(run.em.start(responsibilities))
-                run.iterate()
-                return
-            except DegenerateError as error:
-                last = attempt == _MAX_RESTARTS
-                action = "The best state before that was kept" if last else "EM starts again"
-                warnings.warn(
-                    f"{str(error).capitalize()}. {action}; fewer components, a larger reg_covar "
-                    "or another init_params may help.",
-                    ConvergenceWarning,
-                    stacklevel=5,
-                )
-                previous = None
-                if last and run.mixture is None:
-                    raise ValueError(
-                        f"Expected data that EM can start from, got {_MAX_RESTARTS + 1} starts "
-                        f"that failed, at last as {error}; ask for fewer components or a larger "
-                        "reg_covar."
-                    ) from error
-
-    def _keep(self, space, run, mixture):
+    def _keep(self, space: Any, run: Run, mixture: Mixture) -> None:
         components = mixture.components
         self.space_ = space
         self.weights_ = mixture.weights
@@ -353,7 +323,7 @@ class LAND(TangentDensity):
         self.lower_bound_, self.lower_bounds_ = expectation(mixture)[0], np.array(run.bounds)
         self.lower_bound_std_ = mixture.error
         self.n_failed_ = mixture.n_failed
-        # Without the rows: what remains is the law.
+        # Without the rows: what remains are the distributions.
         none = np.zeros(0, dtype=bool)
         bare = [
             replace(c, coordinates=c.coordinates[:0], reached=none, converged=none)
@@ -361,7 +331,7 @@ class LAND(TangentDensity):
         ]
         self._mixture = Mixture(tuple(bare), mixture.weights)
 
-    def _in_coordinates(self, component):
+    def _in_coordinates(self, component: Component) -> tuple[Any, Any]:
         """Covariance and precision in the form of the covariance type."""
         basis, dual = component.frame.basis, component.frame.dual
         precision = dual.T @ component.precision @ dual
@@ -372,7 +342,7 @@ class LAND(TangentDensity):
             return np.diagonal(covariance).copy(), np.diagonal(precision).copy()
         return 1.0 / component.precision[0, 0], component.precision[0, 0]
 
-    def _warn(self, run, interrupted):
+    def _warn(self, run: Run, interrupted: bool) -> None:
         if interrupted:
             message = (
                 f"The fit was interrupted after {self.n_iter_} moves; the best state was kept."
@@ -380,48 +350,13 @@ class LAND(TangentDensity):
             warnings.warn(
                 message + " Set warm_start and fit again to go on.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         elif not run.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         self._report(self.n_failed_)
-
-
-class _Run:
-    """One start of EM: its best state so far, whatever happens to it."""
-
-    def __init__(self, em, max_iter, tol, progress):
-        self.em, self.max_iter, self.tol, self.progress = em, max_iter, tol, progress
-        self.mixture, self.bounds, self.converged = None, [], False
-
-    @property
-    def bound(self):
-        """Mean log likelihood of the state."""
-        return self.bounds[-1]
-
-    def begin(self, mixture):
-        """Settle a first mixture."""
-        self._take(self.em.settle(mixture, self.tol), [])
-
-    def iterate(self):
-        """Move the means until that no longer pays."""
-        for _ in range(self.max_iter):
-            moved = self.em.move(self.mixture, self.tol)
-            if moved is None:
-                self.converged = True
-                return
-            before = self.bound
-            self._take(moved, self.bounds)
-            if self.bound - before < self.tol:
-                self.converged = True
-                return
-
-    def _take(self, mixture, bounds):
-        self.mixture = mixture
-        self.bounds = [*bounds, expectation(mixture)[0]]
-        self.progress.set_postfix(move=len(bounds), bound=self.bound)

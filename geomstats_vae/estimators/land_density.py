@@ -1,22 +1,23 @@
-"""Mixtures of locally adaptive normal laws as densities: what a fitted estimator answers."""
+"""What a fitted mixture of locally adaptive normal distributions answers, as a density."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
+from typing import Any
 
-import geomstats.backend as gs
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators import land_sampling
-from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
-from geomstats_vae.manifolds.rows import ROW_TOL, RowGeometry, SharesSpace, check_on_space
+from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
+from geomstats_vae.estimators.mixture import Mixture
+from geomstats_vae.geometry.protocol import Floats, Ints
+from geomstats_vae.manifolds.geometries import check_on_space
 from geomstats_vae.models.validation import validate_rows
-from geomstats_vae.volume.frames import inner_products
 
 MEASURES = ("riemannian", "lebesgue")
 
@@ -25,33 +26,39 @@ class TangentDensity(DensityMixin, SharesSpace):
     """Base of estimators that fit a mixture to points of a space.
 
     What `fit` leaves behind and all methods read: the space `space_`, the weights `weights_` and
-    the laws themselves, `_mixture`.
+    the distributions themselves, `_mixture`.
     """
 
-    def _log_joint(self, X):
+    space_: Any
+    weights_: Floats
+    covariance_type: str
+    random_state: Any
+    _mixture: Mixture
+
+    def _log_joint(self, X: Floats) -> Floats:
         """Log density of each row with each component, for Riemannian volume."""
-        geometry = RowGeometry(self.space_).loosened(ROW_TOL)  # as in the fit
+        geometry = space_geometry(self.space_).with_tol(ROW_TOL)  # as in the fit
         columns, n_failed = [], 0
         for c in self._mixture.components:
-            geodesics = geometry.connect(c.frame.base, X)
-            n_failed += int((~geodesics.converged).sum())
+            logs = geometry.logs(c.frame.base, X)
+            n_failed += int((~logs.converged).sum())
             seen = replace(
                 c,
-                coordinates=c.frame.coordinates(geodesics.velocity),
-                reached=np.isfinite(geodesics.length),
+                coordinates=c.frame.coordinates(logs.velocity),
+                reached=np.isfinite(logs.length),
             )
             columns.append(seen.log_density())
         self._report(n_failed)
         with np.errstate(divide="ignore"):
             return np.column_stack(columns) + np.log(self.weights_)
 
-    def _check_points(self, X):
+    def _check_points(self, X: ArrayLike) -> Floats:
         check_is_fitted(self)
-        X = validate_rows(self, X, dtype=np.float64, reset=False)
-        check_on_space(self.space_, X)
-        return X
+        points = validate_rows(self, X, dtype=np.float64, reset=False)
+        check_on_space(self.space_, points)
+        return points
 
-    def score_samples(self, X, measure="riemannian"):
+    def score_samples(self, X: ArrayLike, measure: str = "riemannian") -> Floats:
         """Log density of points.
 
         Parameters
@@ -78,23 +85,19 @@ class TangentDensity(DensityMixin, SharesSpace):
             raise ValueError(
                 f"Expected measure to be one of {', '.join(map(repr, MEASURES))}, got {measure!r}."
             )
-        X = self._check_points(X)
-        logs = special.logsumexp(self._log_joint(X), axis=1)
-        return logs if measure == "riemannian" else logs + self._log_volume(X)
+        rows = self._check_points(X)
+        logs = special.logsumexp(self._log_joint(rows), axis=1)
+        return logs if measure == "riemannian" else logs + self._log_volume(rows)
 
-    def _log_volume(self, X):
+    def _log_volume(self, X: Floats) -> Floats:
         if self.space_.dim != X.shape[1]:
             raise ValueError(
                 "Expected measure='riemannian' on a space that is embedded in one of more "
                 "dimensions, got 'lebesgue'; its points have no Lebesgue measure."
             )
-        metric = self.space_.metric
-        if hasattr(metric, "volume_density"):
-            return np.log(gs.to_numpy(metric.volume_density(gs.from_numpy(X))))
-        grams = np.array([inner_products(self.space_, x) for x in X])
-        return 0.5 * np.linalg.slogdet(grams)[1]
+        return np.log(space_geometry(self.space_).volume_densities(X))
 
-    def score(self, X, y=None, measure="riemannian"):
+    def score(self, X: ArrayLike, y: Any = None, measure: str = "riemannian") -> float:
         """Mean log density of points.
 
         Parameters
@@ -114,7 +117,7 @@ class TangentDensity(DensityMixin, SharesSpace):
         """
         return float(self.score_samples(X, measure).mean())
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Floats:
         """Responsibilities of the components.
 
         Parameters
@@ -133,7 +136,7 @@ class TangentDensity(DensityMixin, SharesSpace):
             joint[lost] = np.log(self.weights_)
         return special.softmax(joint, axis=1)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Ints:
         """Most probable component of each point.
 
         Parameters
@@ -148,7 +151,7 @@ class TangentDensity(DensityMixin, SharesSpace):
         """
         return self._log_joint(self._check_points(X)).argmax(axis=1)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Floats, Ints]:
         """Draw points from the mixture.
 
         Parameters
@@ -179,7 +182,7 @@ class TangentDensity(DensityMixin, SharesSpace):
                 "sample."
             )
         random_state = check_random_state(self.random_state)
-        geometry = RowGeometry(self.space_)
+        geometry = space_geometry(self.space_)
         counts = random_state.multinomial(n_samples, self.weights_)
         points = [
             land_sampling.draw(geometry, c, int(count), random_state)
@@ -187,12 +190,12 @@ class TangentDensity(DensityMixin, SharesSpace):
         ]
         return np.concatenate(points), np.repeat(np.arange(len(counts)), counts)
 
-    def _n_parameters(self):
+    def _n_parameters(self) -> int:
         dim = self.space_.dim
         shape = {"full": dim * (dim + 1) // 2, "diag": dim, "spherical": 1}[self.covariance_type]
         return len(self.weights_) * (dim + shape + 1) - 1
 
-    def bic(self, X, measure="riemannian"):
+    def bic(self, X: ArrayLike, measure: str = "riemannian") -> float:
         """Bayesian information criterion; the lower the better.
 
         Parameters
@@ -210,7 +213,7 @@ class TangentDensity(DensityMixin, SharesSpace):
         logs = self.score_samples(X, measure)
         return float(-2.0 * logs.sum() + self._n_parameters() * np.log(len(logs)))
 
-    def aic(self, X, measure="riemannian"):
+    def aic(self, X: ArrayLike, measure: str = "riemannian") -> float:
         """Akaike information criterion; the lower the better.
 
         Parameters
@@ -227,16 +230,11 @@ class TangentDensity(DensityMixin, SharesSpace):
         """
         return float(-2.0 * self.score_samples(X, measure).sum() + 2.0 * self._n_parameters())
 
-    def _report(self, n_failed):
+    def _report(self, n_failed: int) -> None:
         """Report geodesics that did not converge, as the metric is told to."""
-        policy = getattr(self.space_.metric, "on_failure", "warn")
-        if not n_failed or policy == "ignore":
-            return
-        message = (
-            f"{n_failed} geodesics did not converge. space.metric.solve_geodesic says why, pair "
-            "by pair; a solver with a larger max_iter or max_elements may help."
-        )
-        if policy == "raise":
-            raise GeodesicConvergenceError(message)
-        message += " Densities use the best curves found."
-        warnings.warn(message, GeodesicConvergenceWarning, stacklevel=4)
+        if n_failed:
+            report_failures(
+                self.space_,
+                f"{n_failed} geodesics did not converge.",
+                "Densities use the best curves found.",
+            )

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import geomstats.backend as gs
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
+from geomstats_vae.estimators.rows import whiten
+from geomstats_vae.geometry.protocol import Floats
+
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
-def canonical_order(X):
-    """Order of rows that depends neither on their order nor on linear coordinates.
-
-    Parameters
-    ----------
-    X : numpy.ndarray, shape=[n_samples, n_features]
-        Rows.
-
-    Returns
-    -------
-    order : numpy.ndarray of int, shape=[n_samples]
-        By the distance from the mean in units of the covariance; rows of equal distance
-        lexicographically.
-    """
-    lexical = np.lexsort(X.T[::-1])
-    squares = (whiten(X[lexical]) ** 2).sum(axis=1)
-    return lexical[np.argsort(squares, kind="stable")]
-
-
-def whiten(X):
-    """Rows in coordinates in which their covariance is 1, up to a rotation.
-
-    Parameters
-    ----------
-    X : numpy.ndarray, shape=[n_samples, n_features]
-        Rows.
-
-    Returns
-    -------
-    white : numpy.ndarray, shape=[n_samples, n_features]
-        Centred rows; directions in which they do not differ are left out, as zeros.
-    """
-    left, values, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    tiny = max(X.shape) * np.finfo(float).eps * np.maximum(values.max(initial=0.0), np.abs(X).max())
-    white = np.zeros_like(X)
-    white[:, : len(values)] = np.sqrt(len(X)) * left * (values > tiny)
-    return white
-
-
-def first_responsibilities(X, n_components, init_params, random_state):
+def first_responsibilities(
+    X: Floats, n_components: int, init_params: str, random_state: np.random.RandomState
+) -> Floats:
     """Draw responsibilities.
 
     Parameters
@@ -94,7 +61,7 @@ def first_responsibilities(X, n_components, init_params, random_state):
     return responsibilities / responsibilities.sum(axis=1, keepdims=True)
 
 
-def to_space(space, point):
+def to_space(space: Any, point: Floats) -> Floats | None:
     """Put a mean of coordinates on a space.
 
     Parameters
@@ -118,5 +85,5 @@ def to_space(space, point):
     return projected if np.isfinite(projected).all() and _on_space(space, projected) else None
 
 
-def _on_space(space, point):
+def _on_space(space: Any, point: Floats) -> bool:
     return bool(gs.to_numpy(space.belongs(gs.from_numpy(point.copy()))))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment
-from geomstats_vae.estimators.estimates import graph_distances, image_variance
-from geomstats_vae.estimators.frechet import Move, frechet_means
+from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, copied
+from geomstats_vae.estimators.frechet import FrechetMeans, Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
-from geomstats_vae.manifolds.rows import Geodesics
+from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
 
-# Means are found to what averages of logarithms are worth, those of geomstats' hyperbolic spaces in
-# closed form, and those that are solved for: residuals relative to the root of the variance.
+# Residuals of means, relative to the root of the variance: what averages of logarithms are worth in
+# closed form (those of geomstats' hyperbolic spaces), and where they are solved for.
 _CLOSED_FORM, _SOLVED = 1e-7, 1e-4
-# What leads there where geodesics are solved for: their tolerance, and the cells of points.
-_LOOSE = 1e-3
-_N_CELLS = 200
+# The first iterations where geodesics are solved for: their tolerance, and the number of cells that
+# stand for the points.
+_LOOSE_TOL, _N_CELLS = 1e-3, 200
 # Points from which the variance of all is estimated.
 _N_ESTIMATE = 8
 
@@ -43,13 +44,22 @@ class Partition(NamedTuple):
     move: Move | None
 
 
-def descend(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
-    """Iterate from given centers: where geodesics are solved for, first by fewer and less exact.
+def descend(
+    geometry: Geometry,
+    X: Floats,
+    weights: Floats,
+    centers: Floats,
+    *,
+    max_iter: int,
+    tol: float,
+    sparing: bool = True,
+) -> Iterator[Partition]:
+    """Iterate from given centers. Where geodesics cost, begin with fewer and less exact ones.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Measures and connects points.
+    geometry : Geometry
+        Finds and follows geodesics.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
     weights : numpy.ndarray, shape=[n_samples]
@@ -68,35 +78,41 @@ def descend(geometry, X, weights, centers, *, max_iter, tol, sparing=True):
     partition : Partition
         After each assignment; the last is the result.
     """
-    options, move, n_before = {"tol": tol, "sparing": sparing}, None, 0
-    if geometry.solves:
-        cells = gather(X, weights, _N_CELLS)
-        loose = geometry.loosened(_LOOSE)
-        for partition in lloyd(
-            loose, cells.points, cells.weights, centers, max_iter=max_iter, **options
-        ):
+    run, move, n_before = partial(lloyd, tol=tol, sparing=sparing), None, 0
+    if geometry.bounds is not None:
+        cells, loose = gather(X, weights, _N_CELLS), geometry.with_tol(_LOOSE_TOL)
+        for partition in run(loose, cells.points, cells.weights, centers, max_iter=max_iter):
             yield _spread(partition, cells.place)
         centers, move = partition.assignment.centers, partition.move
         n_before = partition.n_iter - 1
-    options |= {"max_iter": max_iter - n_before, "move": move}
-    for partition in lloyd(geometry, X, weights, centers, **options):
+    for partition in run(geometry, X, weights, centers, max_iter=max_iter - n_before, move=move):
         yield partition._replace(n_iter=n_before + partition.n_iter)
 
 
-def _spread(partition, place):
+def _spread(partition: Partition, place: Ints) -> Partition:
     """Give points the labels and the distances of their cells, for the time being."""
-    centers, labels, geodesics = partition.assignment
-    geodesics = Geodesics(*(column[place] for column in geodesics))
+    centers, labels, (length, velocity, converged) = partition.assignment
+    geodesics = Logs(length[place], velocity[place], converged[place])
     return partition._replace(assignment=Assignment(centers, labels[place], geodesics))
 
 
-def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=None):
+def lloyd(
+    geometry: Geometry,
+    X: Floats,
+    weights: Floats,
+    centers: Floats,
+    *,
+    max_iter: int,
+    tol: float,
+    sparing: bool = True,
+    move: Move | None = None,
+) -> Iterator[Partition]:
     """Iterate from given centers.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Measures and connects points.
+    geometry : Geometry
+        Finds and follows geodesics.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
     weights : numpy.ndarray, shape=[n_samples]
@@ -124,7 +140,7 @@ def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=No
         means, labels, move = _update(geometry, X, weights, assignment, move, tol)
         if means.n_iter == 0 and (means.points == assignment.centers).all():
             return
-        moved = geometry.dist(assignment.centers, means.points)[0]
+        moved = geometry.lengths(assignment.centers, means.points).length
         before = assignment.labels
         assignment = assign(means.points, labels, means.geodesics)
         if (moved**2).sum() <= tol:
@@ -136,20 +152,29 @@ def lloyd(geometry, X, weights, centers, *, max_iter, tol, sparing=True, move=No
     yield _partition(assignment, weights, n_iter, move)
 
 
-def _partition(assignment, weights, n_iter, move):
+def _partition(
+    assignment: Assignment, weights: Floats, n_iter: int, move: Move | None
+) -> Partition:
     inertia = float(weights @ _finite(assignment.geodesics.length) ** 2)
     return Partition(assignment, inertia, n_iter, move)
 
 
-def _finite(length):
+def _finite(length: Floats) -> Floats:
     """Lengths; zero of points out of reach, which are counted as failures and pull no center."""
     return np.where(np.isfinite(length), length, 0.0)
 
 
-def _update(geometry, X, weights, assignment, move, tol):
+def _update(
+    geometry: Geometry,
+    X: Floats,
+    weights: Floats,
+    assignment: Assignment,
+    move: Move | None,
+    tol: float,
+) -> tuple[FrechetMeans, Labels, Move]:
     """Centers nearer to the means, the labels that they are means of, and how they moved.
 
-    In closed form they are the means. Where each evaluation is a batch of solves, they take one
+    Where geodesics are cheap, the new centers are the means. Where they cost, the centers take one
     step: the geodesics that show where it led are those that the next assignment asks for.
     """
     filled = _fill_empty(X, assignment)
@@ -158,19 +183,22 @@ def _update(geometry, X, weights, assignment, move, tol):
     mass = np.bincount(labels, weights, minlength=n_clusters)
     squares = np.bincount(labels, weights * _finite(geodesics.length) ** 2, minlength=n_clusters)
     radius = np.sqrt(squares / np.where(mass > 0.0, mass, 1.0))
-    options = {"tol": _CLOSED_FORM * radius}
-    if geometry.solves:
+    find = partial(frechet_means, geometry, X, labels, weights)
+    if geometry.bounds is None:
+        means = find(centers, geodesics=geodesics, tol=_CLOSED_FORM * radius)
+    else:
         centers, geodesics = _meet_lone_points(X, centers, labels, geodesics)
-        options = {
-            "tol": np.maximum(np.sqrt(tol), _SOLVED * radius),
-            "move": move if filled is assignment else None,
-            "one_step": True,
-        }
-    means = frechet_means(geometry, X, labels, weights, centers, geodesics=geodesics, **options)
+        means = find(
+            centers,
+            geodesics=geodesics,
+            move=move if filled is assignment else None,
+            tol=np.maximum(np.sqrt(tol), _SOLVED * radius),
+            one_step=True,
+        )
     return means, labels, means.move
 
 
-def _fill_empty(X, assignment):
+def _fill_empty(X: Floats, assignment: Assignment) -> Assignment:
     """Move the center of each empty cluster to a point that is far from its own, as KMeans does."""
     centers, labels, geodesics = assignment
     empty = np.flatnonzero(np.bincount(labels, minlength=len(centers)) == 0)
@@ -178,29 +206,30 @@ def _fill_empty(X, assignment):
     far = far[geodesics.length[far] > 0.0]
     if not len(far):
         return assignment
-    centers, labels = centers.copy(), labels.copy()
-    geodesics = Geodesics(*(column.copy() for column in geodesics))
+    centers, labels, geodesics = centers.copy(), labels.copy(), copied(geodesics)
     centers[empty[: len(far)]], labels[far] = X[far], empty[: len(far)]
     geodesics.length[far], geodesics.velocity[far], geodesics.converged[far] = 0.0, 0.0, True
     return Assignment(centers, labels, geodesics)
 
 
-def _meet_lone_points(X, centers, labels, geodesics):
+def _meet_lone_points(
+    X: Floats, centers: Floats, labels: Labels, geodesics: Logs
+) -> tuple[Floats, Logs]:
     """Move the center of a cluster of one point to it: the steps there would have no scale."""
     lone = np.flatnonzero(np.bincount(labels, minlength=len(centers))[labels] == 1)
-    centers, geodesics = centers.copy(), Geodesics(*(column.copy() for column in geodesics))
+    centers, geodesics = centers.copy(), copied(geodesics)
     centers[labels[lone]] = X[lone]
     geodesics.length[lone], geodesics.velocity[lone], geodesics.converged[lone] = 0.0, 0.0, True
     return centers, geodesics
 
 
-def mean_variance(geometry, X, weights):
+def mean_variance(geometry: Geometry, X: Floats, weights: Floats) -> float:
     """Variance of the points per dimension, the scale of KMeans' tolerance.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Measures and connects points.
+    geometry : Geometry
+        Finds and follows geodesics.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
     weights : numpy.ndarray, shape=[n_samples]
@@ -209,19 +238,18 @@ def mean_variance(geometry, X, weights):
     Returns
     -------
     variance : float
-        Frechet variance divided by the dimension. Where geodesics are solved for it is estimated:
-        half the mean squared distance on the graph to some of the points, or, without a graph,
-        the variance of the images in data space, which is no larger.
+        Frechet variance divided by the dimension. Where geodesics cost it is estimated: half the
+        mean squared length of graph paths to some of the points, or, without a graph, the variance
+        of the embeddings in data space, which is no larger.
     """
-    space = geometry.space
-    if not geometry.solves:
-        near = X[((X - np.average(X, axis=0, weights=weights)) ** 2).sum(axis=1).argmin()]
+    bounds = geometry.bounds
+    if bounds is None:
+        first = X[((X - np.average(X, axis=0, weights=weights)) ** 2).sum(axis=1).argmin()]
         label = np.zeros(len(X), dtype=int)
-        means = frechet_means(geometry, X, label, weights, near[None], max_iter=5)
-        return float(means.variance[0]) / space.dim
+        means = frechet_means(geometry, X, label, weights, first[None], max_iter=5)
+        return float(means.variance[0]) / geometry.dim
+    if geometry.codes is None:
+        return bounds.variance(X, weights) / geometry.dim
     some = X[np.linspace(0, len(X) - 1, _N_ESTIMATE).astype(int)]
-    graph = graph_distances(space.metric, X, some)
-    if graph is None:
-        return image_variance(space.metric, X, weights) / space.dim
-    squares = _finite(graph) ** 2
-    return 0.5 * float(np.average(squares.mean(axis=1), weights=weights)) / space.dim
+    squares = _finite(bounds.graph_lengths(X, some)) ** 2
+    return 0.5 * float(np.average(squares.mean(axis=1), weights=weights)) / geometry.dim

@@ -6,6 +6,7 @@ numbers draw equal points.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
-from geomstats_vae.geodesics.landscape import Landscape
+from geomstats_vae.estimators.rows import whiten
+from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 
-# The grid of the global starts is too large to be searched from every cell; one of this many nodes
+# The grid of the global starts is too large to be searched from every cell. One of this many nodes
 # per side takes its place.
 _GRID_SIZE = {2: 128, 3: 24}
 
@@ -33,12 +36,12 @@ class Cells(NamedTuple):
         Cell of each point.
     """
 
-    points: np.ndarray
-    weights: np.ndarray
-    place: np.ndarray
+    points: Floats
+    weights: Floats
+    place: Ints
 
 
-def gather(X, weights, n_cells):
+def gather(X: Floats, weights: Floats, n_cells: int) -> Cells:
     """Gather points in small cells of latent space.
 
     Parameters
@@ -59,25 +62,19 @@ def gather(X, weights, n_cells):
     """
     if len(X) <= 2 * n_cells:
         return Cells(X, weights, np.arange(len(X)))
-    white = _whitened(X)
+    white = whiten(X)
     kmeans = KMeans(n_cells, init=_evenly(white, n_cells), n_init=1, max_iter=10)
     place = np.unique(kmeans.fit_predict(white), return_inverse=True)[1]
-    mass = np.bincount(place, weights)
+    mass = np.bincount(place, weights).astype(float)
     points = np.stack([np.bincount(place, weights * column) / mass for column in X.T], axis=1)
     return Cells(points, mass, place)
 
 
-def _whitened(X):
-    """Rows in coordinates of unit covariance, without directions in which they do not vary."""
-    left, scale, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    return left[:, scale > len(X) * np.finfo(float).eps * scale[0]] * np.sqrt(len(X))
-
-
-def _evenly(X, n_rows):
+def _evenly(X: Floats, n_rows: int) -> Floats:
     return X[np.linspace(0, len(X) - 1, n_rows).astype(int)]
 
 
-def draw_rows(mass, random_state, size):
+def draw_rows(mass: Floats, random_state: np.random.RandomState, size: int) -> Ints:
     """Draw rows with probabilities proportional to their mass.
 
     Parameters
@@ -99,7 +96,7 @@ def draw_rows(mass, random_state, size):
     return np.minimum(rows, np.flatnonzero(np.diff(total, prepend=0.0))[-1])
 
 
-def draw_distinct(mass, random_state, size):
+def draw_distinct(mass: Floats, random_state: np.random.RandomState, size: int) -> Ints:
     """Draw different rows, one after the other, with probabilities proportional to their mass.
 
     Parameters
@@ -116,19 +113,19 @@ def draw_distinct(mass, random_state, size):
     rows : numpy.ndarray of int, shape=[size]
         Rows.
     """
-    left, rows = mass.copy(), []
+    left, rows = mass.copy(), list[int]()
     for _ in range(size):
         rows.append(int(draw_rows(left, random_state, 1)[0]))
         left[rows[-1]] = 0.0
     return np.array(rows)
 
 
-def distances_to(geometry, X, rows):
+def distances_to(geometry: Geometry, X: Floats, rows: Ints) -> Floats:
     """Geodesic distances of some points to all.
 
     Parameters
     ----------
-    geometry : RowGeometry
+    geometry : Geometry
         Measures them.
     X : numpy.ndarray, shape=[n_samples, n_features]
         Points.
@@ -141,10 +138,15 @@ def distances_to(geometry, X, rows):
         Distances.
     """
     start, end = np.repeat(X[rows], len(X), axis=0), np.tile(X, (len(rows), 1))
-    return geometry.dist(start, end)[0].reshape(len(rows), len(X))
+    return geometry.lengths(start, end).length.reshape(len(rows), len(X))
 
 
-def kmeans_plus_plus(distances, weights, n_clusters, random_state):
+def kmeans_plus_plus(
+    distances: Callable[[Ints], Floats],
+    weights: Floats,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+) -> Ints:
     """Draw centers far from each other, by greedy k-means++.
 
     Parameters
@@ -180,7 +182,7 @@ def kmeans_plus_plus(distances, weights, n_clusters, random_state):
     return np.array(rows)
 
 
-def _squared(distances):
+def _squared(distances: Floats) -> Floats:
     """Squares; points out of reach count as the farthest that are not."""
     finite = np.isfinite(distances)
     return np.where(finite, distances, np.max(distances, where=finite, initial=0.0)) ** 2
@@ -189,37 +191,37 @@ def _squared(distances):
 class GraphKMeans:
     """k-means on a graph over a latent space, for starts.
 
-    Centers are nodes, and each point counts at the node nearest to its cell: then all distances
-    are known from one search per cell, and a descent costs nothing. Distances are right to several
+    Centers are nodes, and each point counts at the node nearest to its cell. Then all distances are
+    known from one search for each cell, and a descent costs nothing. Distances are right to several
     percent, and so are the centers.
 
     Parameters
     ----------
-    landscape : Landscape
-        Graph of the metric's global starts. A coarser grid is used.
+    graph : LatentGraph
+        Graph over the latent space. A coarser grid is used.
     X : numpy.ndarray, shape=[n_samples, dim]
         Latent codes.
     cells : Cells
         Their cells.
     """
 
-    def __init__(self, landscape, X, cells):
-        size = _GRID_SIZE.get(landscape.dim)
+    def __init__(self, graph: LatentGraph, X: Floats, cells: Cells) -> None:
+        size = _GRID_SIZE.get(graph.dim)
         if size is not None:
-            landscape = Landscape(landscape.immersion, landscape.points, grid_size=size)
-        self.X, self.nodes = X, landscape.nodes
+            graph = LatentGraph(graph.immersion, graph.codes, grid_size=size)
+        self.X, self.nodes = X, graph.nodes
         node = cKDTree(self.nodes).query(cells.points)[1]
         self.sources, merged = np.unique(node, return_inverse=True)
         self.place = merged.ravel()[cells.place]
         self.mass = np.bincount(merged.ravel(), cells.weights)
-        self.squares = _squared(dijkstra(landscape.graph, indices=self.sources)).astype(np.float32)
+        self.squares = _squared(dijkstra(graph.matrix, indices=self.sources)).astype(np.float32)
 
-    def rows(self, rows):
+    def rows(self, rows: Ints) -> Floats:
         """Distances of some points to all, shape=[n, n_samples]."""
         between = np.sqrt(self.squares[:, self.sources[self.place[rows]]].astype(float))
         return between[self.place].T
 
-    def descend(self, rows, max_iter):
+    def descend(self, rows: Ints, max_iter: int) -> tuple[Floats, float]:
         """Lloyd's iterations on the graph.
 
         Parameters

@@ -1,4 +1,4 @@
-r"""The precision of a normal law on a tangent space, by maximum likelihood.
+r"""The precision of a normal distribution on a tangent space, by maximum likelihood.
 
 For rows of normal coordinates with second moment S the mean log density
 
@@ -16,16 +16,19 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.volume.ray_quadrature import TangentMoments
+from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.volume.frames import TangentFrame
+from geomstats_vae.volume.quadrature import TangentMoments, TangentQuadrature
 
 COVARIANCE_TYPES = ("full", "diag", "spherical")
 
-# Rays or points made for the covariance L L' serve covariances from an eighth to four times it in
-# passing, and from a quarter to 1.6 times it for good.
+# A quadrature that was made for the covariance L L' serves others: in passing those from an eighth
+# to four times it, and in the end those from a quarter to 1.6 times it.
 _NARROWEST, _WIDEST = 8.0, 4.0
 _NARROW, _WIDE = 4.0, 1.6
 _MAX_NEWTON_STEPS, _MAX_HALVINGS = 50, 30
-_TOL = 1e-12  # of the gain of f that Newton's method expects
+# Newton's method stops when the gain of f that it expects is no more.
+_TOL = 1e-12
 
 
 class PrecisionFit(NamedTuple):
@@ -39,11 +42,11 @@ class PrecisionFit(NamedTuple):
         Normaliser and moments for it.
     """
 
-    precision: np.ndarray
+    precision: Floats
     moments: TangentMoments
 
 
-def forms(covariance_type, frame):
+def forms(covariance_type: str, frame: TangentFrame) -> Floats:
     """Basis of the precisions of a covariance type, in normal coordinates.
 
     Parameters
@@ -70,7 +73,7 @@ def forms(covariance_type, frame):
     return 0.5 * (basis + basis.transpose(0, 2, 1))
 
 
-def flat_precision(second, covariance_type, frame):
+def flat_precision(second: Floats, covariance_type: str, frame: TangentFrame) -> Floats:
     """Precision of maximum likelihood in a flat space, the inverse covariance.
 
     Parameters
@@ -95,13 +98,15 @@ def flat_precision(second, covariance_type, frame):
     return linalg.inv(second)
 
 
-def fit_precision(quadrature, second, basis, start):
-    """Maximise f over the precisions that the rays serve, by Newton's method.
+def fit_precision(
+    quadrature: TangentQuadrature, second: Floats, basis: Floats, start: Floats
+) -> PrecisionFit:
+    """Maximise f over the precisions that a quadrature serves, by Newton's method.
 
     Parameters
     ----------
     quadrature : TangentQuadrature
-        Rays from the mean.
+        Quadrature at the mean.
     second : numpy.ndarray, shape=[dim, dim]
         Second moment S of the data in normal coordinates.
     basis : numpy.ndarray, shape=[n_forms, dim, dim]
@@ -112,7 +117,7 @@ def fit_precision(quadrature, second, basis, start):
     Returns
     -------
     fit : PrecisionFit
-        The maximum, or the best precision found towards one that the rays do not serve.
+        The maximum, or the best precision found towards one that the quadrature does not serve.
     """
     precision, moments = start, quadrature.moments(start)
     for _ in range(_MAX_NEWTON_STEPS):
@@ -123,15 +128,21 @@ def fit_precision(quadrature, second, basis, start):
         gain = 0.5 * slope @ step
         if not gain > _TOL:
             break
-        better = _climb(quadrature, second, precision, moments, np.tensordot(step, basis, 1))
+        better = _search_line(quadrature, second, precision, moments, np.tensordot(step, basis, 1))
         if better is None:
             break
         precision, moments = better
     return PrecisionFit(precision, moments)
 
 
-def _climb(quadrature, second, precision, moments, step):
-    """Halve the step until f rises within the range of the rays; None if it does not."""
+def _search_line(
+    quadrature: TangentQuadrature,
+    second: Floats,
+    precision: Floats,
+    moments: TangentMoments,
+    step: Floats,
+) -> PrecisionFit | None:
+    """Halve the step until f rises within what the quadrature serves; None if it does not."""
     value = log_likelihood(precision, second, moments)
     for _ in range(_MAX_HALVINGS):
         candidate = precision + step
@@ -144,12 +155,12 @@ def _climb(quadrature, second, precision, moments, step):
     return None
 
 
-def is_stale(quadrature, precision):
-    """Whether a density is so wide or narrow that new rays or points should be made for it.
+def is_stale(quadrature: TangentQuadrature, precision: Floats) -> bool:
+    """Whether a density is so wide or narrow that a new quadrature should be made for it.
 
     Parameters
     ----------
-    quadrature : TangentQuadrature or LatentCloud
+    quadrature : TangentQuadrature
         Quadrature at the mean.
     precision : numpy.ndarray, shape=[dim, dim]
         Precision in normal coordinates.
@@ -163,7 +174,7 @@ def is_stale(quadrature, precision):
     return bool(spread[0] < 1.0 / _WIDE or spread[-1] > _NARROW)
 
 
-def log_likelihood(precision, second, moments):
+def log_likelihood(precision: Floats, second: Floats, moments: TangentMoments) -> float:
     """Mean log density of rows with a second moment.
 
     Parameters

@@ -1,23 +1,28 @@
 """Geodesics of immersions: pure torch and numpy, no geomstats."""
 
-from geomstats_vae.geodesics.landscape import Landscape
-from geomstats_vae.geodesics.path import (
+from geomstats_vae.geodesics.curves.path import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
     GeodesicPath,
     GeodesicStatus,
 )
+from geomstats_vae.geodesics.elements import ElementModel
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
+from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.polish import polish_velocities
-from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.solver import GeodesicSolver, Solver
 from geomstats_vae.geodesics.stability import local_minima
 
 __all__ = [
+    "CurveModel",
+    "ElementModel",
     "GeodesicConvergenceError",
     "GeodesicConvergenceWarning",
     "GeodesicPath",
     "GeodesicSolver",
     "GeodesicStatus",
-    "Landscape",
+    "LatentGraph",
+    "Solver",
     "local_minima",
     "polish_velocities",
 ]

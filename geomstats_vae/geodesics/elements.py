@@ -1,188 +1,391 @@
-"""Curves made of polynomial elements, their length, and its first and second variation.
+"""Elements in the decoder's metric: how long they are, and the parts that curve models share.
 
-A curve is a chain of elements; each is a polynomial through `degree + 1` Gauss-Lobatto-Legendre
-nodes in latent space. Its length is the integral of |dF(c')| by Gauss quadrature on the curve
-itself, so a wall between two nodes is felt: chords of F between nodes would tunnel through it.
-All that a Newton step needs of the decoder is reduced here, element by element, to matrices of
-the latent dimension.
+Lengths are integrals of |dF(c')| by Gauss quadrature on the curve itself, so a wall between two
+nodes is felt: chords of F between nodes would tunnel through it.
 """
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.polynomial import legendre
+from torch import Tensor
 
-_CACHE_BYTES = 2**21
-_SPEED_FLOOR = 1e-9  # of |J| |c'|
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.curves.chain import Curves
+from geomstats_vae.geodesics.curves.reference import reference_element, running_integral
+from geomstats_vae.geodesics.model import Proposal, Step
+from geomstats_vae.immersions.immersion import Immersion
 
+_CACHE_BYTES = 2**21  # of a processor's cache, that what is evaluated at once should fit
+_SPEED_FLOOR = 1e-9  # of |J| |c'|; slower points say nothing of the direction
 
-@dataclass(frozen=True)
-class ReferenceElement:
-    """Nodes and quadrature on [-1, 1].
-
-    Parameters
-    ----------
-    nodes : array, shape=[degree + 1]
-        Gauss-Lobatto-Legendre points.
-    points : array, shape=[n_quadrature]
-        Gauss-Legendre points.
-    weights : array, shape=[n_quadrature]
-        Gauss-Legendre weights.
-    interpolate : array, shape=[n_quadrature, degree + 1]
-        Values at the nodes to values at the quadrature points.
-    differentiate : array, shape=[n_quadrature, degree + 1]
-        Values at the nodes to derivatives at the quadrature points.
-    differentiate_points : array, shape=[n_quadrature, n_quadrature]
-        Values at the quadrature points to derivatives there.
-    fine_weights, fine_interpolate, fine_differentiate : array
-        The same on twice as many quadrature points.
-    """
-
-    nodes: np.ndarray
-    points: np.ndarray
-    weights: np.ndarray
-    interpolate: np.ndarray
-    differentiate: np.ndarray
-    differentiate_points: np.ndarray
-    fine_weights: np.ndarray
-    fine_interpolate: np.ndarray
-    fine_differentiate: np.ndarray
-
-    @property
-    def degree(self):
-        """Polynomial degree."""
-        return len(self.nodes) - 1
-
-
-@lru_cache(maxsize=32)
-def reference_element(degree):
-    """Build the reference element of a degree, with degree + 1 quadrature points.
-
-    Parameters
-    ----------
-    degree : int
-        Polynomial degree, at least 1.
-
-    Returns
-    -------
-    element : ReferenceElement
-        Nodes, quadrature and matrices.
-    """
-    inner = legendre.legroots(legendre.legder(np.eye(degree + 1)[degree]))
-    nodes = np.concatenate(([-1.0], np.sort(inner.real), [1.0]))
-    points, weights = legendre.leggauss(degree + 1)
-    fine_points, fine_weights = legendre.leggauss(2 * (degree + 1))
-    interpolate = lagrange_matrix(nodes, points)
-    fine_interpolate = lagrange_matrix(nodes, fine_points)
-    differentiate = differentiation_matrix(nodes)
-    return ReferenceElement(
-        nodes,
-        points,
-        weights,
-        interpolate,
-        interpolate @ differentiate,
-        differentiation_matrix(points),
-        fine_weights,
-        fine_interpolate,
-        fine_interpolate @ differentiate,
-    )
-
-
-def _barycentric_weights(nodes):
-    gaps = nodes[:, None] - nodes + np.eye(len(nodes))
-    return 1.0 / np.prod(gaps, axis=1)
-
-
-def lagrange_matrix(nodes, points):
-    """Matrix that takes values at nodes to values of their interpolant at points.
-
-    Parameters
-    ----------
-    nodes : array, shape=[n_nodes]
-        Interpolation nodes.
-    points : array, shape=[n_points]
-        Where to evaluate.
-
-    Returns
-    -------
-    matrix : array, shape=[n_points, n_nodes]
-        Lagrange basis at the points, in barycentric form.
-    """
-    gaps = np.asarray(points)[:, None] - nodes
-    hit = gaps == 0.0
-    terms = _barycentric_weights(nodes) / np.where(hit, 1.0, gaps)
-    matrix = terms / terms.sum(axis=1, keepdims=True)
-    rows = hit.any(axis=1)
-    matrix[rows] = hit[rows]
-    return matrix
-
-
-def differentiation_matrix(nodes):
-    """Matrix that takes values at nodes to derivatives of their interpolant at the nodes."""
-    weights = _barycentric_weights(nodes)
-    gaps = nodes[:, None] - nodes + np.eye(len(nodes))
-    matrix = weights[None, :] / weights[:, None] / gaps
-    np.fill_diagonal(matrix, 0.0)
-    np.fill_diagonal(matrix, -matrix.sum(axis=1))
-    return matrix
+Self = TypeVar("Self", bound="PerElement")
 
 
 @dataclass
 class PerElement:
     """Arrays with one entry per element, taken, written and repeated together."""
 
-    def __getitem__(self, rows):
+    def __getitem__(self: Self, rows: Any) -> Self:
         return type(self)(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def __setitem__(self, rows, other):
+    def __setitem__(self, rows: Any, other: Any) -> None:
         for name in self.__dataclass_fields__:
             getattr(self, name)[rows] = getattr(other, name)
 
-    def repeat(self, repeats):
+    def repeat(self: Self, repeats: Ints) -> Self:
         """Repeat entries; repeats shape=[n_elements]."""
         columns = [getattr(self, name) for name in self.__dataclass_fields__]
         return type(self)(*(np.repeat(column, repeats, axis=0) for column in columns))
 
 
 @dataclass
-class ElementSystem(PerElement):
-    """Length of each element and its variations with respect to the element's nodes.
+class FirstVariation(PerElement):
+    """Length, gradient and turning of elements; see `Variation`."""
+
+    length: Floats
+    gradient: Floats
+    turning: Floats
+
+    @property
+    def finite(self) -> Bools:
+        """Whether all is finite, shape=[n_elements]."""
+        return np.isfinite(self.gradient).all(axis=1) & np.isfinite(self.length)
+
+
+class CurveMemory:
+    """What a model learns of curves from step to step; see `Memory`.
 
     Parameters
     ----------
-    length : array, shape=[n_elements]
-        Lengths.
-    gradient : array, shape=[n_elements, (degree + 1) * dim]
-        Derivative of the length.
-    stiffness : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
-        Gauss-Newton matrix of the energy at the present speed, int |D u|^2 / |c'|.
-    curvature : array, same shape
-        What Gauss-Newton leaves out, int <t, (d^2 F(u, u))'>.
-    mass : array, same shape
-        int |u|^2 |c'|, the squared norm of a displacement.
-    turning : array, shape=[n_elements]
-        Angle, in radians, by which the curve turns in the decoder's target.
+    per_curve : dict of array, shape=[n_curves, ...]
+        Numbers or objects, one for each curve.
+    per_element : dict of array, shape=[n_elements, ...]
+        The same for each element. Halves take those of the element.
     """
 
-    length: np.ndarray
-    gradient: np.ndarray
-    stiffness: np.ndarray
-    curvature: np.ndarray
-    mass: np.ndarray
-    turning: np.ndarray
+    def __init__(
+        self,
+        per_curve: dict[str, np.ndarray] | None = None,
+        per_element: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        self.per_curve, self.per_element = per_curve or {}, per_element or {}
+
+    def take(self, which: Ints, rows: Ints) -> Any:
+        """Copy what is known of some curves, and of their elements."""
+        return type(self)(
+            {name: column[which] for name, column in self.per_curve.items()},
+            {name: column[rows] for name, column in self.per_element.items()},
+        )
+
+    def put(self, which: Ints, rows: Ints, part: CurveMemory) -> None:
+        """Write what `take` copied."""
+        for name, column in self.per_curve.items():
+            column[which] = part.per_curve[name]
+        for name, column in self.per_element.items():
+            column[rows] = part.per_element[name]
+
+    def split(self, curves: Curves, marked: Bools) -> None:
+        """Follow a bisection; curves are those before it."""
+        repeats = np.where(marked, 2, 1)
+        for name, column in self.per_element.items():
+            self.per_element[name] = np.repeat(column, repeats, axis=0)
+
+    def moved(self, which: Ints) -> None:
+        """Note that curves were put elsewhere."""
+
+
+class Evaluator:
+    """Evaluates a decoder at arrays of numpy, in chunks of bounded memory.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    chunk_size : int
+        Points evaluated at once.
+    """
+
+    def __init__(self, immersion: Immersion, chunk_size: int) -> None:
+        self.immersion, self.chunk_size = immersion, chunk_size
+        self.dtype, self.device = immersion.dtype, immersion.device
 
     @property
-    def finite(self):
-        """Whether all is finite, shape=[n_elements]."""
-        parts = (self.stiffness, self.curvature)
-        return np.logical_and(*(np.isfinite(part).all(axis=(1, 2)) for part in parts))
+    def eps(self) -> float:
+        """Rounding unit of the decoder's type."""
+        return torch.finfo(self.dtype).eps
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """Array as a tensor of the immersion's type, on its device."""
+        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def chunks(self, points: np.ndarray, points_each: int = 1) -> Iterable[Tensor]:
+        """Rows as tensors, as many at a time as make up a chunk of points."""
+        rows = self.tensor(points)
+        return rows.split(max(1, self.chunk_size // points_each)) if len(rows) else ()
+
+    def metrics(self, points: Floats) -> Floats:
+        """Metric matrices at latent codes, shape=[n_points, dim, dim]."""
+        metrics = np.zeros((len(points), points.shape[1], points.shape[1]))
+        begin = 0
+        # Written to its place at once: small results kept between large temporaries would leave
+        # the memory of all of them in pieces.
+        for part in self.chunks(points):
+            metrics[begin : begin + len(part)] = to_numpy(self.immersion.metric(part))
+            begin += len(part)
+        return metrics
+
+    def std_norms(self, points: Floats) -> tuple[Floats, Floats]:
+        """Norm of the standard deviation at latent codes, shape=[n_points], and its gradient."""
+        norm, gradient, begin = np.zeros(len(points)), np.zeros(points.shape), 0
+        for part in self.chunks(points):
+            rows = slice(begin, begin + len(part))
+            norm[rows], gradient[rows] = map(to_numpy, self.immersion.std_norm(part))
+            begin += len(part)
+        return norm, gradient
+
+    def onto_levels(
+        self, points: Floats, level: Floats, move: Callable[[Floats, Floats], Floats]
+    ) -> Floats:
+        """Move points along the gradient of the norm of sigma to levels, in three steps.
+
+        ``move`` takes points and steps, and returns the points where the steps are to lead.
+        """
+        for _ in range(3):
+            norm, gradient = self.std_norms(points)
+            square = (gradient**2).sum(axis=1)
+            flat = ~(square > 1e-20 * np.nanmax(square, initial=0.0))
+            share = np.where(flat, 0.0, (level - norm) / np.where(flat, 1.0, square))
+            points = move(points, gradient * share[:, None])
+        return points
+
+    def chord_lengths(self, points: Floats) -> Floats:
+        """Lengths of polylines by chords of F; points shape=[n_lines, n_vertices, dim]."""
+        lengths = [np.zeros(0)]
+        for part in self.chunks(points, points.shape[1]):
+            lengths.append(to_numpy(chord_lengths(self.immersion, part, self.chunk_size)))
+        return np.concatenate(lengths)
+
+    def segment_lengths(self, start: Floats, end: Floats, n_chords: int) -> Floats:
+        """Lengths of straight segments by equally many chords of F, shape=[n_segments]."""
+        share = self.tensor(np.linspace(0.0, 1.0, n_chords + 1)[:, None])
+        length, begin = np.zeros(len(start)), 0
+        for ends in self.chunks(np.stack((start, end), axis=1), n_chords):
+            a, b = ends[:, :1], ends[:, 1:]
+            part = chord_lengths(self.immersion, a + (b - a) * share, self.chunk_size)
+            length[begin : begin + len(part)] = to_numpy(part)
+            begin += len(part)
+        return length
 
 
-def cache_sized_chunk(immersion, rows=None):
+class ElementEvaluator(Evaluator):
+    """Measures elements of one degree.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    degree : int
+        Polynomial degree of the elements.
+    chunk_size : int, optional
+        Points evaluated at once; by default as many as fit a processor's cache.
+    """
+
+    # Rows of as many numbers as F has outputs that are held for a point; None: of a jet.
+    rows_per_point: int | None = 8
+
+    def __init__(self, immersion: Immersion, degree: int, chunk_size: int | None = None) -> None:
+        chunk_size = chunk_size or cache_sized_chunk(immersion, self.rows_per_point)
+        super().__init__(immersion, chunk_size)
+        self.element = reference_element(degree)
+        self._fine = tuple(
+            self.rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
+        )
+
+    def rule(self, name: str) -> Tensor:
+        """Part of the reference element, as a tensor."""
+        return self.tensor(getattr(self.element, name))
+
+    def lengths(self, nodes: Floats, rule: Floats | None = None) -> Floats:
+        """Lengths of elements, on twice the quadrature points that `variation` takes.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+        rule : array, shape=[2 * (degree + 1), ...], optional
+            Weights of the speeds at these points; by default those of the integral.
+
+        Returns
+        -------
+        length : array, shape=[n_elements, ...]
+            Lengths; not finite where the decoder is not.
+        """
+        rule = self.element.fine_weights if rule is None else rule
+        interpolate, differentiate, weights = self._fine
+        speeds = [np.zeros((0, len(weights)))]
+        for part in self.chunks(nodes, len(weights)):
+            pushed = self.immersion.push(*curve_points(part, interpolate, differentiate))
+            speeds.append(to_numpy(pushed.norm(dim=1).view(len(part), -1)))
+        return np.concatenate(speeds) @ rule
+
+    def arc_lengths(self, nodes: Floats, degree: int) -> Floats:
+        """Lengths from each element's start to its nodes of a degree, [n_elements, degree + 1]."""
+        return self.lengths(nodes, running_integral(self.element.degree, degree).T)
+
+
+class ElementModel(ElementEvaluator, abc.ABC):
+    """A model of curves with a default for all but `newton_step`; see `CurveModel`.
+
+    By default a step is searched along Newton's direction, and halved until it is taken.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    degree : int
+        Polynomial degree of the elements.
+    chunk_size : int, optional
+        Points evaluated at once; by default as many as fit a processor's cache.
+    """
+
+    line_elements: int = 4
+
+    @property
+    def pair_bytes(self) -> int:
+        """Memory that a typical curve takes in a batch, in bytes: about 400 times its nodes."""
+        return 8 * 400 * 8 * self.element.degree * self.immersion.dim
+
+    def variation(self, nodes: Floats) -> Any:
+        """Lengths, gradients and turning of elements, without a Jacobian.
+
+        Parameters
+        ----------
+        nodes : array, shape=[n_elements, degree + 1, dim]
+            Nodes of the elements.
+
+        Returns
+        -------
+        variation : FirstVariation
+            Lengths and derivatives.
+        """
+        length, gradient = np.zeros(len(nodes)), np.zeros((len(nodes), nodes[0].size))
+        turning, begin = np.zeros(len(nodes)), 0
+        for part in self.chunks(nodes, len(self.element.weights)):
+            rows = slice(begin, begin + len(part))
+            parts = map(to_numpy, self._first_variation(part))
+            length[rows], gradient[rows], turning[rows] = parts
+            begin += len(part)
+        return FirstVariation(length, gradient, turning)
+
+    def _first_variation(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        b, d, w = self.rule("interpolate"), self.rule("differentiate"), self.rule("weights")
+        moving = self.immersion.linearize(*curve_points(nodes, b, d))
+        shape, tiny = (len(nodes), len(w), -1), torch.finfo(nodes.dtype).tiny
+        tangent = torch.nn.functional.normalize(moving.pushed, eps=tiny)
+        dz, dv = moving.pull(tangent * w.repeat(len(nodes))[:, None])
+        gradient = torch.einsum("qa,eqd->ead", b, dz.reshape(shape))
+        gradient = gradient + torch.einsum("qa,eqd->ead", d, dv.reshape(shape))
+        turn = torch.einsum("qr,erp->eqp", self.rule("differentiate_points"), tangent.view(shape))
+        length = moving.pushed.norm(dim=1).view(shape[:2]) @ w
+        return length, gradient.flatten(1), turn.norm(dim=-1) @ w
+
+    @abc.abstractmethod
+    def newton_step(self, curves: Curves, variation: Any) -> Step:
+        """Find steps that shorten curves.
+
+        Parameters
+        ----------
+        curves : Curves
+            Curves.
+        variation : Variation
+            That of their elements.
+
+        Returns
+        -------
+        step : array, shape=[n_elements, degree + 1, dim]
+            Displacement of the nodes; zero at the ends.
+        decrement : array, shape=[n_curves]
+            -gradient . step.
+        definite : array of bool, shape=[n_curves]
+            False for curves that are known to be on a saddle.
+        """
+
+    def memory(self, curves: Curves, length: Floats) -> Any:
+        """Nothing; see `CurveModel.memory`."""
+        return CurveMemory()
+
+    def propose(
+        self,
+        curves: Curves,
+        variation: Any,
+        fine: Floats,
+        enough: Floats,
+        before: Floats,
+        memory: Any,
+    ) -> Proposal:
+        """Propose Newton's steps and their halves; see `CurveModel.propose`."""
+        return HalvedStep(curves, *self.newton_step(curves, variation)[:2], enough)
+
+    def direction(self, halves: Curves, variation: Any, length: Floats, memory: Any) -> Step:
+        """Newton's directions on meshes of halves; see `CurveModel.direction`."""
+        return self.newton_step(halves, variation)
+
+    def definite(self, curves: Curves) -> Bools:
+        """Whether second variations are positive definite; see `CurveModel.definite`."""
+        return self.newton_step(curves, self.variation(curves.nodes))[2]
+
+    def modes(self, curves: Curves, variation: Any, length: Floats) -> tuple[Floats, Floats]:
+        """No directions; see `CurveModel.modes`."""
+        return np.zeros_like(curves.nodes), length
+
+
+class HalvedStep:
+    """Proposals along one direction, halved by each refusal; see `Proposal`.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    direction : array, shape=[n_elements, degree + 1, dim]
+        Displacements of their nodes.
+    decrement : array, shape=[n_curves]
+        -gradient . direction.
+    enough : array, shape=[n_curves]
+        Decrements at which curves are done.
+    """
+
+    def __init__(
+        self, curves: Curves, direction: Floats, decrement: Floats, enough: Floats
+    ) -> None:
+        self._curves, self._direction = curves, direction
+        self._share = np.ones(len(curves))
+        self.decrement, self.done = decrement, decrement <= enough
+        self.open = np.ones(len(curves), dtype=bool)
+
+    def step(self, which: Ints) -> tuple[Floats, Floats]:
+        """Propose steps for some curves; see `Proposal.step`."""
+        share, rows = self._share[self._curves.owner, None, None], self._curves.rows(which)
+        return (share * self._direction)[rows], self._share[which] * self.decrement[which]
+
+    def refuse(self, which: Ints, displacement: Floats, tried: Floats) -> None:
+        """Halve steps; see `Proposal.refuse`."""
+        self._share[which] *= 0.5
+
+    def accept(self, taken: Bools, gained: Floats) -> Bools:
+        """No curve is sure to be done; see `Proposal.accept`."""
+        return np.zeros(len(taken), dtype=bool)
+
+
+# -- evaluation in torch --------------------------------------------------------------------------
+
+
+def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
     """Choose how many points to evaluate at once: as many as fit a processor's cache, 2 MB.
 
     Parameters
@@ -205,166 +408,7 @@ def cache_sized_chunk(immersion, rows=None):
     return int(np.clip(_CACHE_BYTES // size, 16, 1024))
 
 
-class ElementEvaluator:
-    """Evaluates elements of one degree on one immersion, in chunks of bounded memory.
-
-    Parameters
-    ----------
-    immersion : Immersion
-        The decoder's F.
-    degree : int
-        Polynomial degree of the elements.
-    chunk_size : int
-        Number of points evaluated at once.
-    """
-
-    def __init__(self, immersion, degree, chunk_size=64):
-        self.immersion = immersion
-        self.element = reference_element(degree)
-        self.dtype, self.device = immersion.dtype, immersion.device
-        self.chunk_size = chunk_size
-        self._b, self._d = self.rule("interpolate"), self.rule("differentiate")
-        self._w, self._dq = self.rule("weights"), self.rule("differentiate_points")
-        # What takes weighted inner products at the points to those of nodal displacements.
-        basis = torch.stack((self._b, self._d), dim=1)
-        self._lift = (self._w[:, None, None] * basis).flatten(0, 1)
-        self._products = torch.einsum("qsa,qtb->qstab", basis, basis).flatten(0, 2).flatten(1)
-        self._squares = torch.einsum("qa,qb->qab", self._b, self._b).flatten(1)
-        self._fine = tuple(
-            self.rule(f"fine_{name}") for name in ("interpolate", "differentiate", "weights")
-        )
-
-    @property
-    def numpy_dtype(self):
-        """Numpy's name of the floating-point type."""
-        return str(self.dtype).removeprefix("torch.")
-
-    def rule(self, name):
-        """Part of the reference element, as a tensor."""
-        return self.tensor(getattr(self.element, name))
-
-    def tensor(self, array):
-        """Array as a tensor of the immersion's type, on its device."""
-        return torch.as_tensor(array, dtype=self.dtype, device=self.device)
-
-    def _chunks(self, nodes, points_each):
-        nodes = self.tensor(nodes)
-        return nodes.split(max(1, self.chunk_size // points_each)) if len(nodes) else ()
-
-    def speed(self, nodes):
-        """Speed |dF(c')| of each element on the finer rule.
-
-        Parameters
-        ----------
-        nodes : array, shape=[n_elements, degree + 1, dim]
-            Nodes of the elements.
-
-        Returns
-        -------
-        speed : array, shape=[n_elements, 2 * (degree + 1)]
-            Speeds; not finite where the decoder is not.
-        """
-        interpolate, differentiate, weights = self._fine
-        speeds = [np.zeros((0, len(weights)))]
-        for part in self._chunks(nodes, len(weights)):
-            pushed = self.immersion.push(*curve_points(part, interpolate, differentiate))
-            speeds.append(to_numpy(pushed.norm(dim=1).view(len(part), -1)))
-        return np.concatenate(speeds)
-
-    def length(self, nodes):
-        """Length of each element, on twice the quadrature points that `system` takes.
-
-        Parameters
-        ----------
-        nodes : array, shape=[n_elements, degree + 1, dim]
-            Nodes of the elements.
-
-        Returns
-        -------
-        length : array, shape=[n_elements]
-            Lengths; not finite where the decoder is not.
-        """
-        return self.speed(nodes) @ self.element.fine_weights
-
-    def chord_length(self, points):
-        """Length of polylines, by chords of F.
-
-        Parameters
-        ----------
-        points : array, shape=[n_lines, n_vertices, dim]
-            Vertices.
-
-        Returns
-        -------
-        length : array, shape=[n_lines]
-            Sums of the chords.
-        """
-        lengths = [np.zeros(0)]
-        for part in self._chunks(points, points.shape[1]):
-            lengths.append(to_numpy(chord_lengths(self.immersion, part, self.chunk_size)))
-        return np.concatenate(lengths)
-
-    def metric(self, points):
-        """Metric matrices at latent codes, shape=[n_points, dim, dim]."""
-        parts = [to_numpy(self.immersion.metric(part)) for part in self._chunks(points, 1)]
-        return np.concatenate([np.zeros((0, *(points.shape[1:] * 2))), *parts])
-
-    def system(self, nodes):
-        """Length of each element with its first and second variation.
-
-        Parameters
-        ----------
-        nodes : array, shape=[n_elements, degree + 1, dim]
-            Nodes of the elements.
-
-        Returns
-        -------
-        system : ElementSystem
-            All reduced to matrices of the latent dimension.
-        """
-        parts = [self._system(part) for part in self._chunks(nodes, len(self._w))]
-        return ElementSystem(*(to_numpy(torch.cat(column)) for column in zip(*parts, strict=True)))
-
-    def _system(self, nodes):
-        n_elements, n_nodes, dim = nodes.shape
-        n_points, size = len(self._w), n_nodes * dim
-        position, velocity = curve_points(nodes, self._b, self._d)
-        jet = self.immersion.jet(position, velocity)
-        speed_vector = (velocity[:, None, :] @ jet.tangents)[:, 0]
-        speed = speed_vector.norm(dim=1)
-        tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
-        rows = torch.cat((jet.derivatives.transpose(0, 1), jet.tangents.transpose(0, 1)))
-        rows = rows.transpose(0, 1)
-        inner = rows @ rows.transpose(1, 2)
-        metric = inner[:, dim:, dim:]
-        along = (rows @ tangent[:, :, None]).view(n_elements, 2 * n_points, dim)
-        # Where the velocity lies in the metric's null space its speed says nothing: a floor.
-        scale = metric.diagonal(dim1=1, dim2=2).sum(1).clamp_min(0.0).sqrt()
-        per_speed = inverse_speed(speed, scale * velocity.norm(dim=1))
-        tangent = tangent.view(n_elements, n_points, -1)
-        turn = self._dq @ tangent
-        # int t . (d^2F(u, u))' by parts, the ends left out: d^2F(u, u) is no polynomial of the
-        # element's degree, so its interpolant must not be differentiated.
-        covector = -(self._w[:, None] * turn).flatten(0, 1)
-        hessian = jet.hessian(_normal_part(covector, jet.tangents, metric))
-
-        # A variation u of the nodes changes the velocity in the target by J u' + d^2F(c', u).
-        weight = (self._w * per_speed.view(n_elements, -1)).view(-1, 1, 1)
-        inner_by_speed = (inner * weight).view(n_elements, n_points, 2, dim, 2, dim)
-        inner_by_speed = inner_by_speed.permute(0, 3, 5, 1, 2, 4).flatten(3)
-        speed = speed.view(n_elements, n_points)
-        masses = metric.view(n_elements, n_points, dim, dim) * (self._w * speed)[:, :, None, None]
-        return (
-            speed @ self._w,
-            (self._lift.T @ along).flatten(1),
-            _by_nodes(inner_by_speed @ self._products, size),
-            _by_nodes(_points_last(hessian, n_points) @ self._squares, size),
-            _by_nodes(_points_last(masses.flatten(0, 1), n_points) @ self._squares, size),
-            turn.norm(dim=-1) @ self._w,
-        )
-
-
-def chord_lengths(immersion, points, chunk_size):
+def chord_lengths(immersion: Immersion, points: Tensor, chunk_size: int) -> Tensor:
     """Lengths of polylines, by chords of F.
 
     Parameters
@@ -389,35 +433,15 @@ def chord_lengths(immersion, points, chunk_size):
     return length
 
 
-def inverse_speed(speed, most):
+def inverse_speed(speed: Tensor, most: Tensor) -> Tensor:
     """One over the speed, bounded in terms of the most that the speed could have been."""
     floor = _SPEED_FLOOR * most
     return torch.where(floor > 0.0, torch.maximum(speed, floor), 1.0).reciprocal()
 
 
-def _points_last(matrices, n_points):
-    """Matrices at points as shape=[n_elements, dim, dim, n_points]."""
-    return matrices.unflatten(0, (-1, n_points)).permute(0, 2, 3, 1)
-
-
-def _by_nodes(products, size):
-    """Element matrices from shape=[n_elements, dim, dim, n_nodes^2]."""
-    n_elements, dim = products.shape[:2]
-    n_nodes = size // dim
-    products = products.view(n_elements, dim, dim, n_nodes, n_nodes)
-    return products.permute(0, 3, 1, 4, 2).reshape(n_elements, size, size)
-
-
-def _normal_part(covector, tangents, metric):
-    """Part of a covector normal to the image: its Hessian is the curvature alone."""
-    factor, info = torch.linalg.cholesky_ex(metric)
-    coefficients = torch.cholesky_solve(tangents @ covector[:, :, None], factor)
-    # A singular metric has no normal space to project to: keep the plain Hessian there.
-    coefficients = torch.where((info == 0)[:, None, None], coefficients, 0.0)
-    return covector - (coefficients.transpose(1, 2) @ tangents)[:, 0]
-
-
-def curve_points(nodes, interpolate, differentiate):
+def curve_points(
+    nodes: Tensor, interpolate: Tensor, differentiate: Tensor
+) -> tuple[Tensor, Tensor]:
     """Positions and velocities at the quadrature points, shape=[n_points, dim]."""
     dim = nodes.shape[-1]
     position = torch.einsum("qa,ead->eqd", interpolate, nodes)
@@ -425,6 +449,6 @@ def curve_points(nodes, interpolate, differentiate):
     return position.reshape(-1, dim), velocity.reshape(-1, dim)
 
 
-def to_numpy(tensor):
+def to_numpy(tensor: Tensor) -> Floats:
     """Copy a tensor to a float64 array on the host."""
     return tensor.detach().double().cpu().numpy()

@@ -12,21 +12,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.linalg import lapack
+from torch import Tensor
 
-from geomstats_vae.geodesics import banded
-from geomstats_vae.geodesics.chains import element_view, join_nodes
-from geomstats_vae.geodesics.elements import lagrange_matrix, reference_element
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.chains import Chains
+from geomstats_vae.geodesics.curves.chain import assemble, first_unknown
+from geomstats_vae.geodesics.curves.reference import (
+    ReferenceElement,
+    change_of_degree,
+    lagrange_matrix,
+    reference_element,
+)
+from geomstats_vae.geodesics.options import FrameOptions
+from geomstats_vae.immersions.immersion import Immersion
 
-# Of the mean square that each latent coordinate adds to the metric; that which singular metrics
-# leave to a coordinate, relative to the others.
-_RIDGE, _NULL = 1e-3, 1e-6
 _JACOBIAN_BYTES = 2**25  # of the Jacobians held at once
-# Degree of the frames on each element, which vary slowly; less where a curve has many elements.
-_DEGREES = ((16, 4), (64, 2), (2**62, 1))
 
 
 class Frames:
-    """Parallel orthonormal frames along one curve, as polynomials on its elements.
+    """Parallel orthonormal frames along curves, as polynomials on their elements.
 
     Parameters
     ----------
@@ -34,41 +38,57 @@ class Frames:
         Frames at the Gauss-Lobatto points of the elements; columns are the basis.
     """
 
-    def __init__(self, values):
+    def __init__(self, values: Tensor) -> None:
         self.values = values
         self._knots = reference_element(values.shape[1] - 1).nodes
 
     @classmethod
-    def along(cls, immersion, nodes):
-        """Build the frames of a curve.
+    def along(
+        cls,
+        immersion: Immersion,
+        nodes: Tensor,
+        counts: Ints | None = None,
+        options: FrameOptions | None = None,
+        degree: int | None = None,
+    ) -> Frames:
+        """Build the frames of curves.
 
         Parameters
         ----------
         immersion : Immersion
             The decoder's F.
         nodes : torch.Tensor, shape=[n_elements, degree + 1, dim]
-            Nodes of the curve's elements.
+            Nodes of the curves' elements.
+        counts : array of int, shape=[n_curves], optional
+            Number of elements of each curve; by default there is one curve.
+        options : FrameOptions, optional
+            How frames are built.
+        degree : int, optional
+            Degree of the frames; by default that of the options for the first curve.
 
         Returns
         -------
         frames : Frames
-            The frames, of the same degree or less.
+            The frames.
         """
-        degree = next(degree for most, degree in _DEGREES if len(nodes) <= most)
-        degree = min(degree, nodes.shape[1] - 1)
-        old, new = (reference_element(n).nodes for n in (nodes.shape[1] - 1, degree))
-        points = join_nodes(_like(nodes, lagrange_matrix(old, new)) @ nodes)
-        return cls(element_view(parallel_frames(immersion, points), degree))
+        options = FrameOptions() if options is None else options
+        counts = np.array([len(nodes)]) if counts is None else counts
+        old = nodes.shape[1] - 1
+        degree = frame_degree(counts[0], old, options) if degree is None else degree
+        chains = Chains(counts, degree, nodes.device)
+        points = chains.join(_like(nodes, change_of_degree(old, degree)) @ nodes)
+        turned = parallel_frames(immersion, points, np.diff(chains.starts), options)
+        return cls(chains.at_elements(turned))
 
-    def spread(self, points):
+    def spread(self, points: Floats) -> Tensor:
         """Matrix that takes values at the frames' points to values at others of an element."""
         return _like(self.values, lagrange_matrix(self._knots, points))
 
-    def at(self, points):
+    def at(self, points: Floats) -> Tensor:
         """Frames at points of the elements, shape=[n_elements, n_points, dim, dim]."""
         return torch.einsum("qk,ekij->eqij", self.spread(points), self.values)
 
-    def split(self, marked):
+    def split(self, marked: Bools) -> Frames:
         """Frames of the halves of marked elements, and of the others as they are.
 
         Parameters
@@ -86,84 +106,139 @@ class Frames:
         first = (np.cumsum(repeats) - repeats)[marked]
         for side in (0, 1):
             half = self.spread(0.5 * (self._knots + 2.0 * side - 1.0))
-            halves = torch.einsum("qk,ekij->eqij", half, self.values[marked])
-            values[first + side] = halves
+            values[first + side] = torch.einsum("qk,ekij->eqij", half, self.values[marked])
         return Frames(values)
 
 
+def frame_degree(n_elements: int, degree: int, options: FrameOptions) -> int:
+    """Degree of the frames on a curve of so many elements of a degree."""
+    return min(degree, next(n for most, n in options.degrees if n_elements <= most))
+
+
 class FramePreconditioner:
-    """Approximate inverse of the second variation of one curve, its ends fixed.
+    """Approximate inverse of the second variations of curves, their ends fixed.
 
     Parameters
     ----------
     frames : Frames
-        Frames along the curve.
+        Frames along the curves.
+    chains : Chains
+        The curves' nodes.
     element : ReferenceElement
-        The curve's elements.
+        Their elements.
     weights : torch.Tensor, shape=[n_elements, n_quadrature]
         Quadrature weights over speeds.
+
+    Attributes
+    ----------
+    sound : array of bool, shape=[n_chains]
+        Curves of which this is the inverse; zero for others.
     """
 
-    def __init__(self, frames, element, weights):
-        self.degree, self._frames = element.degree, frames
+    def __init__(
+        self, frames: Frames, chains: Chains, element: ReferenceElement, weights: Tensor
+    ) -> None:
+        self._frames, self._chains = frames, chains
         self._spread = frames.spread(element.nodes)
+        finite = torch.isfinite(frames.values).flatten(1).all(dim=1).cpu().numpy()
+        by_speed = weights.double().cpu().numpy().copy()
+        finite &= np.isfinite(by_speed).all(axis=1)
+        first = np.concatenate(([0], np.cumsum(chains.counts)))[:-1]
+        self.sound = np.logical_and.reduceat(finite, first)
+        by_speed[~np.repeat(self.sound, chains.counts)] = 1.0
         rule = element.differentiate
-        weights = weights.double().cpu().numpy()
-        stiffness = np.einsum("eq,qa,qb->eab", weights, rule, rule)
-        assembled = banded.assemble(stiffness, np.array([len(weights)]), self.degree, 1)
+        stiffness = np.einsum("eq,qa,qb->eab", by_speed, rule, rule)
         # The stiffness of scalar functions that vanish at both ends.
-        self._factor, info = lapack.dpbtrf(assembled[:, 1:-1], lower=1)
-        self.sound = info == 0 and bool(torch.isfinite(frames.values).all())
+        for rows, end in ((first, 0), (first + chains.counts - 1, -1)):
+            stiffness[rows, end, :] = stiffness[rows, :, end] = 0.0
+            stiffness[rows, end, end] = 1.0
+        base = first_unknown(chains.counts, element.degree, 1)
+        self._factor = self._factorise(assemble(stiffness, base, chains.n_nodes, element.degree))
+        self._sound_nodes = chains.chosen(self.sound)[:, None]
 
-    def __call__(self, covector):
+    def _factorise(self, banded: Floats) -> Floats:
+        while True:
+            factor, info = lapack.dpbtrf(banded, lower=1)
+            if info <= 0:
+                return factor
+            bad = np.searchsorted(self._chains.starts, info - 1, side="right") - 1
+            begin, end = self._chains.starts[bad : bad + 2]
+            self.sound[bad], banded[:, begin:end] = False, np.eye(len(banded), 1)
+
+    def __call__(self, covector: Tensor) -> Tensor:
         """Apply; shape=[n_nodes, dim] of covectors to shape=[n_nodes, dim] of displacements."""
         # Each frame acts on all nodes of its element at once; then the products are blended.
-        values = self._frames.values
-        local = element_view(covector, self.degree)[:, None] @ values
-        local = join_nodes(torch.einsum("pk,ekpj->epj", self._spread, local))
-        right = local[1:-1].double().cpu().numpy()
-        inner, _ = lapack.dpbtrs(self._factor, right, lower=1)
-        solved = torch.zeros_like(local)
-        solved[1:-1] = _like(local, inner)
-        back = element_view(solved, self.degree)[:, None] @ values.transpose(2, 3)
-        return join_nodes(torch.einsum("pk,ekpi->epi", self._spread, back))
+        values, chains = self._frames.values, self._chains
+        local = chains.at_elements(covector)[:, None] @ values
+        joined = chains.join(torch.einsum("pk,ekpj->epj", self._spread, local))
+        right = chains.fix_ends(torch.where(self._sound_nodes, joined, 0.0))
+        inner, _ = lapack.dpbtrs(self._factor, right.double().cpu().numpy(), lower=1)
+        local = chains.at_elements(_like(joined, inner))[:, None] @ values.transpose(2, 3)
+        return chains.join(torch.einsum("pk,ekpi->epi", self._spread, local))
 
 
-def parallel_frames(immersion, points):
-    """Orthonormal frames along a polygon, each the last one moved in parallel.
+def parallel_frames(
+    immersion: Immersion,
+    points: Tensor,
+    counts: Ints | None = None,
+    options: FrameOptions | None = None,
+) -> Tensor:
+    """Orthonormal frames along polygons, each the last one moved in parallel.
 
     Parameters
     ----------
     immersion : Immersion
         The decoder's F.
     points : torch.Tensor, shape=[n_points, dim]
-        Vertices of the polygon.
+        Vertices of the polygons, one polygon after the other.
+    counts : array of int, shape=[n_polygons], optional
+        Numbers of vertices; by default there is one polygon.
+    options : FrameOptions, optional
+        How frames are built.
 
     Returns
     -------
     frames : torch.Tensor, shape=[n_points, dim, dim]
         Matrices E, of basis vectors as columns, with E'ME = 1.
     """
+    options = FrameOptions() if options is None else options
+    counts = np.array([len(points)]) if counts is None else counts
+    owner = torch.as_tensor(np.repeat(np.arange(len(counts)), counts), device=points.device)
     metric, mixed = _inner_products(immersion, points)
-    # As if the latent coordinates, scaled down, were outputs too: so steps keep to where the
-    # Jacobian is of use, and null directions of a singular metric stay null from frame to frame.
-    square = metric.diagonal(dim1=1, dim2=2).mean(dim=0)
-    ridge = _RIDGE * torch.maximum(square, _NULL * square.mean())
-    ridge = torch.diag(torch.where(ridge > 0.0, ridge, 1.0))  # without a metric any frame will do
-    lower, _ = torch.linalg.cholesky_ex(metric + ridge)
-    mixed = mixed + ridge
-    # Parallel transport in the target: project onto the next tangent space, orthonormalise.
+    ridge = torch.diag_embed(_ridge(metric, owner, counts, options))
+    lower, _ = torch.linalg.cholesky_ex(metric + ridge[owner])
+    # Of two polygons the last vertex and the first are no neighbours: what stands there is not
+    # used. Parallel transport in the target: project onto the next tangent space, orthonormalise.
+    mixed = mixed + ridge[owner[1:]]
     mixed = torch.linalg.solve_triangular(lower[1:], mixed, upper=False)
     mixed = torch.linalg.solve_triangular(lower[:-1], mixed.transpose(1, 2), upper=False)
     rotation, upper = torch.linalg.qr(mixed.transpose(1, 2))
     sign = torch.where(upper.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0).to(points.dtype)
-    turned = [torch.eye(points.shape[1], dtype=points.dtype, device=points.device)]
-    for step in rotation * sign[:, None, :]:
-        turned.append(step @ turned[-1])
-    return torch.linalg.solve_triangular(lower.transpose(1, 2), torch.stack(turned), upper=True)
+    rotation = rotation * sign[:, None, :]
+    turned = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
+    turned = turned.expand(len(points), -1, -1).clone()
+    first = np.cumsum(counts) - counts
+    for step in range(1, counts.max()):
+        here = first[counts > step] + step
+        turned[here] = rotation[here - 1] @ turned[here - 1]
+    return torch.linalg.solve_triangular(lower.transpose(1, 2), turned, upper=True)
 
 
-def _inner_products(immersion, points):
+def _ridge(metric: Tensor, owner: Tensor, counts: Ints, options: FrameOptions) -> Tensor:
+    """Choose what coordinates add to the metric of each polygon, shape=[n_polygons, dim].
+
+    As if the coordinates, scaled down, were outputs too: so steps keep to where the Jacobian is of
+    use, and null directions of a singular metric stay null from frame to frame.
+    """
+    squares = metric.diagonal(dim1=1, dim2=2)
+    total = squares.new_zeros((len(counts), squares.shape[1])).index_add_(0, owner, squares)
+    square = total / torch.as_tensor(counts, device=total.device)[:, None]
+    least = options.null * square.mean(dim=1, keepdim=True)
+    ridge = options.ridge * torch.maximum(square, least)
+    return torch.where(ridge > 0.0, ridge, 1.0)  # without a metric any frame will do
+
+
+def _inner_products(immersion: Immersion, points: Tensor) -> tuple[Tensor, Tensor]:
     """Metrics J J' at points, and the products of each Jacobian with the one before."""
     metrics, mixed, last, begin, chunk = [], [], None, 0, 2
     while begin < len(points):
@@ -176,5 +251,5 @@ def _inner_products(immersion, points):
     return torch.cat(metrics), torch.cat(mixed)
 
 
-def _like(tensor, array):
+def _like(tensor: Tensor, array: Floats) -> Tensor:
     return torch.as_tensor(array, dtype=tensor.dtype, device=tensor.device)

@@ -10,21 +10,45 @@ Jacobi fields grow along the geodesic, this stays well-conditioned on long ways 
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from geomstats_vae.geodesics.certificate import end_velocities
-from geomstats_vae.geodesics.curves import Curves
-from geomstats_vae.geodesics.krylov import evaluator_for
-from geomstats_vae.geodesics.path import GeodesicStatus
-from geomstats_vae.geodesics.relaxation import end_metrics
-from geomstats_vae.geodesics.stability import MAX_HALVINGS, blocks_of_curves, solve_variation
+from geomstats_vae.geodesics.arrays import Bools, Floats
+from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
+from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.minimise import end_metrics
+from geomstats_vae.geodesics.model import CurveModel, ModelFactory
+from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.stability import blocks_of_curves
+from geomstats_vae.immersions.immersion import Immersion
 
-_TOL = 1e-9  # relative change of the velocities, by the last halving, at which a pair is done
-_ACCEPT = 1e-6  # largest such change of velocities that are taken
-_MOST_HALVINGS = 5
-_STEPS = 2  # of Newton's method on a mesh
+
+@dataclass(frozen=True)
+class PolishOptions:
+    """Newton's method to full precision on ever finer meshes.
+
+    Parameters
+    ----------
+    tol : float
+        A pair is done when its velocities change by at most this share by a halving.
+    accept : float
+        Largest such change of velocities that are taken.
+    max_halvings : int
+        Halvings of all elements.
+    steps : int
+        Newton steps on a mesh.
+    coarse_halvings : int
+        Halvings before a second variation that is not positive definite is believed. On coarse
+        meshes it need not be.
+    """
+
+    tol: float = 1e-9
+    accept: float = 1e-6
+    max_halvings: int = 5
+    steps: int = 2
+    coarse_halvings: int = 3
 
 
 class PolishStatus(enum.IntEnum):
@@ -34,7 +58,7 @@ class PolishStatus(enum.IntEnum):
     UNPOLISHED = 1
 
     @property
-    def message(self):
+    def message(self) -> str:
         """One sentence."""
         return _MESSAGES[self]
 
@@ -48,7 +72,14 @@ _MESSAGES = {
 }
 
 
-def polish_velocities(immersion, path, rtol=1e-3):
+def polish_velocities(
+    immersion: Immersion,
+    path: GeodesicPath,
+    rtol: float = 1e-3,
+    *,
+    model: ModelFactory | None = None,
+    options: PolishOptions | None = None,
+) -> GeodesicPath:
     """Replace velocities, lengths and energies by those of the exact geodesics.
 
     Parameters
@@ -59,6 +90,10 @@ def polish_velocities(immersion, path, rtol=1e-3):
         Geodesics as numpy arrays, of batch shape [n_pairs].
     rtol : float
         Largest relative change of a length: past it another geodesic was found.
+    model : callable, optional
+        Makes the `CurveModel`; see `GeodesicSolver`.
+    options : PolishOptions, optional
+        Tolerances and numbers of steps.
 
     Returns
     -------
@@ -66,17 +101,19 @@ def polish_velocities(immersion, path, rtol=1e-3):
         The same curves, with ``velocity_error``. Pairs that did not converge, whose polish failed
         or came to another geodesic, and geodesics with conjugate points keep what they had.
     """
+    options = PolishOptions() if options is None else options
     columns = {
         "initial_velocity": path.initial_velocity.copy(),
         "final_velocity": path.final_velocity.copy(),
         "length": path.length.copy(),
         "velocity_error": np.where(path.length == 0.0, 0.0, np.nan),
     }
-    evaluator = evaluator_for(immersion.condensed(), path.degree)
+    curve_model = (model or GeodesicSolver().curve_model)(immersion.condensed(), path.degree, None)
     tried = (path.status == GeodesicStatus.CONVERGED) & (path.length > 0.0)
     for rows, curves in blocks_of_curves(path, np.flatnonzero(tried)):
-        velocity, length, error = _converge(evaluator, curves)
-        good = (error <= _ACCEPT) & (np.abs(length - path.length[rows]) <= rtol * path.length[rows])
+        velocity, length, error = _converge(curve_model, curves, options)
+        good = error <= options.accept
+        good &= np.abs(length - path.length[rows]) <= rtol * path.length[rows]
         rows = rows[good]
         columns["initial_velocity"][rows] = velocity[good, 0]
         columns["final_velocity"][rows] = velocity[good, 1]
@@ -84,42 +121,44 @@ def polish_velocities(immersion, path, rtol=1e-3):
     return replace(path, energy=0.5 * columns["length"] ** 2, **columns)
 
 
-def _converge(evaluator, curves):
+def _converge(
+    model: CurveModel, curves: Curves, options: PolishOptions
+) -> tuple[Floats, Floats, Floats]:
     """End velocities and lengths, and how much the velocities changed by the last halving."""
     n_curves = len(curves)
     velocity, length = np.full((n_curves, 2, curves.dim), np.nan), np.full(n_curves, np.nan)
     error, left = np.full(n_curves, np.inf), np.arange(n_curves)
-    metric = end_metrics(evaluator, curves)
-    for halving in range(_MOST_HALVINGS + 1):
-        curves, system, sound = _newton(evaluator, curves)
-        total = curves.total(system.length)
-        new = end_velocities(curves, system.gradient, total, metric[left])
+    metric = end_metrics(model, curves)
+    for halving in range(options.max_halvings + 1):
+        curves, variation, sound = _newton(model, curves, options.steps)
+        total = curves.total(variation.length)
+        new = end_velocities(curves, variation.gradient, total, metric[left])
         with np.errstate(invalid="ignore"):
-            change = _norm(metric[left], new - velocity[left]).max(axis=1) / total
+            change = _norms(metric[left], new - velocity[left]).max(axis=1) / total
         # The first meshes may be too coarse; later, what does not shrink is not smooth.
-        going = sound & (change > _TOL) & (change < 0.5 * error[left])
-        going |= (halving == 0) | (~sound & (halving < MAX_HALVINGS))
+        going = sound & (change > options.tol) & (change < 0.5 * error[left])
+        going |= (halving == 0) | (~sound & (halving < options.coarse_halvings))
         velocity[left], length[left] = new, total
         error[left] = np.where(np.isfinite(change) & sound, change, np.inf)
         left, curves = left[going], curves.take(np.flatnonzero(going))
         if not len(left):
             break
-        curves = curves.split(np.ones(len(curves.nodes), dtype=bool))
+        curves = curves.halved()
     return velocity, length, error
 
 
-def _newton(evaluator, curves):
-    """Full Newton steps; the curves, their system, and whether they all were steps to a minimum."""
+def _newton(model: CurveModel, curves: Curves, n_steps: int) -> tuple[Curves, Any, Bools]:
+    """Full Newton steps; the curves, their variation, and whether all were steps to a minimum."""
     sound = np.ones(len(curves), dtype=bool)
-    system = evaluator.system(curves.nodes)
-    for _ in range(_STEPS):
-        step, _, definite = solve_variation(evaluator, curves, system)
+    variation = model.variation(curves.nodes)
+    for _ in range(n_steps):
+        step, _, definite = model.newton_step(curves, variation)
         sound &= definite
         curves = Curves(curves.nodes + step, curves.counts)
-        system = evaluator.system(curves.nodes)
-    return curves, system, sound
+        variation = model.variation(curves.nodes)
+    return curves, variation, sound
 
 
-def _norm(metric, vector):
+def _norms(metric: Floats, vector: Floats) -> Floats:
     """Norms of vectors, shape=[n, 2, dim] -> [n, 2]."""
     return np.sqrt(np.einsum("ceij,cei,cej->ce", metric, vector, vector))

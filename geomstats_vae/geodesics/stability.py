@@ -12,23 +12,27 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from geomstats_vae.geodesics.curves import Curves
-from geomstats_vae.geodesics.krylov import (
-    KrylovEvaluator,
-    definite_variations,
-    evaluator_for,
-    newton_steps,
-)
-from geomstats_vae.geodesics.newton import solve_between_ends
-from geomstats_vae.geodesics.path import GeodesicStatus
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.curves.chain import Curves, chain_together
+from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.model import ModelFactory
+from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.immersions.immersion import Immersion
 
-MAX_HALVINGS = 3  # before a second variation is called not definite
 _MATRIX_BYTES = 2**22  # of the matrices of a block of curves, of which there are a dozen
 
 
-def local_minima(immersion, path):
+def local_minima(
+    immersion: Immersion,
+    path: GeodesicPath,
+    *,
+    model: ModelFactory | None = None,
+    max_halvings: int = 3,
+) -> Bools:
     """Find the geodesics near which no curve with the same ends is shorter.
 
     Parameters
@@ -37,6 +41,10 @@ def local_minima(immersion, path):
         The decoder's F. The second derivatives of a ReLU network miss the curvature of its kinks.
     path : GeodesicPath
         Geodesics as numpy arrays, of batch shape [n_pairs].
+    model : callable, optional
+        Makes the `CurveModel`; see `GeodesicSolver`.
+    max_halvings : int
+        Halvings of all elements before a second variation that is not definite is believed.
 
     Returns
     -------
@@ -47,11 +55,11 @@ def local_minima(immersion, path):
         only on a mesh eight times as fine as the path's.
     """
     minimum = path.status == GeodesicStatus.CONVERGED
-    evaluator = evaluator_for(immersion.condensed(), path.degree)
+    curve_model = (model or GeodesicSolver().curve_model)(immersion.condensed(), path.degree, None)
     for rows, curves in blocks_of_curves(path, np.flatnonzero(minimum & (path.length > 0.0))):
-        for _ in range(MAX_HALVINGS):
-            curves = curves.split(np.ones(len(curves.nodes), dtype=bool))
-            definite = _definite(evaluator, curves)
+        for _ in range(max_halvings):
+            curves = curves.halved()
+            definite = curve_model.definite(curves)
             minimum[rows] = definite
             rows, curves = rows[~definite], curves.take(np.flatnonzero(~definite))
             if not len(rows):
@@ -59,7 +67,7 @@ def local_minima(immersion, path):
     return minimum
 
 
-def blocks_of_curves(path, rows):
+def blocks_of_curves(path: GeodesicPath, rows: Ints) -> Iterator[tuple[Ints, Curves]]:
     """Yield some of a path's curves as chains of elements, in blocks of bounded memory.
 
     Parameters
@@ -78,52 +86,14 @@ def blocks_of_curves(path, rows):
     """
     elements = [_elements(path.points[k], path.degree) for k in rows]
     size = (path.degree + 1) * path.points.shape[2]
-    most = max((len(piece) for piece in elements), default=1)
+    most = max(map(len, elements), default=1)
     block = max(1, _MATRIX_BYTES // (8 * size**2 * most))
     for k in range(0, len(rows), block):
-        part = elements[k : k + block]
-        counts = np.array([len(piece) for piece in part])
-        yield rows[k : k + block], Curves(np.concatenate(part), counts)
+        yield rows[k : k + block], chain_together(elements[k : k + block])
 
 
-def _elements(points, degree):
+def _elements(points: Floats, degree: int) -> Floats:
     """Elements of one path, without those that fill the batch up at its end."""
     n_elements = (len(points) - 1) // degree
     nodes = points[np.arange(n_elements)[:, None] * degree + np.arange(degree + 1)]
     return nodes[(nodes != points[-1]).any(axis=(1, 2))]
-
-
-def _definite(evaluator, curves):
-    if isinstance(evaluator, KrylovEvaluator):
-        return definite_variations(evaluator, curves)
-    return solve_variation(evaluator, curves, evaluator.system(curves.nodes))[2]
-
-
-def solve_variation(evaluator, curves, system):
-    """Solve for the step of Newton's method to a geodesic between the curves' own ends.
-
-    Parameters
-    ----------
-    evaluator : ElementEvaluator
-        Evaluates the decoder along elements.
-    curves : Curves
-        Curves.
-    system : ElementSystem
-        First and second variation of their elements.
-
-    Returns
-    -------
-    step : array, shape=[n_elements, degree + 1, dim]
-        Displacement of the nodes; zero at the ends, and where the matrix is not definite.
-    decrement : array, shape=[n_curves]
-        Squared length of the step in the metric of the second variation.
-    definite : array of bool, shape=[n_curves]
-        Whether the second variation is positive definite.
-    """
-    if isinstance(evaluator, KrylovEvaluator):
-        return newton_steps(evaluator, curves)
-    matrices, gradient = system.stiffness + system.curvature, system.gradient.copy()
-    broken = ~(np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1))
-    matrices[broken], gradient[broken] = -np.eye(matrices.shape[1]), 0.0
-    step, decrement, definite = solve_between_ends(curves, matrices, gradient)
-    return step, decrement, definite & (curves.total(broken) == 0)

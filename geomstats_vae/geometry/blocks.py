@@ -64,7 +64,7 @@ class Blocks:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def jobs(self, n_pairs: int) -> int:
-        """Number of blocks that would be worked on at a time."""
+        """Count the blocks that are worked on at a time."""
         return effective_n_jobs(self.n_jobs) if n_pairs >= self.fewest_for_jobs else 1
 
     def in_one(self, n_pairs: int) -> bool:
@@ -307,7 +307,7 @@ class _Unpickled:
         with self._lock:
             if digest != self._digest:
                 self._digest = self._function = None  # frees memory before the next takes some
-                self._function = pickle.loads(pickled)
+                self._function = pickle.loads(pickled.data)
                 self._digest = digest
             return self._function
 

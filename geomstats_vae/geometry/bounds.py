@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
-from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Immersion
 
 _ROWS_PER_BLOCK = 1024
@@ -28,14 +28,12 @@ class DecoderBounds:
     ----------
     immersion : Immersion
         The immersion whose pullback is the metric.
-    search : callable, optional
-        Takes end points, shape=[n_pairs, dim] each, and returns lengths of graph paths. None where
-        there is no graph.
+    search : callable
+        Takes end points, shape=[n_pairs, dim] each, and returns lengths of graph paths; raises
+        ValueError if there is no graph.
     """
 
-    def __init__(
-        self, immersion: Immersion, search: Callable[[Floats, Floats], Floats] | None
-    ) -> None:
+    def __init__(self, immersion: Immersion, search: Callable[[Floats, Floats], Floats]) -> None:
         self._immersion, self._search = immersion, search
 
     def embeddings(self, points: Floats) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -81,7 +79,7 @@ class DecoderBounds:
             chord[rows] = torch.cdist(embedding, ends).cpu().numpy()
         return np.where(np.isfinite(chord), chord, 0.0)
 
-    def graph_lengths(self, points: Floats, centers: Floats) -> Floats | None:
+    def graph_lengths(self, points: Floats, centers: Floats) -> Floats:
         """Lengths of graph paths from points to centers.
 
         Parameters
@@ -93,16 +91,19 @@ class DecoderBounds:
 
         Returns
         -------
-        length : numpy.ndarray, shape=[n_points, n_centers], or None
+        length : numpy.ndarray, shape=[n_points, n_centers]
             Several percent from geodesic distances, see `PullbackDecoderMetric.dist_pairwise`;
-            infinite where there is no path. None if the metric has no codes, and so no graph.
+            infinite where there is no path.
+
+        Raises
+        ------
+        ValueError
+            If the geometry has no codes, and so no graph.
         """
-        if self._search is None:
-            return None
         start, end = np.tile(centers, (len(points), 1)), np.repeat(points, len(centers), axis=0)
         return self._search(start, end).reshape(len(points), len(centers))
 
-    def order(self, points: Floats) -> NDArray[np.int64]:
+    def order(self, points: Floats) -> Ints:
         """Order of points along some direction in data space.
 
         Parameters
@@ -135,7 +136,8 @@ class DecoderBounds:
             Weighted mean of the squared distances of the embeddings from their mean, at most the
             Frechet variance of the points; of those where the decoder is finite.
         """
-        count, mean, squares = 0.0, 0.0, 0.0
+        count: Any = 0.0
+        mean, squares = count, count
         for rows, embedding in self.embeddings(points):
             finite = embedding.isfinite().all(dim=1)
             embedding = torch.where(finite[:, None], embedding, 0.0)
@@ -175,7 +177,7 @@ def graph_lengths(graph: LatentGraph, start: Floats, end: Floats) -> tuple[Float
         for n_chords in _LINE_CHORDS:
             if not len(rows):
                 return (length,)
-            line = graph.chord_length(start[rows], end[rows], n_chords)
+            line = graph.chord_lengths(start[rows], end[rows], n_chords)
             shorter = line < length[rows]
             rows, line = rows[shorter], line[shorter]
     length[rows] = line

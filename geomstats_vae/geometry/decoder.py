@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, local_minima, polish_velocities
-from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, ExponentialStatus
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
+from geomstats_vae.geodesics import (
+    GeodesicPath,
+    GeodesicSolver,
+    LatentGraph,
+    Solver,
+    local_minima,
+    polish_velocities,
+)
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.flow.transport import nearest_isometry
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import DecoderBounds, graph_lengths
 from geomstats_vae.geometry.graphs import GraphOnDemand
-from geomstats_vae.geometry.protocol import Bools, Floats, Lengths, Logs
+from geomstats_vae.geometry.protocol import Floats, Ints, Lengths, Logs
 from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
+from geomstats_vae.geometry.rows import Ends, host, rows
+from geomstats_vae.geometry.transport import transports_between
 from geomstats_vae.immersions import Immersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
-
-Ints = NDArray[np.int64]
-
-# Share of a geodesic's length by which its end may be missed before its velocity is polished, at
-# least; an exponential that is less exact may miss it by more.
-_MISS = 1e-8
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class DecoderGeometry:
 
     decoder: Decoder
     graph: LatentGraph | GraphOnDemand | None = None
-    solver: Any = field(default_factory=GeodesicSolver)
+    solver: Solver = field(default_factory=GeodesicSolver)
     exponential: ExponentialSolver = field(default_factory=ExponentialSolver)
     ray_exponential: ExponentialSolver = RAY_EXPONENTIAL
     scale: float = 1.0
@@ -135,12 +137,13 @@ class DecoderGeometry:
         """Latent codes that the graph covers, shape=[n_codes, dim]; None without a graph."""
         if isinstance(self.graph, GraphOnDemand):
             return self.graph.codes
-        return None if self.graph is None else self.graph.points
+        return None if self.graph is None else self.graph.codes
 
     @property
     def bounds(self) -> DecoderBounds:
         """What is known of distances without a geodesic."""
-        return DecoderBounds(self.immersion(), None if self.graph is None else self.graph_lengths)
+        # In this process and in silence: a bar counts geodesics.
+        return DecoderBounds(self.immersion(), replace(self, blocks=Blocks()).graph_lengths)
 
     def immersion(self, device: torch.device | None = None) -> Immersion:
         """Return sqrt(scale) F, computed in float64.
@@ -155,8 +158,18 @@ class DecoderGeometry:
         immersion : Immersion
             The immersion whose pullback is the metric.
         """
+        return self._immersion if device is None else self._scaled_immersion(device)
+
+    @cached_property
+    def _immersion(self) -> Immersion:
+        return self._scaled_immersion(None)
+
+    def _scaled_immersion(self, device: torch.device | None) -> Immersion:
         immersion = self.decoder.immersion(device=device)
         return immersion if self.scale == 1.0 else ScaledImmersion(immersion, self.scale**0.5)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: part for name, part in self.__dict__.items() if name[0] != "_"}
 
     def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
         """Return the graph of the scaled metric, built now if it was not.
@@ -215,12 +228,12 @@ class DecoderGeometry:
         path : GeodesicPath
             Curves and statuses, as float64 arrays.
         """
-        start, end = _rows(start, end)
+        start, end = rows(start, end)
         with torch.no_grad():
             immersion = self.immersion()
             path = self.solver.solve(immersion, start, end, self.build_graph(), guess)
             if polish:
-                path = polish_velocities(immersion, path, getattr(self.solver, "rtol", 1e-3))
+                path = polish_velocities(immersion, path, self.solver.rtol)
             if check_minimum:
                 path = replace(path, local_minimum=local_minima(immersion, path))
         return path
@@ -238,7 +251,7 @@ class DecoderGeometry:
         ends : Ends
             Lengths, end velocities and statuses.
         """
-        start, end = _rows(start, end)
+        start, end = rows(start, end)
         if self.blocks.in_one(len(start)):
             path = self.paths(start, end)
             return Ends(path.length, path.initial_velocity, path.final_velocity, path.status)
@@ -275,7 +288,7 @@ class DecoderGeometry:
         ValueError
             If there is no graph.
         """
-        start, end = _rows(start, end)
+        start, end = rows(start, end)
         graph = self.build_graph()
         if graph is None:
             raise ValueError(
@@ -323,10 +336,10 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self._tensors(base, velocity)
-        times = torch.as_tensor(np.asarray(times, dtype=float)).to(base)
-        points, status = self.exponential.solve_dense(immersion, base, velocity, times)
-        return _host(points), status.cpu().numpy()
+        immersion, start, vector = self.tensors(base, velocity)
+        at = torch.as_tensor(np.asarray(times, dtype=float), device=immersion.device)
+        points, status = self.exponential.solve_dense(immersion, start, vector, at)
+        return host(points), status.cpu().numpy()
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
@@ -339,21 +352,26 @@ class DecoderGeometry:
     def _follow(
         self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
     ) -> tuple[Floats, Ints]:
-        immersion, base, velocity = self._tensors(base, velocity)
+        immersion, start, vector = self.tensors(base, velocity)
         immersion = immersion.condensed()
-        if len(base) > exponential.chunk_size:
+        if len(start) > exponential.chunk_size:
             size = max(exponential.chunk_size, local.chunk_size(immersion))
             exponential = replace(exponential, chunk_size=size)
-        result = exponential.solve(immersion, base, velocity)
-        return _host(result.point), result.status.cpu().numpy()
+        result = exponential.solve(immersion, start, vector)
+        return host(result.point), result.status.cpu().numpy()
+
+    def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
+        """Find points of geodesics at several times; see `Geometry.points_along`."""
+        geometry = replace(self, exponential=self.ray_exponential)
+        return geometry.follow_dense(base, velocity, times)[0]
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return DecoderRays(self.immersion(), self.ray_exponential, *_rows(base, velocity))
+        return DecoderRays(self.immersion(), self.ray_exponential, *rows(base, velocity))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        return volume_changes(self.immersion(), self.ray_exponential, *_rows(base, velocity))
+        return volume_changes(self.immersion(), self.ray_exponential, *rows(base, velocity))
 
     # -- parallel transport ------------------------------------------------------------------------
 
@@ -373,17 +391,13 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self._tensors(base, velocity)
-        point, transport, status = self.exponential.transport(immersion, base, velocity)
-        metrics = (local.evaluate(local.metric_matrix, immersion, rows) for rows in (base, point))
-        return _host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
+        immersion, start, vector = self.tensors(base, velocity)
+        point, transport, status = self.exponential.transport(immersion, start, vector)
+        metrics = (local.evaluate(local.metric_matrix, immersion, part) for part in (start, point))
+        return host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
 
     def transports_between(self, base: ArrayLike, end: ArrayLike) -> tuple[Floats, Ints, Ints]:
-        """Parallel transports along the geodesics between points.
-
-        A geodesic that misses its end by more than 1e-8 of its length, or the exponential's rtol
-        if that is more, is followed again from its polished logarithm. One that misses it by more
-        than the solver's rtol even so has failed.
+        """Parallel transports along the geodesics between points; see `geometry.transport`.
 
         Parameters
         ----------
@@ -399,29 +413,7 @@ class DecoderGeometry:
         path_status : numpy.ndarray of int, shape=[n]
             Codes of `GeodesicStatus`.
         """
-        base, end = _rows(base, end)
-        path = self.paths(base, end)
-        immersion, start, velocity = self._tensors(base, path.initial_velocity)
-        target = torch.as_tensor(end).to(start)
-        point, transport, status = self.exponential.transport(immersion, start, velocity)
-        first, last = (
-            local.evaluate(local.metric_matrix, immersion, rows) for rows in (start, target)
-        )
-        length = torch.as_tensor(path.length).to(start)
-        most = max(_MISS, self.exponential.rtol)
-        missed = ~(_norms(last, point - target) <= most * length)
-        rows = missed.nonzero()[:, 0]
-        if len(rows):
-            chosen = rows.cpu().numpy()
-            polished = self.paths(base[chosen], end[chosen], polish=True)
-            velocity = torch.as_tensor(polished.initial_velocity).to(start)
-            point[rows], transport[rows], status[rows] = self.exponential.transport(
-                immersion, start[rows], velocity
-            )
-        missed = ~(_norms(last, point - target) <= getattr(self.solver, "rtol", 1e-3) * length)
-        status[missed & (status == 0)] = ExponentialStatus.MISSED
-        isometry = nearest_isometry(transport, first, last)
-        return _host(isometry), status.cpu().numpy(), path.status
+        return transports_between(self, *rows(base, end))
 
     # -- at points ---------------------------------------------------------------------------------
 
@@ -440,9 +432,9 @@ class DecoderGeometry:
         values : numpy.ndarray, shape=[n_points, ...]
             All rows.
         """
-        immersion, z = self._tensors(points)
+        immersion, z = self.tensors(points)
         with torch.no_grad():
-            return _host(local.evaluate(function, immersion, z))
+            return host(local.evaluate(function, immersion, z))
 
     def metrics(self, points: ArrayLike) -> Floats:
         """Metric matrices; see `Geometry.metrics`."""
@@ -454,54 +446,25 @@ class DecoderGeometry:
 
     def connections(self, points: ArrayLike) -> tuple[Floats, Floats]:
         """Metric matrices and Christoffel symbols of the first kind; see `Geometry`."""
-        immersion, z = self._tensors(points)
+        immersion, z = self.tensors(points)
         with torch.no_grad():
             metric, symbols = local.connections(immersion.condensed(), z)
-        return _host(metric), _host(symbols)
+        return host(metric), host(symbols)
 
     def inner_products(self, a: ArrayLike, b: ArrayLike, base: ArrayLike) -> Floats:
         """Inner products of tangent vectors; see `Geometry.inner_products`."""
-        a, b, base = _rows(a, b, base)
+        a, b, base = rows(a, b, base)
         return np.einsum("ni,nij,nj->n", a, self.metrics(base), b)
 
     def to_tangent(self, vectors: ArrayLike, base: ArrayLike) -> Floats:
         """Return the vectors: all are tangent to a latent space."""
-        return _rows(vectors, base)[0]
+        return rows(vectors, base)[0]
 
-    def _tensors(self, *arrays: ArrayLike) -> tuple[Any, ...]:
+    def tensors(self, *arrays: ArrayLike) -> tuple[Any, ...]:
+        """Return the immersion, and rows as tensors of its type on its device."""
         immersion = self.immersion()
-        options = {"dtype": immersion.dtype, "device": immersion.device}
-        return immersion, *(torch.as_tensor(rows, **options) for rows in _rows(*arrays))
-
-
-@dataclass(frozen=True)
-class Ends:
-    """What distances need of geodesics: no curves, which take most of the memory.
-
-    Parameters
-    ----------
-    length : numpy.ndarray, shape=[n_pairs]
-        Lengths.
-    initial_velocity, final_velocity : numpy.ndarray, shape=[n_pairs, dim]
-        Velocities at the ends.
-    status : numpy.ndarray of int, shape=[n_pairs]
-        Codes of `GeodesicStatus`.
-    """
-
-    length: Floats
-    initial_velocity: Floats
-    final_velocity: Floats
-    status: Ints
-
-    @property
-    def known_length(self) -> Floats:
-        """Lengths; infinite where there is none."""
-        return np.where(np.isfinite(self.length), self.length, np.inf)
-
-    @property
-    def found(self) -> Bools:
-        """Whether each geodesic was found."""
-        return (self.status == 0) & np.isfinite(self.length)
+        like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
+        return immersion, *(torch.as_tensor(part).to(like) for part in rows(*arrays))
 
 
 # What a search of the graph sets up serves all pairs of a block, and takes little memory of each.
@@ -511,20 +474,3 @@ _PAIRS_PER_SEARCH = 2**15
 def _ends(geometry: DecoderGeometry, start: Floats, end: Floats) -> Any:
     path = geometry.paths(start, end)
     return path.length, path.initial_velocity, path.final_velocity, path.status
-
-
-def _rows(*arrays: ArrayLike) -> tuple[Floats, ...]:
-    """Float64 rows of arrays that broadcast against each other."""
-    rows = [np.atleast_2d(np.asarray(array, dtype=float)) for array in arrays]
-    shape = np.broadcast_shapes(*(array.shape for array in rows))
-    # Copied where they are views: torch warns of read-only arrays and refuses negative strides.
-    return tuple(np.require(np.broadcast_to(array, shape), requirements="CW") for array in rows)
-
-
-def _host(tensor: torch.Tensor) -> Floats:
-    return tensor.detach().cpu().double().numpy()
-
-
-def _norms(metric: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    square = (vector[:, None, :] @ metric @ vector[:, :, None])[:, 0, 0]
-    return square.clamp_min(0.0).sqrt()

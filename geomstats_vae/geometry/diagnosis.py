@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from sklearn.utils import check_random_state
 
-from geomstats_vae.geodesics.assembly import join_components
+from geomstats_vae.geodesics.graph.edges import join_components
 from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.geometry.refits import Sensitivity, measure_sensitivity

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.immersions import Immersion
 
 
@@ -62,5 +62,5 @@ class GraphOnDemand:
             return self._graph
         with self._lock, torch.no_grad():
             if self._graph is None:
-                self._graph = LatentGraph(immersion, self.codes)
+                self._graph = LatentGraph(immersion, self.codes, verbose=verbose)
             return self._graph

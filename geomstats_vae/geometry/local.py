@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 from geomstats_vae.geodesics import positive_definite
+from geomstats_vae.geodesics.flow.systems import derivatives
 from geomstats_vae.immersions.immersion import Immersion, Jet, gram
 
 # Takes the immersion and points, shape=[n_points, dim]; returns one row per point.
@@ -125,8 +126,7 @@ def connections(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, to
     parts = [_connection(immersion.jet(part)) for part in z.split(size)]
     if len(parts) == 1:
         return parts[0]
-    metric, symbols = zip(*parts, strict=True)
-    return torch.cat(metric), torch.cat(symbols)
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -140,13 +140,13 @@ def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
 
 
 def metric_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivative d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
+    """Return d_k M_ij of the metric matrix, index k last, shape=[n_points, dim, dim, dim]."""
     first = _first_kind(immersion.jet(z))
     return first.permute(0, 3, 1, 2) + first.permute(0, 1, 3, 2)
 
 
 def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
-    """Derivative d_l Gamma^k_ij of the Christoffel symbols, index k first and l last.
+    """Return d_l Gamma^k_ij, derivatives of the Christoffel symbols, index k first and l last.
 
     Shape=[n_points, dim, dim, dim, dim]; NaN where the metric is singular.
 
@@ -158,7 +158,7 @@ def christoffel_derivative(immersion: Immersion, z: torch.Tensor) -> torch.Tenso
         z = z if z.requires_grad else z.detach().requires_grad_()
         jet = immersion.jet(z)
         first, metric = _first_kind(jet), gram(jet.tangents)
-        slopes = {}
+        slopes: dict[tuple[int, int, int], torch.Tensor] = {}
         for k, i, j in itertools.product(range(dim), repeat=3):
             # The sum over points has the derivative of each in its row.
             slopes[k, i, j] = slopes[k, j, i] if j < i else _slope(first[:, k, i, j], z, record)
@@ -174,16 +174,18 @@ def _slope(values: torch.Tensor, z: torch.Tensor, record: bool) -> torch.Tensor:
     """Differentiate values of points by these points; zero where they do not depend on them."""
     if not values.requires_grad:
         return torch.zeros_like(z)
-    options = {"create_graph": record, "retain_graph": True, "allow_unused": True}
-    (slope,) = torch.autograd.grad(values.sum(), z, **options)
+    (slope,) = torch.autograd.grad(
+        values.sum(), z, create_graph=record, retain_graph=True, allow_unused=True
+    )
     return torch.zeros_like(z) if slope is None else slope
 
 
 def riemann_tensor(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     """Curvature tensor R_ijk^l with R(e_j, e_k) e_i = R_ijk^l e_l; NaN where M is singular.
 
-    Shape=[n_points, dim, dim, dim, dim], in geomstats' order of indices. By Gauss' equation, <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)>
-    with the second fundamental form B, the normal part of d^2 F.
+    Shape=[n_points, dim, dim, dim, dim], in geomstats' order of indices. By Gauss' equation,
+    <R(X, Y) Z, W> = <B(X, W), B(Y, Z)> - <B(X, Z), B(Y, W)> with the second fundamental form B, the
+    normal part of d^2 F.
     """
     n_points, dim = z.shape
     metric, products = _second_form_products(immersion, z)
@@ -266,7 +268,7 @@ def _second_form_products(
     eye = torch.eye(dim, dtype=z.dtype, device=z.device)
     jets = [immersion.jet(z, direction.expand_as(z)) for direction in eye]
     tangents = jets[0].tangents
-    second = torch.cat([jet.derivatives for jet in jets], dim=1)
+    second = torch.cat([derivatives(jet) for jet in jets], dim=1)
     metric = gram(tangents)
     along = positive_definite.solve(metric, tangents @ second.transpose(1, 2))
     normal = second - along.transpose(1, 2) @ tangents

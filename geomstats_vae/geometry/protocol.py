@@ -12,11 +12,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.path import GeodesicPath
+from geomstats_vae.geodesics import GeodesicPath, LatentGraph
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 class Lengths(NamedTuple):
@@ -58,16 +58,16 @@ class Bounds(Protocol):
     def chords(self, points: Floats, centers: Floats) -> Floats:
         """Lower bounds of distances, shape=[n_points, n_centers]: chords in data space."""
 
-    def graph_lengths(self, points: Floats, centers: Floats) -> Floats | None:
+    def graph_lengths(self, points: Floats, centers: Floats) -> Floats:
         """Lengths of graph paths, shape=[n_points, n_centers], a few percent from distances.
 
-        Infinite where the graph has no path. None where there is no graph.
+        Infinite where the graph has no path. Needs a graph, so codes of the geometry.
         """
 
     def variance(self, points: Floats, weights: Floats) -> float:
         """Weighted variance of the points' images, at most their Frechet variance."""
 
-    def order(self, points: Floats) -> NDArray[np.int64]:
+    def order(self, points: Floats) -> Ints:
         """Order of the points that no change of latent coordinates changes, shape=[n_points]."""
 
 
@@ -110,7 +110,10 @@ class Geometry(Protocol):
     rtol : float
         Relative error that lengths may have, with room to spare.
     bounds : Bounds or None
-        Cheap bounds of distances; None where a distance is as cheap as a bound.
+        Cheap bounds of distances. None where a distance is as cheap as a bound, as in closed form:
+        then nothing is gained by asking for fewer geodesics.
+    codes : numpy.ndarray, shape=[n_codes, n_features], or None
+        Points of the data that it knows, between which its graph measures; None without a graph.
     """
 
     @property
@@ -128,6 +131,13 @@ class Geometry(Protocol):
     @property
     def bounds(self) -> Bounds | None:
         """Cheap bounds of distances; None where a distance is as cheap as a bound."""
+
+    @property
+    def codes(self) -> Floats | None:
+        """Points of the data that it knows; None without a graph."""
+
+    def build_graph(self) -> LatentGraph | None:
+        """Return the graph over the codes, built now if it was not; None without codes."""
 
     def with_tol(self, tol: float) -> Geometry:
         """Take a tolerance for lengths, relative to them; never one that is more exact."""
@@ -187,8 +197,24 @@ class Geometry(Protocol):
             over sqrt(det M) at the base point.
         """
 
+    def points_along(self, base: Floats, velocity: Floats, times: Floats) -> Floats:
+        """Find points of geodesics at several times, as exactly as rays are followed.
+
+        Parameters
+        ----------
+        base, velocity : numpy.ndarray, shape=[n, n_features]
+            Initial points and velocities.
+        times : numpy.ndarray, shape=[n_times]
+            Positive times.
+
+        Returns
+        -------
+        points : numpy.ndarray, shape=[n, n_times, n_features]
+            Points. Behind a place where a geodesic cannot be followed, NaN or points before it.
+        """
+
     def rays(self, base: Floats, velocity: Floats) -> Rays:
-        """Begin to follow geodesics with their change of volume; base shape=[n_features]."""
+        """Begin to follow geodesics with their change of volume; points and vectors broadcast."""
 
     def to_tangent(self, vectors: Floats, base: Floats) -> Floats:
         """Project vectors to the tangent spaces at base points, shape=[n, n_features]."""

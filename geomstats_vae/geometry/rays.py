@@ -16,6 +16,7 @@ from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.flow.jacobi import JacobiSystem
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.geometry.rows import host
 from geomstats_vae.immersions import Immersion
 
 # Far more exact than the quadratures that rays serve. A ray that takes more steps for a stretch is
@@ -59,7 +60,7 @@ class DecoderRays:
         volume = _volume(self._immersion, points, jacobian, self._density)
         missed = ~(points.isfinite().all(dim=2) & volume.isfinite()).all(dim=1)
         failed = (code != 0) | missed
-        return _host(points), _host(volume), failed.cpu().numpy()
+        return host(points), host(volume), failed.cpu().numpy()
 
     def _read(self, states: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Points, and D_v Exp, shape=[n, n_times, dim, dim]."""
@@ -102,15 +103,11 @@ def volume_changes(
     points = torch.where((status == 0)[:, None], end, torch.nan)
     density = _density(immersion, start)
     volume = _volume(immersion, points[:, None], by_vector[:, None], density)
-    return _host(points), np.abs(_host(volume)[:, 0])
+    return host(points), np.abs(host(volume)[:, 0])
 
 
 def _tensor(immersion: Immersion, rows: Floats) -> torch.Tensor:
     return torch.as_tensor(rows, dtype=immersion.dtype, device=immersion.device)
-
-
-def _host(tensor: torch.Tensor) -> Floats:
-    return tensor.detach().cpu().double().numpy()
 
 
 def _density(immersion: Immersion, points: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from geomstats_vae.geodesics.landscape import Landscape as LatentGraph
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision

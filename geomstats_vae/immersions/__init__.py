@@ -1,23 +1,29 @@
 """Decoders and their immersions: z -> distribution -> F(z), with derivatives."""
 
-from geomstats_vae.immersions.composed import ScaledImmersion
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions.composed import ConcatenatedImmersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
-from geomstats_vae.immersions.immersion import AutodiffImmersion, Immersion, Jet, gram
-from geomstats_vae.immersions.layers import NetworkImmersion, compile_immersion
+from geomstats_vae.immersions.immersion import Immersion, Jet, gram
+from geomstats_vae.immersions.likelihoods import embedding, mean_std
+from geomstats_vae.immersions.linearization import Linearization
+from geomstats_vae.immersions.network import compile_immersion
 from geomstats_vae.immersions.protocol import DecoderError
 from geomstats_vae.immersions.rbf import RBFPrecision
 
 __all__ = [
     "AutodiffImmersion",
+    "ConcatenatedImmersion",
     "Decoder",
     "DecoderError",
     "GaussianDecoder",
     "Immersion",
     "Jet",
-    "NetworkImmersion",
+    "Linearization",
     "RBFPrecision",
     "ScaledImmersion",
     "compile_immersion",
+    "embedding",
     "gram",
+    "mean_std",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from geomstats_vae.immersions.rbf import RBFPrecision
@@ -29,7 +31,14 @@ class GaussianDecoder(torch.nn.Module):
        Models." ICLR 2018. arXiv:1710.11379.
     """
 
-    def __init__(self, mean, std):
+    mean: Callable[[torch.Tensor], torch.Tensor]
+    std: Callable[[torch.Tensor], torch.Tensor]
+
+    def __init__(
+        self,
+        mean: Callable[[torch.Tensor], torch.Tensor],
+        std: Callable[[torch.Tensor], torch.Tensor] | RBFPrecision,
+    ) -> None:
         super().__init__()
         for name, part in (("mean", mean), ("std", std)):
             if not callable(part):
@@ -40,7 +49,7 @@ class GaussianDecoder(torch.nn.Module):
         self.mean = mean
         self.std = std
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean and the standard deviation of the data at latent codes.
 
         Parameters

@@ -1,16 +1,22 @@
-"""Jacobian-free products: how the velocity dF(v) of a moving point changes.
+"""How the velocity dF(v) of a moving point changes, without a Jacobian.
 
-A variation (dz, dv) of a point and a direction changes dF(v) by J dv + d^2F(v, dz). This map and
-its transpose, both without a single Jacobian, are all that gradients and second variations of
-lengths and energies are made of. Points are rows, and independent.
+A variation (dz, dv) of a point and a direction changes dF(v) by J dv + d^2F(v, dz). Gradients and
+second variations of lengths and energies consist of this map and its transpose. Points are rows,
+and independent.
 """
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch.func import grad, jvp, vjp
+
+Function: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+# Maps (dz, dv), both of shape=[n_points, dim], to two tensors of that shape.
+Product: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 _GRAPH_BYTES = 50  # of graphs of all derivatives per byte of the output: measured on convolutions
 
@@ -28,11 +34,11 @@ class Linearization(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def nbytes(self):
-        """Memory that this holds, and takes for products, about; in bytes."""
+    def nbytes(self) -> int:
+        """Memory that this holds and that products take, about; in bytes."""
 
     @abc.abstractmethod
-    def pull(self, covector):
+    def pull(self, covector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the transpose of the derivative.
 
         Parameters
@@ -47,7 +53,7 @@ class Linearization(abc.ABC):
         """
 
     @abc.abstractmethod
-    def quadratic(self, weight, covector=None):
+    def quadratic(self, weight: torch.Tensor, covector: torch.Tensor | None = None) -> Product:
         """Prepare products with a second variation.
 
         Parameters
@@ -65,173 +71,6 @@ class Linearization(abc.ABC):
         """
 
 
-class Bend:
-    """An elementwise function as a step of a chain.
-
-    Parameters
-    ----------
-    slope, curvature : torch.Tensor, shape=[n_points, width]
-        First and second derivative.
-    along : torch.Tensor, shape=[n_points, width]
-        The direction v, pushed as far as this step.
-    """
-
-    def __init__(self, slope, curvature, along):
-        self.slope, self.curvature = slope[:, None, :], curvature
-        self.bend = curvature * along
-        # Slope, curvature and bend, the weights of products, and the tangents on their way.
-        self.nbytes = 6 * self.bend.numel() * self.bend.element_size()
-
-    def push(self, rows):
-        """Push the tangents of the point and of dF(v), shape=[n_points, 2, width]."""
-        pushed = rows * self.slope
-        pushed[:, 1].addcmul_(self.bend, rows[:, 0])
-        return pushed
-
-    def pull(self, rows):
-        """Apply the transpose of `push`."""
-        pulled = rows * self.slope
-        pulled[:, 0].addcmul_(self.bend, rows[:, 1])
-        return pulled
-
-    def pull_covector(self, covector):
-        """Pull a covector of the value."""
-        return covector * self.slope[:, 0]
-
-    def weigh(self, covector):
-        """Weights of the Hessian of covector . value, a diagonal matrix."""
-        return covector * self.curvature
-
-
-class Squares:
-    """Squared distances to centres, |z - c_k|^2, as a step of a chain.
-
-    Parameters
-    ----------
-    centers : torch.Tensor, shape=[n_centers, dim]
-        Centres.
-    z, along : torch.Tensor, shape=[n_points, dim]
-        Points and the direction v.
-    """
-
-    def __init__(self, centers, z, along):
-        self.centers, self.z, self.along = centers, z[:, None, :], along[:, None, :]
-
-    def push(self, rows):
-        """See `Bend.push`."""
-        pushed = (self.z * rows).sum(2, keepdim=True) - rows @ self.centers.T
-        pushed[:, 1] += (self.along[:, 0] * rows[:, 0]).sum(1, keepdim=True)
-        return 2.0 * pushed
-
-    def pull(self, rows):
-        """See `Bend.pull`."""
-        total = rows.sum(2, keepdim=True)
-        pulled = total * self.z - rows @ self.centers
-        pulled[:, 0] += total[:, 1] * self.along[:, 0]
-        return 2.0 * pulled
-
-    def pull_covector(self, covector):
-        """See `Bend.pull_covector`."""
-        return 2.0 * (covector.sum(1, keepdim=True) * self.z[:, 0] - covector @ self.centers)
-
-    def weigh(self, covector):
-        """See `Bend.weigh`; a multiple of the identity."""
-        return 2.0 * covector.sum(1, keepdim=True)
-
-
-class ChainLinearization(Linearization):
-    """Linearization of steps one after the other.
-
-    Parameters
-    ----------
-    pushed : torch.Tensor, shape=[n_points, n_outputs]
-        dF(v).
-    steps : list
-        Linear maps with `tangents` and `pull`, and bent ones such as `Bend`.
-    """
-
-    def __init__(self, pushed, steps):
-        self.pushed, self.steps = pushed, steps
-
-    @property
-    def nbytes(self):
-        """Memory; see `Linearization.nbytes`."""
-        return sum(step.nbytes for step in self.steps if isinstance(step, Bend))
-
-    def _pull(self, covector, curvatures=(), tangents=()):
-        rows = torch.stack((torch.zeros_like(covector), covector), dim=1)
-        for k in reversed(range(len(self.steps))):
-            rows = self.steps[k].pull(rows)
-            if curvatures and curvatures[k] is not None:
-                rows[:, 0].addcmul_(curvatures[k], tangents[k])
-        return rows.unbind(1)
-
-    def pull(self, covector):
-        """Apply the transpose; see `Linearization.pull`."""
-        return self._pull(covector)
-
-    def quadratic(self, weight, covector=None):
-        """Prepare products; see `Linearization.quadratic`."""
-        curvatures = [] if covector is None else self._curvatures(covector)
-
-        def product(dz, dv):
-            rows, tangents = torch.stack((dz, dv), dim=1), []
-            for step in self.steps:
-                tangents.append(rows[:, 0])
-                rows = step.push(rows)
-            return self._pull(weight[:, None] * rows[:, 1], curvatures, tangents)
-
-        return product
-
-    def _curvatures(self, covector):
-        curvatures = [None] * len(self.steps)
-        for k in reversed(range(len(self.steps))):
-            step = self.steps[k]
-            if isinstance(step, Bend | Squares):
-                curvatures[k] = step.weigh(covector)
-            covector = step.pull_covector(covector)
-        return curvatures
-
-
-class JoinedLinearization(Linearization):
-    """Linearizations whose outputs stand side by side.
-
-    Parameters
-    ----------
-    parts : list of Linearization
-        Parts, of the same points and directions.
-    """
-
-    def __init__(self, parts):
-        self.parts = parts
-        self.pushed = torch.cat([part.pushed for part in parts], dim=1)
-
-    @property
-    def nbytes(self):
-        """Memory; see `Linearization.nbytes`."""
-        return sum(part.nbytes for part in self.parts)
-
-    def _split(self, covector):
-        if covector is None:
-            return [None] * len(self.parts)
-        return covector.split([part.pushed.shape[1] for part in self.parts], dim=1)
-
-    def pull(self, covector):
-        """Apply the transpose; see `Linearization.pull`."""
-        pieces = zip(self.parts, self._split(covector), strict=True)
-        return _sum([part.pull(piece) for part, piece in pieces])
-
-    def quadratic(self, weight, covector=None):
-        """Prepare products; see `Linearization.quadratic`."""
-        pieces = zip(self.parts, self._split(covector), strict=True)
-        products = [part.quadratic(weight, piece) for part, piece in pieces]
-        return lambda dz, dv: _sum([product(dz, dv) for product in products])
-
-
-def _sum(pairs):
-    return tuple(sum(column) for column in zip(*pairs, strict=True))
-
-
 class AutodiffLinearization(Linearization):
     """Linearization of any torch function, by reverse passes over graphs that are kept.
 
@@ -245,43 +84,87 @@ class AutodiffLinearization(Linearization):
         Use forward-mode derivatives; False replaces each by two reverse passes.
     """
 
-    def __init__(self, function, z, v, *, forward_mode=True):
+    def __init__(
+        self,
+        function: Function,
+        z: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        forward_mode: bool = True,
+    ) -> None:
         self.function, self.z = function, z
         with torch.enable_grad():
-            if forward_mode:
-                pushed, pull = vjp(lambda z, v: jvp(function, (z,), (v,))[1], z, v)
-            else:
-                pushed, pull = vjp(lambda z, v: _double_pull(function, z, v), z, v)
-        self.pushed, self._pull = pushed.detach(), pull
+            pushed, self._pull = _pullback(
+                lambda z, v: pushforward(function, z, v, forward_mode=forward_mode)[1], z, v
+            )
+        self.pushed = pushed.detach()
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Memory; see `Linearization.nbytes`. What graphs hold can only be guessed."""
         return _GRAPH_BYTES * self.pushed.numel() * self.pushed.element_size()
 
-    def pull(self, covector):
+    def pull(self, covector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the transpose; see `Linearization.pull`."""
-        return tuple(part.detach() for part in self._pull(covector))
+        dz, dv = self._pull(covector)
+        return dz.detach(), dv.detach()
 
-    def quadratic(self, weight, covector=None):
+    def quadratic(self, weight: torch.Tensor, covector: torch.Tensor | None = None) -> Product:
         """Prepare products; see `Linearization.quadratic`."""
         hessian = None if covector is None else self._hessian(covector)
         # The pullback is linear in its covector: its own pullback is the pushforward.
         with torch.enable_grad():
-            _, push = vjp(self._pull, torch.zeros_like(self.pushed))
+            push = _pullback(self._pull, torch.zeros_like(self.pushed))[1]
 
-        def product(dz, dv):
+        def product(dz: torch.Tensor, dv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             (change,) = push((dz, dv))
             gz, gv = self.pull(weight[:, None] * change.detach())
             return (gz if hessian is None else gz + hessian(dz)[0].detach()), gv
 
         return product
 
-    def _hessian(self, covector):
+    def _hessian(self, covector: torch.Tensor) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
+        def contracted(y: torch.Tensor) -> torch.Tensor:
+            return (self.function(y) * covector).sum()
+
         with torch.enable_grad():
-            return vjp(grad(lambda y: (self.function(y) * covector).sum()), self.z)[1]
+            return _pullback(grad(contracted), self.z)[1]
 
 
-def _double_pull(function, z, v):
-    value, pull = vjp(function, z)
-    return vjp(lambda q: pull(q)[0], torch.zeros_like(value))[1](v)[0]
+def pushforward(
+    function: Function, z: torch.Tensor, v: torch.Tensor, *, forward_mode: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evaluate a function and its derivative along a direction, by torch.
+
+    Parameters
+    ----------
+    function : callable
+        Maps shape=[n_points, dim] to shape=[n_points, n_outputs], row by row.
+    z, v : torch.Tensor, shape=[n_points, dim]
+        Points and directions.
+    forward_mode : bool
+        Use forward mode; False replaces it by two reverse passes.
+
+    Returns
+    -------
+    value, pushed : torch.Tensor, shape=[n_points, n_outputs]
+        Values and derivatives.
+    """
+    if forward_mode:
+        result = jvp(function, (z,), (v,))
+        return result[0], result[1]
+    # The pullback is linear in its covector: its own pullback is the pushforward.
+    value, pull = _pullback(function, z)
+
+    def pull_one(covector: torch.Tensor) -> torch.Tensor:
+        return pull(covector)[0]
+
+    return value, _pullback(pull_one, torch.zeros_like(value))[1](v)[0]
+
+
+def _pullback(
+    function: Callable[..., Any], *inputs: torch.Tensor
+) -> tuple[Any, Callable[..., Any]]:
+    """Value of a function, and what applies the transpose of its derivative."""
+    result = vjp(function, *inputs)
+    return result[0], result[1]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import torch
-from torch.distributions import (
-    Bernoulli,
-    Categorical,
-    Distribution,
-    Independent,
-    OneHotCategorical,
-)
+from torch.distributions import Distribution
+from torch.nn.modules.batchnorm import _NormBase
 
-_BATCH_STATISTICS = (torch.nn.modules.batchnorm._NormBase,)
+from geomstats_vae.immersions import likelihoods
+
+# Codes of shape=[n_points, dim] to a tensor, a pair of tensors, a distribution or another object.
+DecoderFunction: TypeAlias = Callable[[torch.Tensor], Any]
+# What a decoder returns, to an embedding or a pair of embeddings.
+Likelihood: TypeAlias = Callable[[Any], torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
+MeanStd: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
+AnyDecoder = TypeVar("AnyDecoder", bound=DecoderFunction)
+
 _OUTPUT_ATTRIBUTES = ("reconstruction", "sample", "mean")
 
 
@@ -21,23 +26,51 @@ class DecoderError(ValueError):
     """A decoder that cannot define a metric: random, training, or of an unreadable output."""
 
 
-def read_output(output):
-    """Read the mean and the standard deviation out of what a decoder returned.
+def read_embedding(output: Any, likelihood: Likelihood | None = None) -> MeanStd:
+    """Read the embedding out of what a decoder returned.
 
     Parameters
     ----------
     output : torch.Tensor, tuple, torch.distributions.Distribution or object
         A tensor is the mean of a deterministic decoder. A pair is (mean, std). A distribution
-        gives its mean and standard deviation; a Bernoulli gives 2 arcsin(sqrt(p)) and a
-        categorical one 2 sqrt(p), whose Euclidean metrics are Fisher-Rao's. Of any other object the
-        first tensor among ``.reconstruction``, ``.sample`` and ``.mean`` is the mean.
+        gives its `likelihoods.embedding`. Of any other object the first tensor among
+        ``.reconstruction``, ``.sample`` and ``.mean`` is the mean.
+    likelihood : callable, optional
+        Maps the output to its embedding instead.
+
+    Returns
+    -------
+    mean : torch.Tensor, shape=[n_points, n_mean]
+        Embedding, without the part that is a standard deviation; image-shaped outputs flattened.
+    std : torch.Tensor, shape=[n_points, n_std], or None
+        Standard deviation; None where there is none.
+
+    Raises
+    ------
+    DecoderError
+        If the output is none of these, or the likelihood returns no tensor or pair of tensors.
+    """
+    if likelihood is not None:
+        return _read_pair(likelihood(output), "likelihood")
+    if isinstance(output, Distribution):
+        return _read_pair(likelihoods.embedding(output), "embedding")
+    return _read_tensors(output)
+
+
+def read_mean_std(output: Any) -> MeanStd:
+    """Read the mean and the standard deviation of the data out of what a decoder returned.
+
+    Parameters
+    ----------
+    output : torch.Tensor, tuple, torch.distributions.Distribution or object
+        As of `read_embedding`; a distribution gives its `likelihoods.mean_std`.
 
     Returns
     -------
     mean : torch.Tensor, shape=[n_points, n_outputs]
-        Mean, image-shaped outputs flattened.
+        Mean of the data, image-shaped outputs flattened.
     std : torch.Tensor, shape=[n_points, n_outputs], or None
-        Standard deviation, None for a deterministic decoder.
+        Standard deviation of the data; None for a deterministic decoder.
 
     Raises
     ------
@@ -45,13 +78,21 @@ def read_output(output):
         If the output is none of these.
     """
     if isinstance(output, Distribution):
-        return _read_distribution(output)
+        return _read_pair(likelihoods.mean_std(output), "mean_std")
+    return _read_tensors(output)
+
+
+def _read_tensors(output: Any) -> MeanStd:
     if isinstance(output, torch.Tensor):
         return _flatten(output), None
-    if isinstance(output, (tuple, list)) and len(output) == 2:
-        mean, std = output
-        if isinstance(mean, torch.Tensor) and isinstance(std, torch.Tensor):
-            return _same_width(_flatten(mean), _flatten(std))
+    if _is_pair(output):
+        mean, std = (_flatten(part) for part in output)
+        if mean.shape != std.shape:
+            raise DecoderError(
+                f"Expected a mean and a std of the same shape, got {list(mean.shape)} and "
+                f"{list(std.shape)}; expand the std to the shape of the mean."
+            )
+        return mean, std
     for name in _OUTPUT_ATTRIBUTES:
         part = getattr(output, name, None)
         if isinstance(part, torch.Tensor):
@@ -63,33 +104,28 @@ def read_output(output):
     )
 
 
-def _same_width(mean, std):
-    if mean.shape != std.shape:
-        raise DecoderError(
-            f"Expected a mean and a std of the same shape, got {list(mean.shape)} and "
-            f"{list(std.shape)}; expand the std to the shape of the mean."
-        )
-    return mean, std
+def _read_pair(found: Any, source: str) -> MeanStd:
+    if isinstance(found, torch.Tensor):
+        return _flatten(found), None
+    if _is_pair(found):
+        first, second = found
+        return _flatten(first), _flatten(second)
+    raise DecoderError(
+        f"Expected the {source} to return a tensor or a pair of tensors, got "
+        f"{type(found).__name__}; return the embedding, shape=[n_points, ...]."
+    )
 
 
-def _read_distribution(distribution):
-    base = distribution
-    while isinstance(base, Independent):
-        base = base.base_dist
-    if isinstance(base, Bernoulli):
-        # Fisher-Rao: d(2 arcsin sqrt p)^2 = dp^2 / (p (1 - p)); from the logits it is smooth
-        # even where p rounds to 0 or 1: 2 arcsin(sqrt p) = 2 arctan(exp(logit / 2)).
-        return _flatten(2.0 * torch.atan(torch.exp(0.5 * base.logits))), None
-    if isinstance(base, (Categorical, OneHotCategorical)):
-        return _flatten(2.0 * torch.exp(0.5 * base.logits)), None  # 2 sqrt(p), Fisher-Rao again
-    return _flatten(distribution.mean), _flatten(distribution.stddev)
+def _is_pair(output: Any) -> bool:
+    is_sequence = isinstance(output, (tuple, list)) and len(output) == 2
+    return is_sequence and all(isinstance(part, torch.Tensor) for part in output)
 
 
-def _flatten(tensor):
+def _flatten(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]
 
 
-def refuse_randomness(module):
+def refuse_randomness(module: torch.nn.Module) -> None:
     """Raise if a module is in training mode or uses the statistics of the batch.
 
     Parameters
@@ -111,15 +147,15 @@ def refuse_randomness(module):
             "dropout and batch statistics would make the metric random; call decoder.eval() first."
         )
     for name, part in module.named_modules():
-        if isinstance(part, _BATCH_STATISTICS) and part.running_mean is None:
+        if isinstance(part, _NormBase) and part.running_mean is None:
             raise DecoderError(
                 f"Expected running statistics in {name or type(part).__name__!r}, got batch "
-                "statistics (track_running_stats=False): a point's image would depend on the rest "
-                "of its batch; train with track_running_stats=True."
+                "statistics (track_running_stats=False): what a code decodes to would depend on "
+                "the rest of its batch; train with track_running_stats=True."
             )
 
 
-def frozen_copy(decoder, dtype, device):
+def frozen_copy(decoder: AnyDecoder, dtype: torch.dtype, device: torch.device | None) -> AnyDecoder:
     """Copy a module, freeze its parameters and cast it; other callables are returned as they are.
 
     Parameters

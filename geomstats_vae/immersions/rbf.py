@@ -6,11 +6,16 @@ standard deviation, and with it the metric, grows where there is no data.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
+
+TensorLike: TypeAlias = torch.Tensor | ArrayLike
 
 
 class RBFPrecision(torch.nn.Module):
@@ -54,7 +59,9 @@ class RBFPrecision(torch.nn.Module):
     weights: torch.Tensor
     zeta: torch.Tensor
 
-    def __init__(self, centers, lambdas, weights, zeta):
+    def __init__(
+        self, centers: TensorLike, lambdas: TensorLike, weights: TensorLike, zeta: TensorLike
+    ) -> None:
         super().__init__()
         centers, lambdas, weights = map(_as_tensor, (centers, lambdas, weights))
         _check_network(centers, lambdas, weights)
@@ -67,7 +74,7 @@ class RBFPrecision(torch.nn.Module):
             copied = tensor.detach().to(dtype=dtype, device=centers.device, copy=True)
             self.register_buffer(name, copied)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate the precision.
 
         Parameters
@@ -88,7 +95,7 @@ class RBFPrecision(torch.nn.Module):
         kernels = _kernels(z, self.centers, self.lambdas)
         return kernels @ self.weights.to(kernels.dtype).T + self.zeta
 
-    def std(self, z):
+    def std(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate the standard deviation, the precision to the power -1/2.
 
         Parameters
@@ -103,7 +110,7 @@ class RBFPrecision(torch.nn.Module):
         """
         return torch.rsqrt(self(z))
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Describe the sizes of the network.
 
         Returns
@@ -120,18 +127,18 @@ class RBFPrecision(torch.nn.Module):
     @classmethod
     def fit(
         cls,
-        z,
-        squared_residuals,
+        z: TensorLike,
+        squared_residuals: TensorLike,
         *,
-        n_centers=64,
-        a=1.25,
-        zeta=None,
-        residual_floor=3e-3,
-        tol=1e-6,
-        max_iter=200,
-        random_state=None,
-        verbose=False,
-    ):
+        n_centers: int = 64,
+        a: float = 1.25,
+        zeta: float | None = None,
+        residual_floor: float = 3e-3,
+        tol: float = 1e-6,
+        max_iter: int = 200,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> RBFPrecision:
         """Learn the network by maximum likelihood on the squared residuals of a trained mean.
 
         The centres are those of k-means and lambda_k = 1/2 (a r_k)^-2, with r_k the mean distance
@@ -199,8 +206,8 @@ class RBFPrecision(torch.nn.Module):
         residuals = residuals.clamp(min=residual_floor * residuals.mean().item())
         if zeta is None:
             zeta = 1.0 / residuals.max().item()
-        centers, radii = _cluster(codes.cpu().numpy(), n_centers, random_state)
-        centers = torch.as_tensor(centers).to(codes)
+        centroids, radii = _cluster(codes.cpu().numpy(), n_centers, random_state)
+        centers = torch.as_tensor(centroids).to(codes)
         lambdas = 0.5 / (a * torch.as_tensor(radii).to(codes)) ** 2
         weights = maximum_likelihood_weights(
             _kernels(codes, centers, lambdas),
@@ -210,10 +217,10 @@ class RBFPrecision(torch.nn.Module):
             max_iter=max_iter,
             verbose=verbose,
         )
-        return cls(*(tensor.to(z.dtype) for tensor in (centers, lambdas, weights)), zeta)
+        return cls(centers.to(z.dtype), lambdas.to(z.dtype), weights.to(z.dtype), zeta)
 
 
-def _as_tensor(values):
+def _as_tensor(values: TensorLike) -> torch.Tensor:
     """Tensor of floating-point type; arrays and numbers become float64 unless they are float32."""
     if not isinstance(values, torch.Tensor):
         values = np.asarray(values)
@@ -222,7 +229,7 @@ def _as_tensor(values):
     return values if values.is_floating_point() else values.to(torch.float64)
 
 
-def _check_positive(tensor, name, shape):
+def _check_positive(tensor: torch.Tensor, name: str, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != tuple(shape):
         raise ValueError(
             f"Expected {name} of shape {list(shape)}, got {list(tensor.shape)}; "
@@ -236,7 +243,7 @@ def _check_positive(tensor, name, shape):
         )
 
 
-def _check_network(centers, lambdas, weights):
+def _check_network(centers: torch.Tensor, lambdas: torch.Tensor, weights: torch.Tensor) -> None:
     if centers.ndim != 2 or centers.numel() == 0:
         raise ValueError(
             f"Expected centers of shape [n_centers, dim], got {list(centers.shape)}; "
@@ -250,7 +257,7 @@ def _check_network(centers, lambdas, weights):
     _check_positive(weights, "weights", (n_outputs, n_centers))
 
 
-def _check_fit_arguments(z, squared_residuals, n_centers):
+def _check_fit_arguments(z: torch.Tensor, squared_residuals: torch.Tensor, n_centers: int) -> None:
     for name, tensor in (("z", z), ("squared_residuals", squared_residuals)):
         if tensor.ndim != 2 or tensor.shape[1] == 0:
             raise ValueError(
@@ -282,13 +289,13 @@ def _check_fit_arguments(z, squared_residuals, n_centers):
         )
 
 
-def _check_options(**options):
+def _check_options(**options: float) -> None:
     for name, value in options.items():
         if np.ndim(value) != 0 or not 0.0 < float(value) < np.inf:
             raise ValueError(f"Expected {name} > 0 and finite, got {value!r}; change {name}.")
 
 
-def _kernels(z, centers, lambdas):
+def _kernels(z: torch.Tensor, centers: torch.Tensor, lambdas: torch.Tensor) -> torch.Tensor:
     """Radial basis functions v_k(z), shape=[..., n_centers]."""
     if z.shape[-1:] != centers.shape[-1:]:
         raise ValueError(
@@ -299,7 +306,9 @@ def _kernels(z, centers, lambdas):
     return torch.exp(-lambdas * (delta * delta).sum(-1))
 
 
-def _cluster(codes, n_centers, random_state):
+def _cluster(
+    codes: np.ndarray, n_centers: int, random_state: int | np.random.RandomState | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Centres of k-means and the clusters' radii, shapes [n_centers, dim] and [n_centers]."""
     # Codes closer than rounding are one point to k-means, which warns if asked for more clusters.
     resolution = 1e3 * np.finfo(codes.dtype).eps * max(np.abs(codes).max(), np.finfo(float).tiny)
@@ -312,7 +321,7 @@ def _cluster(codes, n_centers, random_state):
     return centers, _positive_radii(radii, centers, resolution)
 
 
-def _positive_radii(radii, centers, resolution):
+def _positive_radii(radii: np.ndarray, centers: np.ndarray, resolution: float) -> np.ndarray:
     """Radii bounded below by the data's own scale; see the notes of `RBFPrecision.fit`."""
     has_radius = radii > resolution
     if not has_radius.any():
@@ -321,7 +330,7 @@ def _positive_radii(radii, centers, resolution):
     return np.where(has_radius, np.maximum(radii, 0.1 * median), median)
 
 
-def _half_spacing(centers):
+def _half_spacing(centers: np.ndarray) -> float:
     if len(centers) == 1:
         return 1.0
     distances = np.linalg.norm(centers[:, None] - centers, axis=-1)

@@ -25,7 +25,15 @@ _ROWS_PER_BLOCK = 2048
 _ENTRIES_PER_BLOCK = 2**24
 
 
-def maximum_likelihood_weights(kernels, residuals, zeta, *, tol, max_iter, verbose=False):
+def maximum_likelihood_weights(
+    kernels: torch.Tensor,
+    residuals: torch.Tensor,
+    zeta: float,
+    *,
+    tol: float,
+    max_iter: int,
+    verbose: bool = False,
+) -> torch.Tensor:
     """Maximise the likelihood of squared residuals over positive weights.
 
     Parameters
@@ -81,12 +89,12 @@ class _WeightProblem:
     `slacks` and `barrier` are outputs; they do not interact.
     """
 
-    def __init__(self, kernels, residuals, zeta):
+    def __init__(self, kernels: torch.Tensor, residuals: torch.Tensor, zeta: torch.Tensor) -> None:
         self.kernels, self.residuals, self.zeta = kernels, residuals, zeta
         # The linear part of the gradient: it does not change.
         self.slope = residuals.T @ kernels / len(kernels)
 
-    def solve(self, tol, max_iter, progress):
+    def solve(self, tol: float, max_iter: int, progress: tqdm) -> torch.Tensor:
         n_outputs, n_centers = self.slope.shape
         weights = torch.full_like(self.slope, 1.0 / n_centers)
         barrier = torch.full_like(self.zeta, 0.1 / n_centers)
@@ -96,8 +104,9 @@ class _WeightProblem:
         final_barrier = 2.0 * tol / n_centers
         pending = torch.arange(n_outputs, device=weights.device)
         for _ in range(max_iter):
-            state = self._step(pending, weights[pending], slacks[pending], barrier[pending])
-            weights[pending], slacks[pending], error = state
+            weights[pending], slacks[pending], error = self._step(
+                pending, weights[pending], slacks[pending], barrier[pending]
+            )
             solved = error <= _BARRIER_TOLERANCE * barrier[pending]
             done = solved & (barrier[pending] <= final_barrier)
             barrier[pending[solved]] = _decrease(barrier[pending[solved]], final_barrier)
@@ -113,7 +122,13 @@ class _WeightProblem:
         )
         return weights
 
-    def _step(self, outputs, weights, slacks, barrier):
+    def _step(
+        self,
+        outputs: torch.Tensor,
+        weights: torch.Tensor,
+        slacks: torch.Tensor,
+        barrier: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One Newton step; returns weights, slacks and the error of the optimality conditions."""
         precision = self._precision(outputs, weights)
         centrality = barrier[:, None] / weights
@@ -128,18 +143,32 @@ class _WeightProblem:
         slacks = slacks + _step_to_boundary(slacks, dual_direction)[:, None] * dual_direction
         return weights, slacks, self._error(outputs, weights, slacks, barrier)
 
-    def _precision(self, outputs, weights):
+    def _precision(self, outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         return self.kernels @ weights.T + self.zeta[outputs]
 
-    def _gradient(self, outputs, precision):
+    def _gradient(self, outputs: torch.Tensor, precision: torch.Tensor) -> torch.Tensor:
         return self.slope[outputs] - precision.reciprocal().T @ self.kernels / len(self.kernels)
 
-    def _error(self, outputs, weights, slacks, barrier):
+    def _error(
+        self,
+        outputs: torch.Tensor,
+        weights: torch.Tensor,
+        slacks: torch.Tensor,
+        barrier: torch.Tensor,
+    ) -> torch.Tensor:
         stationarity = self._gradient(outputs, self._precision(outputs, weights)) - slacks
         complementarity = weights * slacks - barrier[:, None]
         return torch.maximum(stationarity.abs(), complementarity.abs()).amax(dim=1)
 
-    def _line_search(self, outputs, weights, direction, gradient, precision, barrier):
+    def _line_search(
+        self,
+        outputs: torch.Tensor,
+        weights: torch.Tensor,
+        direction: torch.Tensor,
+        gradient: torch.Tensor,
+        precision: torch.Tensor,
+        barrier: torch.Tensor,
+    ) -> torch.Tensor:
         """Armijo backtracking on the barrier function, for each output on its own."""
         step = _step_to_boundary(weights, direction)
         linear = (self.slope[outputs] * direction).sum(dim=1)
@@ -161,18 +190,18 @@ class _WeightProblem:
         return step
 
 
-def _decrease(barrier, final_barrier):
+def _decrease(barrier: torch.Tensor, final_barrier: float) -> torch.Tensor:
     lower = torch.minimum(_BARRIER_FACTOR * barrier, barrier**_BARRIER_POWER)
     return lower.clamp(min=final_barrier)
 
 
-def _step_to_boundary(values, direction):
+def _step_to_boundary(values: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """Longest step, at most 1, that keeps positive values positive; shape=[n_rows]."""
     ratio = (-direction / values).amax(dim=1)
     return (_FRACTION_TO_BOUNDARY / ratio.clamp(min=_FRACTION_TO_BOUNDARY)).clamp(max=1.0)
 
 
-def _weighted_gram(kernels, row_weights):
+def _weighted_gram(kernels: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
     """V' diag(row_weights_j) V / n_points for each j, shape=[n_outputs, n_centers, n_centers]."""
     n_points, n_centers = kernels.shape
     gram = kernels.new_zeros(row_weights.shape[1], n_centers**2)

@@ -137,7 +137,8 @@ def enter_tensors(
     taken, shape, origin = _take(dim, arrays)
     target = origin.device if USES_TORCH else device
     return [
-        torch.as_tensor(array)
+        # Copied: torch warns of read-only arrays and refuses negative strides.
+        (torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array)
         .to(device=target, dtype=torch.float64)
         .expand(shape)
         .reshape(-1, dim)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from geomstats_vae.geometry.blocks import Blocks, Columns
 from geomstats_vae.geometry.protocol import Bools, Floats, Lengths, Logs
+from geomstats_vae.geometry.rows import rows
 from geomstats_vae.manifolds.arrays import Array
 from geomstats_vae.volume.frames import frame_at
 
@@ -49,6 +50,7 @@ class ClosedGeometry:
     rtol: float = 1e-6
 
     bounds = None
+    codes = None
 
     @property
     def n_features(self) -> int:
@@ -70,6 +72,9 @@ class ClosedGeometry:
             raise ValueError(f"Expected a positive and finite factor, got {factor}.")
         return replace(self, scale=self.scale * factor)
 
+    def build_graph(self) -> None:
+        """Return None: closed forms need no graph."""
+
     def working(self, **options: Any) -> ClosedGeometry:
         """Work on pairs otherwise; see `DecoderGeometry.working`."""
         return replace(self, blocks=replace(self.blocks, **options))
@@ -86,28 +91,28 @@ class ClosedGeometry:
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
-        base, velocity = _broadcast(base, velocity)
-        return _rows(self.space.metric.exp(_array(velocity), _array(base)))
+        base, velocity = rows(base, velocity)
+        return _as_rows(self.space.metric.exp(_array(velocity), _array(base)))
 
     def inner_products(self, a: ArrayLike, b: ArrayLike, base: ArrayLike) -> Floats:
         """Inner products of tangent vectors; see `Geometry.inner_products`."""
-        a, b, base = _broadcast(a, b, base)
+        a, b, base = rows(a, b, base)
         products = self.space.metric.inner_product(_array(a), _array(b), _array(base))
         products = np.broadcast_to(gs.to_numpy(products), len(base)).astype(float)
         return self.scale * products
 
     def metrics(self, points: ArrayLike) -> Floats:
         """Metric matrices; see `Geometry.metrics`."""
-        (points,) = _broadcast(points)
+        (points,) = rows(points)
         n, eye = self.n_features, np.eye(self.n_features)
         a, b = (
-            np.tile(rows, (len(points), 1)) for rows in (np.repeat(eye, n, 0), np.tile(eye, (n, 1)))
+            np.tile(part, (len(points), 1)) for part in (np.repeat(eye, n, 0), np.tile(eye, (n, 1)))
         )
         return self.inner_products(a, b, np.repeat(points, n * n, axis=0)).reshape(-1, n, n)
 
     def connections(self, points: ArrayLike) -> tuple[Floats, Floats]:
         """Metric matrices and Christoffel symbols of the first kind; see `Geometry`."""
-        (points,) = _broadcast(points)
+        (points,) = rows(points)
         metric = self._at("metric_matrix", points, 2)
         gamma = self._at("christoffels", points, 3)
         symbols = (metric @ gamma.reshape(*gamma.shape[:2], -1)).reshape(gamma.shape)
@@ -127,37 +132,46 @@ class ClosedGeometry:
 
     def volume_densities(self, points: ArrayLike) -> Floats:
         """Riemannian volume per unit of coordinate volume; see `Geometry.volume_densities`."""
-        (points,) = _broadcast(points)
+        (points,) = rows(points)
         determinant = np.linalg.det(self.metrics(points))
         return np.sqrt(np.maximum(determinant, 0.0))
 
     def to_tangent(self, vectors: ArrayLike, base: ArrayLike) -> Floats:
         """Project vectors to tangent spaces; see `Geometry.to_tangent`."""
-        vectors, base = _broadcast(vectors, base)
+        vectors, base = rows(vectors, base)
         if self.dim == self.n_features:
             return vectors
-        return _rows(self.space.to_tangent(_array(vectors), _array(base)))
+        return _as_rows(self.space.to_tangent(_array(vectors), _array(base)))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        base, velocity = _broadcast(base, velocity)
+        base, velocity = rows(base, velocity)
         points = self._exp(base, velocity)
         if isinstance(self.space.metric, EuclideanMetric):
             return points, np.ones(len(base))
         return points, self._volumes(base, velocity, points)
 
+    def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
+        """Find points of geodesics at several times; see `Geometry.points_along`."""
+        base, velocity = rows(base, velocity)
+        times = np.asarray(times, dtype=float)
+        shape = (len(base), len(times), self.n_features)
+        vectors = times[:, None] * velocity[:, None]
+        bases = np.broadcast_to(base[:, None], shape).reshape(-1, self.n_features)
+        return self._exp(bases, vectors.reshape(-1, self.n_features)).reshape(shape)
+
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> ClosedRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return ClosedRays(self, *_broadcast(base, velocity))
+        return ClosedRays(self, *rows(base, velocity))
 
     def _exp(self, base: Floats, velocity: Floats) -> Floats:
         points = np.empty_like(velocity)
         order = np.argsort(self.inner_products(velocity, velocity, base), kind="stable")
         # Shell by shell: geomstats' Poincare ball spoils all points of a batch of which one comes
         # next to its boundary.
-        for rows in np.array_split(order, max(1, min(_SHELLS, len(order)))):
-            if len(rows):
-                points[rows] = self.exps(base[rows], velocity[rows])
+        for part in np.array_split(order, max(1, min(_SHELLS, len(order)))):
+            if len(part):
+                points[part] = self.exps(base[part], velocity[part])
         return points
 
     def _volumes(self, base: Floats, velocity: Floats, points: Floats) -> Floats:
@@ -181,7 +195,7 @@ class ClosedGeometry:
         return volume
 
     def _each(self, function: Any, start: ArrayLike, end: ArrayLike) -> list[Any]:
-        start, end = _broadcast(start, end)
+        start, end = rows(start, end)
         function = partial(function, self.space.metric)
         if not len(start) or self.blocks.jobs(len(start)) == 1:
             columns = function(start, end)
@@ -215,8 +229,8 @@ class ClosedRays:
         base = np.broadcast_to(self._base[:, None], shape).reshape(-1, shape[2])
         points, volume = self._geometry.volume_changes(base, velocity.reshape(-1, shape[2]))
         points, volume = points.reshape(shape), volume.reshape(shape[:2])
-        failed = ~(np.isfinite(points).all(axis=2) & np.isfinite(volume)).all(axis=1)
-        return points, volume, failed
+        reached = np.isfinite(points).all(axis=2) & np.isfinite(volume)
+        return points, volume, np.asarray(~reached.all(axis=1))
 
     def keep(self, which: Bools) -> None:
         """Go on with some of the rays, shape=[n_rays]."""
@@ -235,20 +249,14 @@ def _connect(metric: Any, start: Floats, end: Floats) -> Columns:
     length, converged = _measure(metric, start, end)
     if not len(start):
         return length, end, converged
-    velocity = _rows(metric.log(_array(end), _array(start)))
+    velocity = _as_rows(metric.log(_array(end), _array(start)))
     finite = np.isfinite(length) & np.isfinite(velocity).all(axis=1)
     return length, np.where(finite[:, None], velocity, 0.0), converged & finite
 
 
-def _broadcast(*arrays: ArrayLike) -> tuple[Floats, ...]:
-    rows = [np.atleast_2d(np.asarray(array, dtype=float)) for array in arrays]
-    shape = np.broadcast_shapes(*(array.shape for array in rows))
-    return tuple(np.array(np.broadcast_to(array, shape)) for array in rows)
+def _array(points: Floats) -> Array:
+    return gs.from_numpy(np.array(points))
 
 
-def _array(rows: Floats) -> Array:
-    return gs.from_numpy(np.array(rows))
-
-
-def _rows(array: Array) -> Floats:
+def _as_rows(array: Array) -> Floats:
     return np.atleast_2d(np.asarray(gs.to_numpy(array), dtype=float))

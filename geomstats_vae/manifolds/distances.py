@@ -47,6 +47,7 @@ def dist_pairwise(
         If points are no rows, method is neither, or there is no graph.
     """
     points = to_backend(points, "points")
+    metric._enter(points=points)  # refuses what are no codes
     if points.ndim != 2:
         raise ValueError(
             f"Expected points of shape [n_points, {metric._space.dim}], got "

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics.path import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 
 POLICIES = ("warn", "raise", "ignore")
 # A user's call may come through these; warnings name the line before them.
@@ -109,24 +109,25 @@ def report(
     message = f"{len(failed)} of {len(status)} {what} {happened}. {reasons}"
     if on_failure == "raise":
         raise error(message)
-    warn(f"{message} {returned}", warning)
+    warnings.warn(f"{message} {returned}", warning, stacklevel=caller_level())
 
 
-def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line of the user's code that called this package.
+def caller_level() -> int:
+    """Stack level, for the function that calls this one, of the first frame that is the user's.
 
-    Parameters
-    ----------
-    message : str
-        Message.
-    category : type
-        Category of the warning.
+    Frames of geomstats stand between where its own methods call the metric, and frames of
+    scikit-learn around the methods of estimators.
+
+    Returns
+    -------
+    level : int
+        Argument ``stacklevel`` of `warnings.warn`.
     """
-    level, frame = 1, sys._getframe()
+    level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
-    warnings.warn(message, category, stacklevel=level)
+    return level
 
 
 def _is_between(module: str) -> bool:

@@ -7,26 +7,36 @@ logarithm v of y at x solves Exp(x, v) = y, so D_v Exp dv = dy - D_x Exp dx.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
+
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geometry.decoder import Ends
+from geomstats_vae.immersions import Immersion
 
 
 class _Linearised(torch.autograd.Function):
     """A value that was computed without record, with its Jacobians."""
 
     @staticmethod
-    def forward(ctx, value, jacobians, *inputs):
+    def forward(
+        ctx: Any, value: torch.Tensor, jacobians: list[torch.Tensor], *inputs: torch.Tensor
+    ) -> torch.Tensor:
         ctx.save_for_backward(*jacobians)
         return value.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         pulled = [(grad[:, None, :] @ jacobian)[:, 0] for jacobian in ctx.saved_tensors]
         return None, None, *pulled
 
 
-def linearised(value, jacobians, inputs):
+def linearised(
+    value: torch.Tensor, jacobians: list[torch.Tensor], inputs: list[torch.Tensor]
+) -> torch.Tensor:
     """Attach first derivatives to a value.
 
     Parameters
@@ -46,7 +56,9 @@ def linearised(value, jacobians, inputs):
     return _Linearised.apply(value, jacobians, *inputs)
 
 
-def differentiable_length(immersion, start, end, ends, *, squared):
+def differentiable_length(
+    immersion: Immersion, start: torch.Tensor, end: torch.Tensor, ends: Ends, *, squared: bool
+) -> torch.Tensor:
     """Attach the first variation to lengths of geodesics.
 
     Parameters
@@ -82,7 +94,12 @@ def differentiable_length(immersion, start, end, ends, *, squared):
     return linearised(value[:, None], jacobians, [start, end])[:, 0]
 
 
-def differentiable_exp(exponential, immersion, base_point, tangent_vec):
+def differentiable_exp(
+    exponential: ExponentialSolver,
+    immersion: Immersion,
+    base_point: torch.Tensor,
+    tangent_vec: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Exponential map with its derivatives by Jacobi fields.
 
     Parameters
@@ -108,7 +125,13 @@ def differentiable_exp(exponential, immersion, base_point, tangent_vec):
     return linearised(point, [d_point, d_vector], [base_point, tangent_vec]), status
 
 
-def differentiable_log(exponential, immersion, point, base_point, velocity):
+def differentiable_log(
+    exponential: ExponentialSolver,
+    immersion: Immersion,
+    point: torch.Tensor,
+    base_point: torch.Tensor,
+    velocity: torch.Tensor,
+) -> torch.Tensor:
     """Attach derivatives to logarithms.
 
     Parameters

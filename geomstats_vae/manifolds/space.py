@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import geomstats.backend as gs
 from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
-from geomstats_vae.geometry.diagnosis import diagnose
-from geomstats_vae.manifolds.arrays import enter, to_array, to_tensor
+from geomstats_vae.geometry.diagnosis import Diagnosis, diagnose
+from geomstats_vae.manifolds.arrays import Array, enter, to_array, to_tensor
 from geomstats_vae.manifolds.metric import PullbackDecoderMetric
 
 
@@ -25,7 +27,8 @@ class LatentSpace(VectorSpaceOpenSet):
     output : callable, optional
         Reads what the decoder returns.
     **metric_options : dict
-        Further options of `PullbackDecoderMetric`: ``solver``, ``exponential``, ``on_failure``.
+        Further options of `PullbackDecoderMetric`: ``likelihood``, ``graph``, ``solver``,
+        ``exponential``, ``on_failure``.
 
     Attributes
     ----------
@@ -38,17 +41,25 @@ class LatentSpace(VectorSpaceOpenSet):
     >>> space.metric.dist(codes[:10], codes[10:20])
     """
 
-    def __init__(self, decoder, dim, points=None, *, output=None, **metric_options):
+    def __init__(
+        self,
+        decoder: Any,
+        dim: int,
+        points: Any = None,
+        *,
+        output: Any = None,
+        **metric_options: Any,
+    ) -> None:
         super().__init__(dim=dim, embedding_space=Euclidean(dim=dim, equip=False), equip=False)
         self.equip_with_metric(
             PullbackDecoderMetric, decoder=decoder, output=output, points=points, **metric_options
         )
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> LatentSpace:
         """Share the space among clones of an estimator: copying it would copy the decoder."""
         return self
 
-    def belongs(self, point, atol=gs.atol):
+    def belongs(self, point: Array, atol: float = gs.atol) -> Array:
         """Whether points are latent codes: of the right shape, and finite.
 
         Parameters
@@ -68,7 +79,7 @@ class LatentSpace(VectorSpaceOpenSet):
             return to_array(finite.new_zeros(finite.shape[:-1]))
         return to_array(finite.all(dim=-1))
 
-    def projection(self, point):
+    def projection(self, point: Array) -> Array:
         """Project points to the space: every finite code belongs to it.
 
         Parameters
@@ -89,7 +100,7 @@ class LatentSpace(VectorSpaceOpenSet):
         (rows,), origin = enter(self.dim, points=point)
         return origin.give(rows)
 
-    def random_point(self, n_samples=1, bound=1.0):
+    def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
         """Draw random codes: codes of the data with noise, or standard normal without such.
 
         Parameters
@@ -113,7 +124,15 @@ class LatentSpace(VectorSpaceOpenSet):
             noise = gs.from_numpy(codes[rows]) + gs.from_numpy(width) * noise
         return noise[0] if n_samples == 1 else noise
 
-    def diagnose(self, points=None, *, n_pairs=80, sensitivity=True, random_state=0, verbose=True):
+    def diagnose(
+        self,
+        points: Array = None,
+        *,
+        n_pairs: int = 80,
+        sensitivity: bool = True,
+        random_state: Any = 0,
+        verbose: bool = True,
+    ) -> Diagnosis:
         """Look for what makes distances worthless, or slow to find, and give advice.
 
         Parameters
@@ -145,7 +164,7 @@ class LatentSpace(VectorSpaceOpenSet):
         -----
         Whatever a metric is scaled by, the unscaled one is looked at. For the sensitivity the
         weights of the precision are learnt again, with the present variances at the codes in
-        place of squared residuals, and distances are those of ways on a graph. With the real
+        place of squared residuals, and distances are those of graph paths. With the real
         residuals the precision may change by more.
         """
         codes = getattr(self.metric, "points", None) if points is None else points

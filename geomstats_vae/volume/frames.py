@@ -1,9 +1,9 @@
 """Orthonormal frames of tangent spaces: where normal coordinates come from.
 
 A tangent vector v at a base point has normal coordinates w, v = sum_a w_a b_a, in a frame b_1 ...
-b_dim that the metric calls orthonormal. Nothing that is computed in them depends on the
-coordinates of the space if the frame itself moves with these, which it does here: the first frame
-is led by data, and later ones follow from it.
+b_dim of orthonormal vectors. What is computed in normal coordinates does not depend on the
+coordinates of the space, if the frame does not. Here it does not: the first frame turns to the data
+(`lead_by`), and later ones follow from it (`frame_at` with a previous frame).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class TangentFrame:
         Rows give the inner products with them.
     """
 
-    base: np.ndarray
-    basis: np.ndarray
-    dual: np.ndarray
+    base: Floats
+    basis: Floats
+    dual: Floats
 
     @property
     def dim(self) -> int:
@@ -85,7 +85,9 @@ class TangentFrame:
         return TangentFrame(self.base, self.basis @ rotation, rotation.T @ self.dual)
 
 
-def frame_at(geometry: Geometry, base: Floats, near: TangentFrame | None = None) -> TangentFrame:
+def frame_at(
+    geometry: Geometry, base: Floats, previous: TangentFrame | None = None
+) -> TangentFrame:
     """Orthonormal frame at a point.
 
     Parameters
@@ -94,10 +96,10 @@ def frame_at(geometry: Geometry, base: Floats, near: TangentFrame | None = None)
         Geometry of a space whose points are vectors.
     base : numpy.ndarray, shape=[n_features]
         Base point.
-    near : TangentFrame, optional
-        Frame at a point nearby; the frame at the base point is the one that differs least from
-        it (Loewdin's orthonormalisation), and so moves with a change of coordinates as this does.
-        Without it, the axes of the space are orthonormalised.
+    previous : TangentFrame, optional
+        Frame at a point nearby. The frame at the base point is the one that differs least from it
+        (Loewdin's orthonormalisation), so that both follow a change of coordinates alike. Without
+        it, the axes of the space are orthonormalised.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def frame_at(geometry: Geometry, base: Floats, near: TangentFrame | None = None)
         If the metric is singular or not finite at the base point.
     """
     gram = geometry.metrics(base[None])[0]
-    candidates = np.eye(len(base)) if near is None else near.basis
+    candidates = np.eye(len(base)) if previous is None else previous.basis
     if geometry.dim < len(base):
         candidates = geometry.to_tangent(candidates.T, base).T
     overlap = candidates.T @ gram @ candidates
@@ -152,3 +154,25 @@ def lead_by(frame: TangentFrame, coordinates: Floats) -> TangentFrame:
     diagonal = np.diagonal(triangle)
     signs[: len(diagonal)] = np.where(diagonal < 0.0, -1.0, 1.0)
     return frame.rotate(axes * signs)
+
+
+def along_coordinates(frame: TangentFrame) -> TangentFrame:
+    """Turn a frame so that its axes are those that the coordinates of the space lead to.
+
+    The first axis points along the first coordinate, the second lies in the plane of the first two,
+    and so on: Gram-Schmidt orthonormalisation of the coordinates' axes. In an embedded space, as
+    far as its tangent space permits.
+
+    Parameters
+    ----------
+    frame : TangentFrame
+        Frame.
+
+    Returns
+    -------
+    frame : TangentFrame
+        The turned frame.
+    """
+    triangle, axes = linalg.rq(frame.basis)
+    signs = np.where(np.diagonal(triangle[-frame.dim :]) < 0.0, -1.0, 1.0)
+    return frame.rotate(axes.T * signs)

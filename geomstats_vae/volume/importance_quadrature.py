@@ -1,4 +1,4 @@
-r"""Integrals over a tangent space, taken in the latent space of a decoder.
+r"""Integrals over a tangent space by importance sampling in latent coordinates.
 
 Where a decoder's metric is rough, geodesics from one point focus and scatter: after one standard
 deviation most rays are no longer shortest, and few of the others carry most of the volume. The
@@ -8,8 +8,8 @@ point counted once, by its shortest geodesic,
 .. math:: C(G) = \int \exp(-w(z)' G w(z) / 2) \sqrt{\det M(z)} dz ,
 
 where w(z) are the normal coordinates of Log z. Points z are drawn by randomised quasi-Monte-Carlo
-from a density on a grid that lengths on the metric's graph suggest (importance sampling, [1]_,
-chapter 9), and each costs a geodesic.
+from a distribution on a grid that lengths of graph paths suggest (importance sampling, [1]_,
+chapter 9; see `importance_grid`), and each costs a geodesic.
 
 References
 ----------
@@ -20,36 +20,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import geomstats.backend as gs
 import numpy as np
 from scipy import linalg, stats
-from scipy.interpolate import (
-    LinearNDInterpolator,
-    NearestNDInterpolator,
-    RegularGridInterpolator,
-)
-from scipy.spatial import QhullError
 
-from geomstats_vae.manifolds.rows import decoder_metric
-from geomstats_vae.volume.cut_points import graph_lengths
-from geomstats_vae.volume.ray_quadrature import N_REPLICATES, TangentMoments
-
-MAX_DIM = 3  # grids of more dimensions are too coarse to draw from
-_COARSE = {1: 256, 2: 48, 3: 12}  # cells along each axis that lengths are measured to
-_FINER = 4  # cells that each of these is divided into
-_MARGINS = (0.25, 0.5, 1.0, 2.0)  # of the grid beyond the codes, in their ranges
-_EDGE = 2e-5  # share of the integral that cells at the edge of the grid may bear; more is behind
-_KEPT = 32  # arrays of lengths
-# Lengths relative to those on the graph: see PullbackDecoderMetric.dist_pairwise.
-_SHORTER, _LONGER = 0.97, 1.07
-_FLATTER = 0.9  # points are drawn from a density that decays more slowly, in squared distance
-# Shares of points that are drawn from one of twice the covariance, and from one that decays with
-# the distance alone, at the lowest rate in any direction: directions are guessed.
-_WIDER, _ROUND = 0.05, 0.05
+from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.volume.frames import TangentFrame
+from geomstats_vae.volume.importance_grid import GridDistribution, ImportanceGrid
+from geomstats_vae.volume.quadrature import N_REPLICATES, TangentMoments, TangentQuadrature
 
 
 @dataclass(frozen=True)
-class LatentCloud:
+class ImportanceQuadrature(TangentQuadrature):
     """Quadrature over tangent vectors by their end points.
 
     Parameters
@@ -62,20 +43,20 @@ class LatentCloud:
         Logarithms of weights whose mean integrates over Riemannian volume.
     scale : numpy.ndarray, shape=[dim, dim]
         Scale matrix L: the points were drawn for densities of covariance about L L'.
-    law : tuple of numpy.ndarray
-        Edges and masses of the grid that the points were drawn from.
+    distribution : GridDistribution
+        What the points were drawn from.
     n_failed : int
         Geodesics to them that did not converge.
     """
 
-    points: np.ndarray
-    coordinates: np.ndarray
-    log_weights: np.ndarray
-    scale: np.ndarray
-    law: tuple
+    points: Floats
+    coordinates: Floats
+    log_weights: Floats
+    scale: Floats
+    distribution: GridDistribution
     n_failed: int
 
-    def _kernel(self, precision):
+    def _kernel(self, precision: Floats) -> tuple[float, Floats]:
         """Log of the mean, and the terms relative to it."""
         squares = np.einsum("ni,ij,nj->n", self.coordinates, precision, self.coordinates)
         exponents = self.log_weights - 0.5 * squares
@@ -84,19 +65,8 @@ class LatentCloud:
         mean = kernel.mean()
         return largest + np.log(mean), kernel / mean
 
-    def moments(self, precision):
-        """Integrals under exp(-w' G w / 2), over Riemannian volume.
-
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates, positive definite.
-
-        Returns
-        -------
-        moments : TangentMoments
-            Normaliser, its standard error between replicates, and moments.
-        """
+    def moments(self, precision: Floats) -> TangentMoments:
+        """Integrals under exp(-w' G w / 2); see `TangentQuadrature.moments`."""
         log_normalizer, kernel = self._kernel(precision)
         means = kernel.reshape(N_REPLICATES, -1).mean(axis=1)
         error = means.std(ddof=1) / np.sqrt(N_REPLICATES)
@@ -104,75 +74,46 @@ class LatentCloud:
         second = (self.coordinates.T * kernel) @ self.coordinates / len(kernel)
         return TangentMoments(log_normalizer, error, first, second)
 
-    def largest_ratio(self, precision):
-        """Largest density among the points, relative to the law that they were drawn from.
-
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates.
-
-        Returns
-        -------
-        ratio : float
-            Both densities being of integral 1.
-        """
-        return self._kernel(precision)[1].max()
-
-    def covariance_of_squares(self, precision, directions):
-        """Covariances of quadratic forms under the density: the curvature of log C.
-
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates.
-        directions : numpy.ndarray, shape=[n_forms, dim, dim]
-            Matrices T_a of the forms w' T_a w.
-
-        Returns
-        -------
-        covariance : numpy.ndarray, shape=[n_forms, n_forms]
-            Their covariance matrix.
-        """
+    def covariance_of_squares(self, precision: Floats, directions: Floats) -> Floats:
+        """Covariances of quadratic forms; see `TangentQuadrature.covariance_of_squares`."""
         _, kernel = self._kernel(precision)
         forms = np.einsum("ni,aij,nj->na", self.coordinates, directions, self.coordinates)
         mean = kernel @ forms / len(kernel)
         return (forms.T * kernel) @ forms / len(kernel) - np.outer(mean, mean)
 
-    def spread(self, precision):
-        """Eigenvalues of L' G L: how far a density is from what the points were drawn for.
+    def propose(
+        self,
+        geometry: Geometry,
+        frame: TangentFrame,
+        precision: Floats,
+        n: int,
+        random_state: np.random.RandomState,
+    ) -> tuple[Floats, Floats]:
+        """Draw from the distribution on the grid; see `TangentQuadrature.propose`.
 
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates.
-
-        Returns
-        -------
-        eigenvalues : numpy.ndarray, shape=[dim]
-            In ascending order.
+        Each draw costs a geodesic. The ratio is relative to the largest among the points of the
+        quadrature.
         """
-        return linalg.eigvalsh(self.scale.T @ precision @ self.scale)
+        uniform = random_state.uniform(size=(n, frame.dim))
+        points, log_proposal = self.distribution.draw(uniform)
+        log_weights, coordinates, _ = _weigh(geometry, frame, points, log_proposal)
+        squares = np.einsum("ni,ij,nj->n", coordinates, precision, coordinates)
+        log_normalizer, kernel = self._kernel(precision)
+        return points, np.exp(log_weights - 0.5 * squares - log_normalizer) / kernel.max()
 
 
-def serves(space):
-    """Whether points can be drawn for a space.
-
-    Parameters
-    ----------
-    space : geomstats.geometry.manifold.Manifold
-        Space.
-
-    Returns
-    -------
-    serves : bool
-        True for a decoder's space of few dimensions whose metric knows codes of the data.
-    """
-    metric, _ = decoder_metric(space.metric)
-    return metric is not None and metric.points is not None and space.dim <= MAX_DIM
+def _weigh(
+    geometry: Geometry, frame: TangentFrame, points: Floats, log_density: Floats
+) -> tuple[Floats, Floats, int]:
+    """Log weights of points drawn from a density, normal coordinates of theirs, and failures."""
+    logs = geometry.logs(frame.base, points)
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(geometry.volume_densities(points)) - log_density
+    log_weights = np.where(np.isfinite(logs.length), log_weights, -np.inf)
+    return log_weights, frame.coordinates(logs.velocity), int((~logs.converged).sum())
 
 
-def uniform_points(n_points, dim, random_state):
+def uniform_points(n_points: int, dim: int, random_state: np.random.RandomState) -> Floats:
     """Quasi-random points of the unit cube, in independent replicates one after another.
 
     Parameters
@@ -196,177 +137,23 @@ def uniform_points(n_points, dim, random_state):
     )
 
 
-class LatentGrid:
-    """Grid over a latent space: volumes of cells, and lengths on the graph to their centres.
-
-    Parameters
-    ----------
-    space : geomstats.geometry.manifold.Manifold
-        Space of a decoder, of few dimensions, whose metric knows codes of the data.
-
-    Notes
-    -----
-    Volumes are computed once for each of the nested grids, and serve all means. Lengths vary less
-    and are interpolated between coarser cells.
-    """
-
-    def __init__(self, space):
-        self.space = space
-        metric, _ = decoder_metric(space.metric)
-        self._low, self._high = metric.points.min(axis=0), metric.points.max(axis=0)
-        self._volumes: dict = {}
-        self._lengths: dict = {}
-
-    def edges(self, margin):
-        """Edges of the cells along each axis, shape=[dim, n_cells + 1]."""
-        width = np.maximum(self._high - self._low, np.finfo(float).tiny)
-        low, high = self._low - margin * width, self._high + margin * width
-        n_cells = _COARSE[self.space.dim] * _FINER
-        return np.linspace(low, high, n_cells + 1, axis=1)
-
-    def law(self, frame, rows, coordinates, precision):
-        """Masses of cells under a guess at a locally adaptive normal law.
-
-        Parameters
-        ----------
-        frame : TangentFrame
-            Frame at the mean.
-        rows : numpy.ndarray, shape=[n_rows, dim]
-            Points whose logarithms are known.
-        coordinates : numpy.ndarray, shape=[n_rows, dim]
-            Normal coordinates of these logarithms, which tell the directions of others.
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G of the law.
-
-        Returns
-        -------
-        edges : numpy.ndarray, shape=[dim, n_cells + 1]
-            Edges of the cells along each axis, of a grid at whose edge there is next to no mass.
-        mass : numpy.ndarray, shape=[n_cells, ...]
-            Masses, of sum 1, that fall a little more slowly than those of the law.
-        """
-        guess = _log_interpolant(rows, coordinates)
-        for margin in _MARGINS:
-            centres, volume = self._cells(margin)
-            lengths = self._graph_lengths(frame.base, margin)
-            squares = _squares(guess(centres), lengths, precision).reshape(volume.shape)
-            squares = squares - squares.min()
-            mass = volume * np.exp(-0.5 * _FLATTER * squares)
-            mass /= mass.sum()
-            inner = mass[(slice(1, -1),) * mass.ndim].sum()
-            if 1.0 - inner < _EDGE:
-                break
-        lowest = np.linalg.eigvalsh(precision)[0]
-        wider = volume * np.exp(-0.25 * squares)
-        around = volume * np.exp(-0.5 * lowest * lengths.reshape(volume.shape) ** 2)
-        mass = (1.0 - _WIDER - _ROUND) * mass + _WIDER * wider / wider.sum()
-        return self.edges(margin), mass + _ROUND * around / around.sum()
-
-    def _graph_lengths(self, base, margin):
-        """Lengths to the centres; kept, for a mean asks again as its covariance changes."""
-        key = base.tobytes(), margin
-        if key not in self._lengths:
-            while len(self._lengths) >= _KEPT:
-                del self._lengths[next(iter(self._lengths))]
-            edges = self.edges(margin)[:, ::_FINER]
-            middles = 0.5 * (edges[:, 1:] + edges[:, :-1])
-            coarse = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
-            lengths = graph_lengths(self.space, base)(coarse.reshape(-1, self.space.dim))
-            between = RegularGridInterpolator(
-                tuple(middles),
-                lengths.reshape(coarse.shape[:-1]),
-                bounds_error=False,
-                fill_value=None,
-            )
-            self._lengths[key] = np.maximum(between(self._cells(margin)[0]), 0.0)
-        return self._lengths[key]
-
-    def _cells(self, margin):
-        if margin not in self._volumes:
-            edges = self.edges(margin)
-            middles = 0.5 * (edges[:, 1:] + edges[:, :-1])
-            centres = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
-            flat = centres.reshape(-1, self.space.dim)
-            volume = gs.to_numpy(self.space.metric.volume_density(gs.from_numpy(flat)))
-            self._volumes[margin] = flat, volume.reshape(centres.shape[:-1])
-        return self._volumes[margin]
-
-
-def _log_interpolant(rows, coordinates):
-    """Guess at logarithms: linear between rows, that of the nearest row outside of them."""
-    nearest = NearestNDInterpolator(rows, coordinates)
-    try:
-        linear = LinearNDInterpolator(rows, coordinates)
-    except (QhullError, ValueError):  # too few rows, or all on a line
-        return nearest
-
-    def guess(points):
-        inside = linear(points)
-        return np.where(np.isfinite(inside), inside, nearest(points))
-
-    return guess
-
-
-def _squares(guess, lengths, precision):
-    """Guess at w' G w, by the guess at the direction of w and what the graph knows of its norm."""
-    norms = np.linalg.norm(guess, axis=1)
-    squares = np.einsum("ni,ij,nj->n", guess, precision, guess)
-    scaled = np.clip(norms, _SHORTER * lengths, _LONGER * lengths)
-    lowest = np.linalg.eigvalsh(precision)[0]
-    # Divided by one norm at a time: a small norm's square may be zero.
-    divisor = np.where(norms > 0.0, norms, 1.0)
-    return np.where(norms > 0.0, squares / divisor / divisor, lowest) * scaled**2
-
-
-def draw_from_grid(uniform, edges, mass):
-    """Map uniform points to points of a law that is uniform within cells.
-
-    Parameters
-    ----------
-    uniform : numpy.ndarray, shape=[n_points, dim]
-        Points of the unit cube.
-    edges : numpy.ndarray, shape=[dim, n_cells + 1]
-        Edges of the cells along each axis.
-    mass : numpy.ndarray, shape=[n_cells, ...]
-        Masses of the cells, of sum 1.
-
-    Returns
-    -------
-    points : numpy.ndarray, shape=[n_points, dim]
-        Points, by the inverse distribution functions of each axis given those before it.
-    log_density : numpy.ndarray, shape=[n_points]
-        Logarithm of the law's density there.
-    """
-    n_points, dim = uniform.shape
-    points = np.empty_like(uniform)
-    widths = np.diff(edges, axis=1)[:, 0]
-    log_density = np.full(n_points, -np.log(widths).sum())
-    given = np.broadcast_to(mass, (1, *mass.shape))
-    row = np.zeros(n_points, dtype=int)
-    for axis in range(dim):
-        marginal = given.reshape(*given.shape[:2], -1).sum(axis=2)
-        share = marginal / marginal.sum(axis=1, keepdims=True)
-        ladder = np.cumsum(share, axis=1)[row]
-        cell = np.minimum((ladder < uniform[:, axis, None]).sum(axis=1), share.shape[1] - 1)
-        chosen = share[row, cell]
-        below = ladder[np.arange(n_points), cell] - chosen
-        inside = np.clip((uniform[:, axis] - below) / chosen, 0.0, 1.0)
-        points[:, axis] = edges[axis, cell] + inside * widths[axis]
-        log_density += np.log(chosen)
-        row = row * share.shape[1] + cell
-        given = given.reshape(-1, *given.shape[2:])
-    return points, log_density
-
-
-def build_cloud(geometry, grid, frame, rows, coordinates, scale, uniform):
+def build_importance_quadrature(
+    geometry: Geometry,
+    grid: ImportanceGrid,
+    frame: TangentFrame,
+    rows: Floats,
+    coordinates: Floats,
+    scale: Floats,
+    uniform: Floats,
+) -> ImportanceQuadrature:
     """Draw points for a mean and solve for the geodesics to them.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Space with its geodesics.
-    grid : LatentGrid
-        Grid over the space.
+    geometry : Geometry
+        Finds the geodesics.
+    grid : ImportanceGrid
+        Grid over the latent space.
     frame : TangentFrame
         Frame at the mean.
     rows : numpy.ndarray, shape=[n_rows, dim]
@@ -380,16 +167,11 @@ def build_cloud(geometry, grid, frame, rows, coordinates, scale, uniform):
 
     Returns
     -------
-    cloud : LatentCloud
+    quadrature : ImportanceQuadrature
         The quadrature.
     """
-    law = grid.law(frame, rows, coordinates, linalg.inv(scale @ scale.T))
-    points, log_density = draw_from_grid(uniform, *law)
-    geodesics = geometry.connect(frame.base, points)
-    volume = gs.to_numpy(geometry.space.metric.volume_density(gs.from_numpy(points)))
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(volume) - log_density
-    log_weights = np.where(np.isfinite(geodesics.length), log_weights, -np.inf)
-    n_failed = int((~geodesics.converged).sum())
-    coordinates = frame.coordinates(geodesics.velocity)
-    return LatentCloud(points, coordinates, log_weights, scale, law, n_failed)
+    precision = linalg.inv(scale @ scale.T)
+    distribution = grid.distribution(frame, rows, coordinates, precision)
+    points, log_density = distribution.draw(uniform)
+    log_weights, normal, n_failed = _weigh(geometry, frame, points, log_density)
+    return ImportanceQuadrature(points, normal, log_weights, scale, distribution, n_failed)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from geomstats_vae.geometry.decoder import DecoderGeometry
-from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
+from geomstats_vae.volume.cut_points import is_shortest
+from geomstats_vae.volume.frames import along_coordinates, frame_at
 
 _FEWEST_DIRECTIONS = 16
 # Radii tried: down to 1/64 of the largest, 2 % apart.
 _OCTAVES, _PER_OCTAVE = 6, 32
-# Rays: errors far below what a cut point is told by. A ray that takes more steps is on its way out
-# of the data.
-_RAY_RTOL, _RAY_TOL, _RAY_STEPS = 1e-6, 1e-4, 200
+# Tolerance of the distances: far below what a cut point is told by.
+_TOL = 1e-4
 # Norms of a unit step in latent space, where no codes say how far data go.
 _FAR = 64.0
 
 
 def injectivity_radii(
-    geometry: DecoderGeometry,
+    geometry: Geometry,
     base: Floats,
     *,
     n_directions: int | None = None,
@@ -31,16 +28,16 @@ def injectivity_radii(
 
     Parameters
     ----------
-    geometry : DecoderGeometry
-        Geometry of the latent space.
-    base : numpy.ndarray, shape=[n_points, dim]
-        Latent codes.
+    geometry : Geometry
+        Geometry of a space whose points are vectors.
+    base : numpy.ndarray, shape=[n_points, n_features]
+        Points.
     n_directions : int, optional
         Geodesics followed from each point, equally spaced or random; by default 16, or 4 dim if
         that is more.
     max_radius : float, optional
         Radius up to which cut points are looked for. By default the largest distance to one of the
-        codes on the graph; without codes, 64 times the norm of a unit step in latent space.
+        codes on the graph; without codes, 64 times the norm of a unit step in coordinates.
 
     Returns
     -------
@@ -64,24 +61,21 @@ def injectivity_radii(
     for name, value in (("n_directions", n_directions), ("max_radius", max_radius)):
         if value is not None and not value > 0:
             raise ValueError(f"Expected {name} > 0, got {value}.")
-    metric = geometry.metrics(base)
     if max_radius is not None:
         largest = np.full(len(base), float(max_radius))
     else:
-        largest = _reach(geometry, base, metric)
-    exponential = replace(geometry.exponential, rtol=_RAY_RTOL, max_steps=_RAY_STEPS)
-    loose = replace(geometry.with_tol(_RAY_TOL), exponential=exponential)
-    return cut_distances(loose, metric, base, directions(geometry.dim, n_directions), largest)
+        largest = _reach(geometry, base)
+    unit = directions(geometry.dim, n_directions)
+    return cut_distances(geometry.with_tol(_TOL), base, unit, largest)
 
 
-def _reach(geometry: DecoderGeometry, base: Floats, metric: Floats) -> Floats:
+def _reach(geometry: Geometry, base: Floats) -> Floats:
     """Radii within which all data lie, or some for lack of data."""
-    codes = geometry.codes
-    if codes is None or not len(base):
-        return _FAR * np.sqrt(np.trace(metric, axis1=1, axis2=2) / geometry.dim)
-    start, end = np.repeat(base, len(codes), axis=0), np.tile(codes, (len(base), 1))
-    lengths = geometry.graph_lengths(start, end).reshape(len(base), -1)
-    return np.where(np.isfinite(lengths), lengths, 0.0).max(axis=1)
+    bounds, codes = geometry.bounds, geometry.codes
+    if bounds is None or codes is None or not len(base):
+        return _FAR * np.sqrt(np.diagonal(geometry.metrics(base), axis1=1, axis2=2).mean(axis=1))
+    lengths = bounds.graph_lengths(codes, base)
+    return np.where(np.isfinite(lengths), lengths, 0.0).max(axis=0)
 
 
 def directions(dim: int, n_directions: int | None = None) -> Floats:
@@ -110,9 +104,7 @@ def directions(dim: int, n_directions: int | None = None) -> Floats:
     return np.concatenate((half, -half))[:n_directions]
 
 
-def cut_distances(
-    geometry: DecoderGeometry, metric: Floats, base: Floats, unit: Floats, largest: Floats
-) -> Floats:
+def cut_distances(geometry: Geometry, base: Floats, unit: Floats, largest: Floats) -> Floats:
     """Estimate the distance from points to the nearest of their cut points.
 
     Geodesics are followed in all directions, octave by octave of radii, until one of them is not
@@ -121,11 +113,9 @@ def cut_distances(
 
     Parameters
     ----------
-    geometry : DecoderGeometry
+    geometry : Geometry
         Follows geodesics, and measures distances.
-    metric : numpy.ndarray, shape=[n_points, dim, dim]
-        Metric matrices at the points.
-    base : numpy.ndarray, shape=[n_points, dim]
+    base : numpy.ndarray, shape=[n_points, n_features]
         Points.
     unit : numpy.ndarray, shape=[n_directions, dim]
         Directions, unit vectors of orthonormal frames.
@@ -137,24 +127,22 @@ def cut_distances(
     radius : numpy.ndarray, shape=[n_points]
         Distances; infinite where no cut point was found, NaN where the metric is singular.
     """
-    frames = np.full((len(base), len(unit), base.shape[1]), np.nan)
-    for k in np.flatnonzero(np.isfinite(metric).all(axis=(1, 2)) & (largest > 0.0)):
+    vectors = np.full((len(base), *unit.shape[:1], base.shape[1]), np.nan)
+    for k in np.flatnonzero(largest > 0.0):
         try:
-            factor = np.linalg.cholesky(metric[k])
-        except np.linalg.LinAlgError:
+            vectors[k] = along_coordinates(frame_at(geometry, base[k])).vectors(unit)
+        except ValueError:  # a singular metric
             continue
-        # With M = L L' the columns of L'^-1 are orthonormal.
-        frames[k] = solve_triangular(factor.T, unit.T).T
-    regular = np.flatnonzero(np.isfinite(frames).all(axis=(1, 2)))
+    regular = np.flatnonzero(np.isfinite(vectors).all(axis=(1, 2)))
     radius = np.full(len(base), np.nan)
-    rays = _Rays(geometry, base[regular], frames[regular])
+    spheres = _Spheres(geometry, base[regular], vectors[regular])
     top = largest[regular] / 2.0**_OCTAVES
     low, high = np.zeros_like(top), np.full_like(top, np.inf)
     open_ = np.arange(len(top))
     for _ in range(_OCTAVES + 1):
         if not len(open_):
             break
-        low[open_], high[open_] = rays.bracket(open_, low[open_], top[open_])
+        low[open_], high[open_] = spheres.bracket(open_, low[open_], top[open_])
         open_ = open_[np.isinf(high[open_])]
         top[open_] *= 2.0
     # Below the first octave there is no geometric middle.
@@ -163,26 +151,26 @@ def cut_distances(
     return radius
 
 
-class _Rays:
-    """Geodesics in all directions from some points."""
+class _Spheres:
+    """Geodesic spheres around some points, seen in some directions."""
 
-    def __init__(self, geometry: DecoderGeometry, base: Floats, frames: Floats) -> None:
-        self._geometry, self._base, self._frames = geometry, base, frames
+    def __init__(self, geometry: Geometry, base: Floats, vectors: Floats) -> None:
+        self._geometry, self._base, self._vectors = geometry, base, vectors
 
-    def bracket(self, rows: Floats, low: Floats, top: Floats) -> tuple[Floats, Floats]:
+    def bracket(self, rows: Ints, low: Floats, top: Floats) -> tuple[Floats, Floats]:
         """Radii between which geodesics cease to be shortest; (top, infinity) if they do not."""
-        n_rays = self._frames.shape[1]
+        n_rays = self._vectors.shape[1]
         start = np.repeat(self._base[rows], n_rays, axis=0)
-        velocity = (top[:, None, None] * self._frames[rows]).reshape(len(start), -1)
+        velocity = (top[:, None, None] * self._vectors[rows]).reshape(len(start), -1)
         times = 2.0 ** (np.arange(1 - _PER_OCTAVE, 1) / _PER_OCTAVE)
-        points, _ = self._geometry.follow_dense(start, velocity, times)
+        points = self._geometry.points_along(start, velocity, times)
 
-        def shortest(which: Floats, index: Floats) -> Bools:
-            rays = which[:, None] * n_rays + np.arange(n_rays)
-            ends = points[rays.ravel(), np.repeat(index, n_rays)]
-            length = self._geometry.ends(start[rays.ravel()], ends).length.reshape(rays.shape)
-            along = top[which] * times[index]
-            return (length >= (1.0 - self._geometry.rtol) * along[:, None]).all(axis=1)
+        def shortest(which: Ints, index: Ints) -> Bools:
+            rays = (which[:, None] * n_rays + np.arange(n_rays)).ravel()
+            ends = points[rays, np.repeat(index, n_rays)]
+            along = np.repeat(top[which] * times[index], n_rays)
+            answer, _ = is_shortest(self._geometry, start[rays], ends, along)
+            return np.asarray(answer.reshape(len(which), n_rays).all(axis=1))
 
         which = np.arange(len(rows))
         before, after = np.full(len(rows), -1), np.full(len(rows), _PER_OCTAVE - 1)

@@ -1,14 +1,14 @@
-r"""Integrals over a tangent space: normaliser and moments of the density exp(-w' G w / 2) J(w).
+r"""Integrals over a tangent space along rays.
 
-In normal coordinates w at the mean, with J the change of Riemannian volume (see `fan`) and D the
+In normal coordinates w at the mean, with J the change of Riemannian volume (see `rays`) and D the
 tangent vectors of shortest geodesics,
 
 .. math:: C(G) = \int_D \exp(-w' G w / 2) J(w) dw .
 
 In polar coordinates w = s L u, with |u| = 1 and a scale matrix L, the radius is integrated along
 each ray by Gauss' rule, up to where the ray stops being shortest, and the directions u by
-randomised quasi-Monte-Carlo. All that costs geometry is independent of G: one set of rays serves
-every G that is not far from (L L')^{-1}, and always with the same random numbers.
+randomised quasi-Monte-Carlo. One set of rays serves every G that is not far from (L L')^{-1}, and
+always with the same random numbers.
 
 References
 ----------
@@ -21,44 +21,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg, special, stats
 from scipy.spatial import cKDTree
 
-from geomstats_vae.volume.cut_points import cut_radii, graph_filter
-from geomstats_vae.volume.rays import spread_fan, volumes_along
+from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.volume.cut_points import CutRadii, cut_radii, graph_test, is_shortest
+from geomstats_vae.volume.frames import TangentFrame
+from geomstats_vae.volume.quadrature import N_REPLICATES, TangentMoments, TangentQuadrature
+from geomstats_vae.volume.rays import RayBundle, follow_rays
 
-N_REPLICATES = 8  # independent scrambles, which the standard error is estimated from
+# Nodes of Gauss' rule along a ray.
 _GAUSS_NODES = 48
-_TAIL = 1e-9  # share of the integral that may lie behind the ends of rays
-_LONGEST = 4.0  # rays are made at most this many times longer where volumes grow
-_RAYS_PER_COEFFICIENT = 8  # below this, control variates would fit noise
+# Share of the integral that may lie behind the ends of rays.
+_TAIL = 1e-9
+# Where volumes grow, rays are made longer by steps of the one factor, up to the other.
+_LONGER, _LONGEST = 1.5, 4.0
+# Below as many rays for each coefficient, control variates would fit noise.
+_RAYS_PER_COEFFICIENT = 8
 
 
-class TangentMoments(NamedTuple):
-    """Integrals under a density on a tangent space, in normal coordinates.
-
-    Parameters
-    ----------
-    log_normalizer : float
-        log C.
-    log_normalizer_std : float
-        Its standard error.
-    mean : numpy.ndarray, shape=[dim]
-        E[w].
-    second : numpy.ndarray, shape=[dim, dim]
-        E[w w'].
-    """
-
-    log_normalizer: float
-    log_normalizer_std: float
-    mean: np.ndarray
-    second: np.ndarray
-
-
-def sphere_directions(n_rays, dim, random_state):
+def sphere_directions(n_rays: int, dim: int, random_state: np.random.RandomState) -> Floats:
     """Quasi-random directions, in independent replicates one after another.
 
     Parameters
@@ -84,7 +68,7 @@ def sphere_directions(n_rays, dim, random_state):
     return np.concatenate((half, -half), axis=1)
 
 
-def _half_sphere(dim, log_size, seed):
+def _half_sphere(dim: int, log_size: int, seed: int) -> Floats:
     sobol = stats.qmc.Sobol(1 if dim == 2 else dim, scramble=True, seed=seed)
     points = sobol.random_base2(log_size)
     if dim == 2:
@@ -95,8 +79,8 @@ def _half_sphere(dim, log_size, seed):
 
 
 @dataclass(frozen=True)
-class TangentQuadrature:
-    """Quadrature over the tangent vectors of shortest geodesics.
+class RayQuadrature(TangentQuadrature):
+    """Quadrature over the tangent vectors of shortest geodesics, by rays.
 
     Parameters
     ----------
@@ -115,33 +99,33 @@ class TangentQuadrature:
         Rays that could not be followed to their ends, and geodesics that did not converge.
     """
 
-    unit: np.ndarray
-    scale: np.ndarray
-    ends: np.ndarray
-    radii: np.ndarray
-    weights: np.ndarray
+    unit: Floats
+    scale: Floats
+    ends: Floats
+    radii: Floats
+    weights: Floats
     n_failed: int
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Dimension of the tangent space."""
         return self.unit.shape[-1]
 
     @cached_property
-    def directions(self):
+    def directions(self) -> Floats:
         """Directions L u in normal coordinates, shape=[n_rays, dim]."""
         return self._unit_rows @ self.scale.T
 
     @property
-    def _unit_rows(self):
+    def _unit_rows(self) -> Floats:
         return self.unit.reshape(-1, self.dim)
 
     @cached_property
-    def _area(self):
+    def _area(self) -> float:
         return 2.0 * np.pi ** (0.5 * self.dim) / special.gamma(0.5 * self.dim)
 
     @cached_property
-    def control(self):
+    def control(self) -> tuple[float, Floats]:
         """Quadratic c_0 + u' c_2 u s^2 that stands for J in the control variates.
 
         It is the one whose integrals along rays are nearest to those of J, by least squares.
@@ -163,24 +147,12 @@ class TangentQuadrature:
         matrix = 0.5 * (matrix + matrix.T)
         return centre, matrix - np.trace(matrix) / dim * np.eye(dim)
 
-    def moments(self, precision):
-        """Integrals under exp(-w' G w / 2) J(w).
+    def moments(self, precision: Floats) -> TangentMoments:
+        """Integrals under exp(-w' G w / 2) J(w); see `TangentQuadrature.moments`.
 
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates, positive definite.
-
-        Returns
-        -------
-        moments : TangentMoments
-            Normaliser, its standard error, and moments.
-
-        Notes
-        -----
-        The standard error is that between the replicates, for log C by the delta method. Control
-        variates are the integrals of `control` along each ray, which are known in closed form over
-        a ray and over the whole tangent space.
+        The standard error of log C is by the delta method. Control variates are the integrals of
+        `control` along each ray, which are known in closed form over a ray and over the whole
+        tangent space.
         """
         dim, theta = self.dim, self.directions
         b, kernel = self._kernel(precision)
@@ -188,7 +160,7 @@ class TangentQuadrature:
         centre, quadratic = self.control
         q = np.einsum("ni,ij,nj->n", self._unit_rows, quadratic, self._unit_rows)
 
-        def along(power):
+        def along(power: int) -> Floats:
             """Integrals of s^power along rays, less those of the control."""
             control = centre * _half_normal(dim + power, b) + q * _half_normal(dim + power + 2, b)
             return volume * ((kernel * self.radii**power).sum(axis=1) - control)
@@ -206,21 +178,8 @@ class TangentQuadrature:
             np.log(normalizer), error / normalizer, first / normalizer, second / normalizer
         )
 
-    def covariance_of_squares(self, precision, directions):
-        """Covariances of quadratic forms under the density: the curvature of log C.
-
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates.
-        directions : numpy.ndarray, shape=[n_forms, dim, dim]
-            Matrices T_a of the forms w' T_a w.
-
-        Returns
-        -------
-        covariance : numpy.ndarray, shape=[n_forms, n_forms]
-            Their covariance matrix.
-        """
+    def covariance_of_squares(self, precision: Floats, directions: Floats) -> Floats:
+        """Covariances of quadratic forms; see `TangentQuadrature.covariance_of_squares`."""
         _, kernel = self._kernel(precision)
         forms = np.einsum("ni,aij,nj->na", self.directions, directions, self.directions)
         total = kernel.sum()
@@ -229,10 +188,31 @@ class TangentQuadrature:
         mean = second @ forms
         return (forms * fourth[:, None]).T @ forms - np.outer(mean, mean)
 
-    def propose(self, precision, n, random_state):
-        """Draw tangent vectors from a law that is close to the density.
+    def propose(
+        self,
+        geometry: Geometry,
+        frame: TangentFrame,
+        precision: Floats,
+        n: int,
+        random_state: np.random.RandomState,
+    ) -> tuple[Floats, Floats]:
+        """Draw ends of geodesics near the rays; see `TangentQuadrature.propose`.
 
-        Directions are uniform, thinned by the mass of the nearest ray; radii come from the
+        Each draw costs a geodesic that is followed, and one that tells whether it is shortest.
+        """
+        coordinates, ratio = self.draw_vectors(precision, n, random_state)
+        points, volume = geometry.volume_changes(frame.base, frame.vectors(coordinates))
+        kept = np.isfinite(points).all(axis=1)
+        points, along = points[kept], np.linalg.norm(coordinates[kept], axis=1)
+        shortest, _ = is_shortest(geometry, frame.base, points, along)
+        return points, ratio[kept] * volume[kept] * shortest
+
+    def draw_vectors(
+        self, precision: Floats, n: int, random_state: np.random.RandomState
+    ) -> tuple[Floats, Floats]:
+        """Draw tangent vectors.
+
+        Directions are uniform, thinned by the mass of the nearest ray. Radii come from the
         histogram of that ray's masses between the nodes of Gauss' rule.
 
         Parameters
@@ -270,26 +250,11 @@ class TangentQuadrature:
         target = s ** (self.dim - 1) * np.exp(-0.5 * np.einsum("ni,ij,nj->n", w, precision, w))
         return w, target * width / kernel[ray, node]
 
-    def spread(self, precision):
-        """Eigenvalues of L' G L: how far a density is from what the rays were made for.
-
-        Parameters
-        ----------
-        precision : numpy.ndarray, shape=[dim, dim]
-            Matrix G in normal coordinates.
-
-        Returns
-        -------
-        eigenvalues : numpy.ndarray, shape=[dim]
-            In ascending order; all 1 where G is the inverse of L L'.
-        """
-        return linalg.eigvalsh(self.scale.T @ precision @ self.scale)
-
-    def _kernel(self, precision):
+    def _kernel(self, precision: Floats) -> tuple[Floats, Floats]:
         b = np.einsum("ni,ij,nj->n", self.directions, precision, self.directions)
         return b, self.weights * np.exp(-0.5 * self.radii**2 * b[:, None])
 
-    def _exact(self, precision):
+    def _exact(self, precision: Floats) -> tuple[float, Floats]:
         """Integrals of the control over the whole tangent space: of 1 and of w w'."""
         centre, quadratic = self.control
         covariance = linalg.inv(precision)
@@ -301,18 +266,20 @@ class TangentQuadrature:
         return total * value, total * second
 
 
-def _half_normal(n, b):
+def _half_normal(n: int, b: Floats | float) -> Floats:
     """Integral of s^(n - 1) exp(-b s^2 / 2) over s > 0."""
-    return 0.5 * (2.0 / b) ** (0.5 * n) * special.gamma(0.5 * n)
+    return np.asarray(0.5 * (2.0 / b) ** (0.5 * n) * special.gamma(0.5 * n))
 
 
-def build_quadrature(geometry, frame, scale, unit):
+def build_ray_quadrature(
+    geometry: Geometry, frame: TangentFrame, scale: Floats, unit: Floats
+) -> RayQuadrature:
     """Follow rays from a mean and make a quadrature of them.
 
     Parameters
     ----------
-    geometry : RowGeometry
-        Space with its geodesics.
+    geometry : Geometry
+        Geometry of a space whose points are vectors.
     frame : TangentFrame
         Frame at the mean.
     scale : numpy.ndarray, shape=[dim, dim]
@@ -322,40 +289,40 @@ def build_quadrature(geometry, frame, scale, unit):
 
     Returns
     -------
-    quadrature : TangentQuadrature
+    quadrature : RayQuadrature
         The quadrature.
     """
     dim = frame.dim
     directions = unit.reshape(-1, dim) @ scale.T
-    fan, cut = _rays_with_tails(geometry, frame, directions)
+    bundle, cut = _rays_with_tails(geometry, frame, directions)
     x, gauss = np.polynomial.legendre.leggauss(_GAUSS_NODES)
     radii = 0.5 * cut.radii[:, None] * (1.0 + x)
     weights = 0.5 * cut.radii[:, None] * gauss * radii ** (dim - 1)
-    weights *= volumes_along(geometry, frame, fan, radii)
-    lost = fan.failed & (cut.radii >= fan.ends())
-    return TangentQuadrature(unit, scale, cut.radii, radii, weights, cut.n_failed + int(lost.sum()))
+    weights *= bundle.volumes_at(radii)
+    lost = bundle.failed & (cut.radii >= bundle.ends())
+    return RayQuadrature(unit, scale, cut.radii, radii, weights, cut.n_failed + int(lost.sum()))
 
 
-def _rays_with_tails(geometry, frame, directions):
+def _rays_with_tails(
+    geometry: Geometry, frame: TangentFrame, directions: Floats
+) -> tuple[RayBundle, CutRadii]:
     """Rays so long that nothing counts behind their ends, unless they are cut before."""
     length = shortest = np.sqrt(stats.chi2.isf(_TAIL, frame.dim))
-    if geometry.solves:
-        fan = spread_fan(
-            geometry, frame, directions, length, graph_filter(geometry.space, frame.base)
-        )
-        return fan, cut_radii(geometry, frame, fan)
+    test = graph_test(geometry, frame.base)
     while True:
-        fan = spread_fan(geometry, frame, directions, length)
-        cut = cut_radii(geometry, frame, fan)
-        if length >= _LONGEST * shortest or not _has_tail(fan, cut.radii):
-            return fan, cut
-        length *= 1.5
+        bundle = follow_rays(geometry, frame, directions, length, test)
+        cut = cut_radii(bundle)
+        # Costly rays are not followed anew.
+        longest = geometry.bounds is not None or length >= _LONGEST * shortest
+        if longest or not _has_tail(bundle, cut.radii):
+            return bundle, cut
+        length *= _LONGER
 
 
-def _has_tail(fan, ends):
+def _has_tail(bundle: RayBundle, ends: Floats) -> bool:
     """Whether the integrand at the ends of rays that are still shortest is not negligible."""
-    nodes = fan.step * np.arange(fan.volume.shape[1])
-    dim = fan.directions.shape[1]
-    integrand = np.abs(fan.volume) * nodes ** (dim - 1) * np.exp(-0.5 * nodes**2)
-    whole = (ends >= nodes[-1]) & (fan.n_valid == len(nodes))
+    nodes = bundle.step * np.arange(bundle.volume.shape[1])
+    dim = bundle.frame.dim
+    integrand = np.abs(bundle.volume) * nodes ** (dim - 1) * np.exp(-0.5 * nodes**2)
+    whole = (ends >= nodes[-1]) & (bundle.n_valid == len(nodes))
     return bool((integrand[whole, -1] > _TAIL * integrand.max(axis=1)[whole]).any())

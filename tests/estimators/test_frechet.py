@@ -11,7 +11,7 @@ from geomstats_vae import LatentSpace
 from geomstats_vae.estimators.frechet import frechet_means
 from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 LABELS = np.arange(30) % 3
 # geomstats' exponential of the Poincare ball loses the digits of vectors below about 1e-8.

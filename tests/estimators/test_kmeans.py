@@ -28,7 +28,7 @@ from geomstats_vae import (
 )
 from geomstats_vae.estimators.kmeans import RowGeometry
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 BLOBS = make_blobs(300, 4, centers=5, cluster_std=2.0, random_state=0)[0]
 

@@ -14,7 +14,7 @@ from geomstats_vae.estimators.lloyd import lloyd
 from geomstats_vae.estimators.seeding import GraphKMeans, gather, kmeans_plus_plus
 from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array
 
 CODES = spaces.draw(60, 2)

@@ -24,7 +24,7 @@ from geomstats_vae import LAND, LatentSpace
 from geomstats_vae.estimators.mixture import DegenerateError, TangentEM
 from geomstats_vae.manifolds.rows import RowGeometry
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 SPHERE = Hypersphere(2)
 TYPES = ["full", "diag", "spherical"]

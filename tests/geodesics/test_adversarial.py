@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.integrate import quad, solve_ivp
 
-from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
+from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
 from geomstats_vae.geodesics.stability import local_minima
 from tests import surfaces
 
@@ -76,8 +76,8 @@ def _assert_honest(path, immersion, solver=QUICK):
     assert not np.isnan(path.length).any()
 
 
-def _landscape(immersion, start, end, codes=SQUARE, grid_size=64):
-    return Landscape(immersion, np.concatenate((codes, start, end)), grid_size=grid_size)
+def _graph(immersion, start, end, codes=SQUARE, grid_size=64):
+    return LatentGraph(immersion, np.concatenate((codes, start, end)), grid_size=grid_size)
 
 
 # -- spikes and walls ---------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_spike_on_the_line_is_passed_round_or_reported(center, height):
     solver = GeodesicSolver(max_iter=8)
     alone = solver.solve(immersion, LEFT, RIGHT)
     _assert_honest(alone, immersion, solver)
-    path = solver.solve(immersion, LEFT, RIGHT, _landscape(immersion, LEFT, RIGHT))
+    path = solver.solve(immersion, LEFT, RIGHT, _graph(immersion, LEFT, RIGHT))
     _assert_honest(path, immersion, solver)
     assert path.length[0] >= 2.0 - 1e-9
     # Eight widths beside the top the plane is flat to 1e-14: a way that anyone can go.
@@ -121,7 +121,7 @@ def test_an_end_inside_a_wall_is_climbed_to_and_no_more():
     immersion = surfaces.immersion_of(wall)
     immersion.n_mean = 2
     start, end = np.array([[-1.0, 0.0], [1.0, 0.5], [0.3, -0.6]]), np.repeat(RIGHT, 3, axis=0)
-    path = QUICK.solve(immersion, start, end, _landscape(immersion, start, end))
+    path = QUICK.solve(immersion, start, end, _graph(immersion, start, end))
     _assert_honest(path, immersion)
     assert path.converged.all()
     # The wall is round: straight to its middle is the shortest, here to a few times the tolerance.
@@ -137,8 +137,8 @@ def test_antipodal_points_are_half_a_great_circle_apart():
     start = np.array([[middle - 0.6, -middle], [middle, -middle], [middle - 1.0, -middle]])
     end = np.array([[middle + 0.6, middle], [middle, middle], [middle + 1.0, middle]])
     codes = np.random.default_rng(0).uniform([0.05, -2.0], [np.pi - 0.05, 2.0], size=(300, 2))
-    for landscape in (None, _landscape(immersion, start, end, codes)):
-        path = GeodesicSolver().solve(immersion, start, end, landscape)
+    for graph in (None, _graph(immersion, start, end, codes)):
+        path = GeodesicSolver().solve(immersion, start, end, graph)
         _assert_honest(path, immersion)
         np.testing.assert_allclose(path.length, np.pi, rtol=1e-6)
 
@@ -151,7 +151,7 @@ def test_equal_valleys_are_equally_long():
     immersion = surfaces.immersion_of(_hill)
     start = np.array([[-1.2, 0.0], [-1.2, 0.01], [-1.2, -0.01]])
     end = np.array([[1.2, 0.0], [1.2, 0.01], [1.2, -0.01]])
-    path = GeodesicSolver().solve(immersion, start, end, _landscape(immersion, start, end))
+    path = GeodesicSolver().solve(immersion, start, end, _graph(immersion, start, end))
     _assert_honest(path, immersion)
     assert path.converged.all()
     assert path.length[1] == pytest.approx(path.length[2], rel=2e-6)
@@ -169,7 +169,7 @@ def test_no_start_of_another_optimizer_leads_to_much_shorter_curves():
 
     immersion = surfaces.immersion_of(bumps)
     start, end = np.random.default_rng(3).uniform(-1.2, 1.2, size=(2, 6, 2))
-    path = QUICK.solve(immersion, start, end, _landscape(immersion, start, end))
+    path = QUICK.solve(immersion, start, end, _graph(immersion, start, end))
     _assert_honest(path, immersion)
     for k in np.flatnonzero(path.converged):
         assert path.length[k] <= 1.01 * _best_of_starts(bumps, start[k], end[k])
@@ -189,8 +189,8 @@ def test_far_clusters_are_joined(dim):
     immersion = surfaces.immersion_of(surface, dim)
     clusters = [generator.normal(shift, 0.1, size=(40, dim)) for shift in (-3.0, 3.0)]
     start, end = clusters[0][:4], clusters[1][:4]
-    landscape = Landscape(immersion, np.concatenate(clusters))
-    path = QUICK.solve(immersion, start, end, landscape)
+    graph = LatentGraph(immersion, np.concatenate(clusters))
+    path = QUICK.solve(immersion, start, end, graph)
     _assert_honest(path, immersion)
     assert path.converged.all()
     assert (path.length <= 1.0001 * _line_length(immersion, start, end)).all()
@@ -211,8 +211,8 @@ def _arc_length(a, b):
 def test_a_decoder_that_ignores_a_coordinate():
     immersion = surfaces.immersion_of(lambda z: _arc(z[..., 0]))
     start, end = np.array([[-1.0, 0.0], [0.2, -1.0]]), np.array([[1.0, 0.7], [0.9, 1.0]])
-    for landscape in (None, _landscape(immersion, start, end)):
-        path = QUICK.solve(immersion, start, end, landscape)
+    for graph in (None, _graph(immersion, start, end)):
+        path = QUICK.solve(immersion, start, end, graph)
         _assert_honest(path, immersion)
         exact = [_arc_length(-1.0, 1.0), _arc_length(0.2, 0.9)]
         np.testing.assert_allclose(path.length, exact, rtol=1e-6)
@@ -220,7 +220,7 @@ def test_a_decoder_that_ignores_a_coordinate():
 
 def test_a_decoder_that_ignores_everything():
     immersion = surfaces.immersion_of(lambda z: torch.cat((0.0 * z, 0.0 * z[..., :1] + 1.0), -1))
-    path = QUICK.solve(immersion, LEFT, RIGHT, _landscape(immersion, LEFT, RIGHT))
+    path = QUICK.solve(immersion, LEFT, RIGHT, _graph(immersion, LEFT, RIGHT))
     _assert_honest(path, immersion)
     assert path.length[0] == 0.0
 
@@ -228,7 +228,7 @@ def test_a_decoder_that_ignores_everything():
 def test_points_with_the_same_image_are_at_distance_zero():
     immersion = surfaces.immersion_of(lambda z: _arc(z[..., 0]))
     start, end = np.array([[0.3, -1.0]]), np.array([[0.3, 1.0]])
-    path = QUICK.solve(immersion, start, end, _landscape(immersion, start, end))
+    path = QUICK.solve(immersion, start, end, _graph(immersion, start, end))
     _assert_honest(path, immersion)
     assert path.converged[0]
     assert path.length[0] < 1e-11
@@ -246,8 +246,8 @@ def test_half_a_plane_that_is_flat():
     # The image is a half plane: the distance is that of the straight line in it.
     immersion = surfaces.immersion_of(lambda z: torch.stack((z[..., 0], z[..., 1].relu() ** 3), -1))
     start, end = np.array([[-1.0, -0.5]]), np.array([[1.0, 0.7]])
-    for landscape in (None, _landscape(immersion, start, end)):
-        path = QUICK.solve(immersion, start, end, landscape)
+    for graph in (None, _graph(immersion, start, end)):
+        path = QUICK.solve(immersion, start, end, graph)
         _assert_honest(path, immersion)
         if path.converged[0]:
             assert path.length[0] == pytest.approx(np.hypot(2.0, 0.7**3), rel=1e-2)
@@ -311,5 +311,5 @@ def test_length_of_shot_geodesics_to_nine_digits_with_33_nodes(surface):
 def test_a_starved_solver_does_not_certify_what_it_has_not_found(solver):
     immersion = surfaces.immersion_of(_hill)
     start, end = np.random.default_rng(6).uniform(-1.0, 1.0, size=(2, 8, 2))
-    path = solver.solve(immersion, start, end, _landscape(immersion, start, end))
+    path = solver.solve(immersion, start, end, _graph(immersion, start, end))
     _assert_honest(path, immersion, solver)

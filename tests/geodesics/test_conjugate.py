@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.conjugate import SteihaugPath
+from geomstats_vae.geodesics.chains import Chains
+from geomstats_vae.geodesics.conjugate import SteihaugPaths
+from geomstats_vae.geodesics.options import MatrixFreeOptions
 
 SIZE = 8
 
@@ -30,19 +32,49 @@ def shaped(vector):
     return torch.as_tensor(vector).reshape(SIZE // 2, 2)
 
 
+class Dense:
+    """Dense matrices of chains of as many nodes, as a problem."""
+
+    def __init__(self, matrices, inverses, dtype=torch.float64, calls=None):
+        self.matrices, self.inverses = matrices, inverses
+        self.dtype, self.calls = dtype, [] if calls is None else calls
+        counts = np.full(len(matrices), SIZE // 2 - 1)
+        self.chains = Chains(counts, 1, torch.device("cpu"))
+
+    def _multiply(self, matrices, x):
+        matrix = torch.tensor(np.stack(matrices), dtype=self.dtype)
+        return (matrix @ x.reshape(len(matrices), SIZE, 1)).reshape(-1, 2)
+
+    def product(self, x):
+        self.calls.append(len(self.chains))
+        return self._multiply(self.matrices, x)
+
+    def precondition(self, x):
+        return self._multiply([np.linalg.inv(inverse) for inverse in self.inverses], x)
+
+    def take(self, chains):
+        matrices, inverses = ([part[k] for k in chains] for part in (self.matrices, self.inverses))
+        return Dense(matrices, inverses, self.dtype, self.calls)
+
+
+class OnePath:
+    """The only path of a batch of one."""
+
+    def __init__(self, paths):
+        self._paths = paths
+        self.decrement, self.softest = float(paths.decrement[0]), float(paths.softest[0])
+        self.definite, self.n_products = bool(paths.definite[0]), int(paths.n_products[0])
+
+    def within(self, radius):
+        x, decrease, size = self._paths.within(np.array([radius]))
+        return x, float(decrease[0]), float(size[0])
+
+
 def path_of(matrix, inverse, right, rtol=1e-12, radius=math.inf, dtype=torch.float64):
-    calls = []
-
-    def product(x):
-        calls.append(x)
-        return shaped(torch.tensor(matrix, dtype=dtype) @ x.flatten())
-
-    def precondition(x):
-        return shaped(torch.tensor(np.linalg.inv(inverse), dtype=dtype) @ x.flatten())
-
-    path = SteihaugPath(product, precondition, shaped(right).to(dtype), rtol, radius)
-    assert path.n_products == len(calls)
-    return path
+    problem, bounds = Dense([matrix], [inverse], dtype), (np.array([rtol]), np.array([radius]))
+    paths = SteihaugPaths(problem, shaped(right).to(dtype), *bounds, MatrixFreeOptions())
+    assert paths.n_products[0] == len(problem.calls)
+    return OnePath(paths)
 
 
 def flat(x):
@@ -231,7 +263,58 @@ def test_float32():
 
 
 def test_the_right_hand_side_is_left_as_it_is():
-    _, _, right = problem(np.linspace(0.2, 3.0, SIZE))
+    matrix, inverse, right = problem(np.linspace(0.2, 3.0, SIZE))
     given = shaped(right.copy())
-    SteihaugPath(lambda x: x + x.flip(0), lambda x: x, given, 1e-8).within(1.0)
+    bounds = np.array([1e-8]), np.array([math.inf])
+    SteihaugPaths(Dense([matrix], [inverse]), given, *bounds, MatrixFreeOptions())
     np.testing.assert_array_equal(flat(given), right)
+
+
+SPECTRA = {
+    "easy": np.ones(SIZE),
+    "hard": np.geomspace(1e-3, 1e2, SIZE),
+    "indefinite": np.linspace(-1.0, 3.0, SIZE),
+    "negative": -np.linspace(1.0, 2.0, SIZE),
+    "mild": np.linspace(0.5, 2.0, SIZE),
+}
+
+
+@pytest.mark.parametrize("leave", [0.0, 0.5, 1.0])
+def test_a_batch_is_its_chains_one_by_one(leave):
+    """Whoever leaves: matrices that take from one product to as many as there are unknowns."""
+    parts = [problem(values, seed) for seed, values in enumerate(SPECTRA.values())]
+    matrices, inverses, rights = zip(*parts, strict=True)
+    rtol, radius = np.array([1e-8, 1e-10, 1e-4, 1e-8, 0.3]), np.array([9.0, 9e3, 2.0, 1.0, 0.4])
+    right = torch.cat([shaped(part) for part in rights])
+    batch, options = Dense(matrices, inverses), MatrixFreeOptions(leave=leave)
+    paths = SteihaugPaths(batch, right, rtol, radius, options)
+    bounds = 0.7 * radius
+    x, decrease, size = paths.within(bounds)
+    for k, (matrix, inverse, load) in enumerate(parts):
+        alone = path_of(matrix, inverse, load, rtol[k], radius[k])
+        assert paths.definite[k] == alone.definite
+        assert paths.n_products[k] == alone.n_products
+        assert paths.decrement[k] == pytest.approx(alone.decrement, rel=1e-9)
+        assert paths.softest[k] == pytest.approx(alone.softest, rel=1e-6)
+        expected = alone.within(bounds[k])
+        rows = slice(k * SIZE // 2, (k + 1) * SIZE // 2)
+        np.testing.assert_allclose(x[rows], expected[0], rtol=1e-7, atol=1e-9)
+        assert (decrease[k], size[k]) == pytest.approx(expected[1:], rel=1e-9)
+    # Those that are done are left out of the products, once they make up the share.
+    assert batch.calls[0] == len(parts)
+    assert (batch.calls[-1] == len(parts)) == (leave == 0.0)
+
+
+def test_directions_of_negative_curvature():
+    parts = [problem(values, seed) for seed, values in enumerate(SPECTRA.values())]
+    matrices, inverses, rights = zip(*parts, strict=True)
+    right, n_chains = torch.cat([shaped(part) for part in rights]), len(parts)
+    bounds = np.full(n_chains, 1e-8), np.full(n_chains, math.inf)
+    paths = SteihaugPaths(Dense(matrices, inverses), right, *bounds, MatrixFreeOptions())
+    for k, (matrix, inverse) in enumerate(zip(matrices, inverses, strict=True)):
+        descent = flat(paths.descent[k * SIZE // 2 : (k + 1) * SIZE // 2])
+        if paths.definite[k]:
+            np.testing.assert_array_equal(descent, 0.0)
+        else:
+            assert descent @ inverse @ descent == pytest.approx(1.0)
+            assert descent @ matrix @ descent < 0.0

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics import banded
-from geomstats_vae.geodesics.curves import Curves, concatenate, straight
-from geomstats_vae.geodesics.elements import (
-    ElementEvaluator,
+from geomstats_vae.geodesics.assembled import AssembledModel
+from geomstats_vae.geodesics.curves.chain import (
+    Curves,
+    assemble,
+    chain_starts,
+    concatenate,
+    first_unknown,
+    solve_chains,
+    straight,
+)
+from geomstats_vae.geodesics.curves.reference import (
     differentiation_matrix,
     lagrange_matrix,
     reference_element,
@@ -39,10 +46,9 @@ def test_lagrange_matrix_reproduces_the_nodes():
 def _bent(degree, n_elements=3):
     generator = np.random.default_rng(3)
     curves = straight(np.array([[-0.6, 0.1]]), np.array([[0.5, 0.7]]), n_elements, degree)
-    flat = banded.scatter(
-        0.05 * generator.standard_normal((n_elements * degree + 1) * 2), curves.counts, degree, 2
-    )
-    return Curves(curves.nodes + flat, curves.counts)
+    bump = 0.05 * generator.standard_normal((n_elements * degree + 1, 2))
+    places = degree * np.arange(n_elements)[:, None] + np.arange(degree + 1)
+    return Curves(curves.nodes + bump[places], curves.counts)
 
 
 def test_length_converges_spectrally_to_the_arc_of_a_circle():
@@ -51,8 +57,8 @@ def test_length_converges_spectrally_to_the_arc_of_a_circle():
     exact = 2.0 * np.arctan(0.8)
     errors = [
         abs(
-            ElementEvaluator(immersion, degree)
-            .length(straight(np.zeros((1, 2)), np.array([[0.8, 0.0]]), 1, degree).nodes)
+            AssembledModel(immersion, degree)
+            .lengths(straight(np.zeros((1, 2)), np.array([[0.8, 0.0]]), 1, degree).nodes)
             .sum()
             - exact
         )
@@ -63,14 +69,14 @@ def test_length_converges_spectrally_to_the_arc_of_a_circle():
 
 def test_gradient_is_the_derivative_of_the_length():
     immersion = surfaces.AutodiffImmersion(surfaces.sphere, 2)
-    evaluator = ElementEvaluator(immersion, 4)
+    evaluator = AssembledModel(immersion, 4)
     curves = _bent(4)
-    system = evaluator.system(curves.nodes)
+    system = evaluator.variation(curves.nodes)
     direction = np.random.default_rng(0).standard_normal(curves.nodes.shape)
     step = 1e-5
 
     def length(sign):
-        return evaluator.system(curves.nodes + sign * step * direction).length
+        return evaluator.variation(curves.nodes + sign * step * direction).length
 
     difference = (length(1.0) - length(-1.0)) / (2.0 * step)
     slope = (system.gradient * direction.reshape(len(direction), -1)).sum(axis=1)
@@ -80,16 +86,16 @@ def test_gradient_is_the_derivative_of_the_length():
 def test_second_variation_of_a_geodesic_is_the_derivative_of_the_gradient():
     # On a geodesic the Riemannian Hessian is the Hessian: no Christoffel symbols remain.
     immersion = surfaces.AutodiffImmersion(surfaces.sphere, 2)
-    evaluator = ElementEvaluator(immersion, 6)
+    evaluator = AssembledModel(immersion, 6)
     curves = straight(np.array([[-0.3, 0.0]]), np.array([[0.7, 0.0]]), 2, 6)
-    system = evaluator.system(curves.nodes)
+    system = evaluator.variation(curves.nodes)
     hessian = system.stiffness + system.curvature
     s = (curves.nodes[..., :1] + 0.3) * (0.7 - curves.nodes[..., :1])
     bump = np.concatenate((0.0 * s, s * (1.0 + curves.nodes[..., :1])), axis=-1)
     step = 1e-5
     difference = (
-        evaluator.system(curves.nodes + step * bump).gradient
-        - evaluator.system(curves.nodes - step * bump).gradient
+        evaluator.variation(curves.nodes + step * bump).gradient
+        - evaluator.variation(curves.nodes - step * bump).gradient
     ) / (2.0 * step)
     flat = bump.reshape(len(bump), -1)
     expected = (flat * difference).sum()
@@ -104,14 +110,15 @@ def test_assembly_and_solve_agree_with_dense_algebra():
     matrices = factor @ factor.transpose(0, 2, 1) + np.eye(size)
     total = int(((counts * degree + 1) * dim).sum())
     dense = np.zeros((total, total))
-    for base, matrix in zip(banded.first_unknown(counts, degree, dim), matrices, strict=True):
+    first = first_unknown(counts, degree, dim)
+    for base, matrix in zip(first, matrices, strict=True):
         dense[base : base + size, base : base + size] += matrix
-    band = banded.assemble(matrices, counts, degree, dim)
+    band = assemble(matrices, first, total, degree * dim)
     for k in range(size):
         np.testing.assert_allclose(band[k, : total - k], np.diagonal(dense, -k), atol=1e-12)
     right = generator.standard_normal(total)
-    starts = np.concatenate(([0], np.cumsum((counts * degree + 1) * dim)))
-    solution, definite = banded.solve(band, right, starts)
+    starts = chain_starts(counts, degree, dim)
+    solution, definite = solve_chains(band, right, starts)
     assert definite.all()
     np.testing.assert_allclose(solution, np.linalg.solve(dense, right), rtol=1e-8)
 
@@ -122,10 +129,10 @@ def test_solve_names_the_chains_that_are_not_positive_definite(bad):
     matrices = np.repeat(np.eye(3)[None], 6, axis=0)
     for chain in bad:
         matrices[2 * chain + 1, 1, 1] = -1.0
-    starts = np.concatenate(([0], np.cumsum(counts * degree + 1)))
-    band = banded.assemble(matrices, counts, degree, dim)
+    starts = chain_starts(counts, degree, dim)
+    band = assemble(matrices, first_unknown(counts, degree, dim), int(starts[-1]), degree * dim)
     right = np.ones(starts[-1])
-    solution, definite = banded.solve(band, right, starts)
+    solution, definite = solve_chains(band, right, starts)
     assert sorted(np.flatnonzero(~definite)) == bad
     for chain in range(3):
         part = solution[starts[chain] : starts[chain + 1]]
@@ -138,11 +145,11 @@ def test_splitting_and_raising_the_degree_leave_the_curve_as_it_is():
     halves = curves.split(marked)
     assert halves.counts.tolist() == [5, 3]
     evaluator = {
-        d: ElementEvaluator(surfaces.AutodiffImmersion(surfaces.plane, 2), d) for d in (3, 6)
+        d: AssembledModel(surfaces.AutodiffImmersion(surfaces.plane, 2), d) for d in (3, 6)
     }
     # A plane's speed is not polynomial, so lengths agree only as far as quadrature goes.
-    whole = curves.total(evaluator[3].length(curves.nodes))
-    np.testing.assert_allclose(halves.total(evaluator[3].length(halves.nodes)), whole, rtol=1e-3)
+    whole = curves.total(evaluator[3].lengths(curves.nodes))
+    np.testing.assert_allclose(halves.total(evaluator[3].lengths(halves.nodes)), whole, rtol=1e-3)
     raised = curves.raise_degree(6)
     np.testing.assert_allclose(raised.sample(7), curves.sample(7), atol=1e-13)
     np.testing.assert_array_equal(curves.take([1]).nodes, curves.nodes[3:])
@@ -151,18 +158,18 @@ def test_splitting_and_raising_the_degree_leave_the_curve_as_it_is():
 def test_evaluation_in_chunks_changes_nothing():
     immersion = surfaces.AutodiffImmersion(surfaces.sphere, 2)
     curves = _bent(4, 7)
-    small, large = (ElementEvaluator(immersion, 4, size) for size in (5, 1000))
+    small, large = (AssembledModel(immersion, 4, size) for size in (5, 1000))
     for name in ("length", "gradient", "stiffness", "curvature"):
         np.testing.assert_allclose(
-            getattr(small.system(curves.nodes), name),
-            getattr(large.system(curves.nodes), name),
+            getattr(small.variation(curves.nodes), name),
+            getattr(large.variation(curves.nodes), name),
             rtol=1e-12,
             atol=1e-12,
         )
-    assert small.length(np.zeros((0, 5, 2))).shape == (0,)
+    assert small.lengths(np.zeros((0, 5, 2))).shape == (0,)
 
 
 def test_evaluator_computes_in_the_immersion_s_type():
     immersion = surfaces.AutodiffImmersion(surfaces.sphere, 2)
     immersion.dtype = torch.float32
-    assert ElementEvaluator(immersion, 2).numpy_dtype == "float32"
+    assert AssembledModel(immersion, 2).eps == np.finfo(np.float32).eps

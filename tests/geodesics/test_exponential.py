@@ -15,8 +15,8 @@ from geomstats_vae.geodesics.flow import (
 from geomstats_vae.geodesics.flow.dense import Samples, cubic_states, quintic_points
 from geomstats_vae.geodesics.flow.integrator import take_step
 from geomstats_vae.geodesics.flow.systems import GeodesicSystem
-from geomstats_vae.immersions.immersion import AutodiffImmersion
-from geomstats_vae.immersions.layers import compile_immersion
+from geomstats_vae.immersions import AutodiffImmersion
+from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
 EXACT = {

@@ -1,4 +1,4 @@
-"""Shortest ways against searches of the whole graph, and the assembly of graphs."""
+"""Shortest paths against searches of the whole graph, and the assembly of graphs."""
 
 from itertools import pairwise
 
@@ -8,10 +8,11 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
-from geomstats_vae.geodesics import Landscape
-from geomstats_vae.geodesics import graph as search_module
-from geomstats_vae.geodesics.assembly import symmetric_graph
-from geomstats_vae.geodesics.graph import GraphSearch, trace
+from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.graph import latent_graph as search_module
+from geomstats_vae.geodesics.graph.edges import symmetric_graph
+from geomstats_vae.geodesics.graph.latent_graph import GraphSearch, trace
+from geomstats_vae.geodesics.graph.options import SearchOptions
 from tests import surfaces
 
 
@@ -67,32 +68,32 @@ def draw(graph, n_pairs=40, seed=1):
 
 def search(graph, source, target, n_ends=None):
     ends = np.unique(np.concatenate((source, target)))
-    return GraphSearch(graph, ends if n_ends is None else ends[:n_ends])
+    return GraphSearch(graph, ends if n_ends is None else ends[:n_ends], SearchOptions())
 
 
-def length_of(graph, way):
-    return sum(graph[a, b] for a, b in pairwise(way))
+def length_of(graph, path):
+    return sum(graph[a, b] for a, b in pairwise(path))
 
 
 def assert_shortest(graph, found, source, target, limit):
-    ways, cost = found
+    paths, cost = found
     exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]
     exact[exact > limit] = np.inf
     np.testing.assert_allclose(cost, exact, rtol=1e-12)
-    for way, total, a, b in zip(ways, cost, source, target, strict=True):
+    for path, total, a, b in zip(paths, cost, source, target, strict=True):
         if np.isinf(total):
-            assert len(way) == 0
+            assert len(path) == 0
             continue
-        assert (way[0], way[-1]) == (a, b)
-        assert length_of(graph, way) == pytest.approx(total, rel=1e-12)
-        assert len(np.unique(way)) == len(way)
+        assert (path[0], path[-1]) == (a, b)
+        assert length_of(graph, path) == pytest.approx(total, rel=1e-12)
+        assert len(np.unique(path)) == len(path)
 
 
 @pytest.mark.parametrize("n_ends", [None, 1, 3], ids=["all ends", "one end", "three ends"])
-def test_ways_are_the_shortest(graph, n_ends):
+def test_paths_are_the_shortest(graph, n_ends):
     source, target = draw(graph)
     limit = np.full(len(source), np.inf)
-    found = search(graph, source, target, n_ends).ways(source, target, limit)
+    found = search(graph, source, target, n_ends).paths(source, target, limit)
     assert_shortest(graph, found, source, target, limit)
 
 
@@ -101,7 +102,7 @@ def test_near_nodes(graph):
     source, _ = draw(graph)
     target = np.array([graph.indices[graph.indptr[k]] for k in source])
     limit = np.full(len(source), np.inf)
-    found = search(graph, source, target).ways(source, target, limit)
+    found = search(graph, source, target).paths(source, target, limit)
     assert_shortest(graph, found, source, target, limit)
 
 
@@ -112,7 +113,7 @@ def test_limits(graph, share):
     # Of some pairs more than others, so that a batch's limits differ.
     limit = share * np.where(np.isfinite(exact), exact, 1.0)
     limit[::3] *= np.linspace(0.2, 3.0, len(limit[::3]))
-    found = search(graph, source, target).ways(source, target, limit)
+    found = search(graph, source, target).paths(source, target, limit)
     assert_shortest(graph, found, source, target, limit)
 
 
@@ -121,7 +122,7 @@ def test_tight_limits_of_near_nodes(graph):
     target = np.array([graph.indices[graph.indptr[k]] for k in source])
     exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]
     limit = exact * (1.0 + 1e-9)
-    found = search(graph, source, target).ways(source, target, limit)
+    found = search(graph, source, target).paths(source, target, limit)
     assert_shortest(graph, found, source, target, limit)
 
 
@@ -130,18 +131,18 @@ def test_equal_ends(graph):
     target[::2] = source[::2]
     for limit in (np.inf, 0.0):
         limits = np.full(len(source), limit)
-        ways, cost = search(graph, source, target).ways(source, target, limits)
-        assert_shortest(graph, (ways, cost), source, target, limits)
+        paths, cost = search(graph, source, target).paths(source, target, limits)
+        assert_shortest(graph, (paths, cost), source, target, limits)
         assert (cost[::2] == 0.0).all()
-        for way, node in zip(ways[::2], source[::2], strict=True):
-            np.testing.assert_array_equal(way, [node])
+        for path, node in zip(paths[::2], source[::2], strict=True):
+            np.testing.assert_array_equal(path, [node])
 
 
 def test_swapped_roles(graph):
     source, target = draw(graph)
     limit = np.full(len(source), np.inf)
-    there = search(graph, source, target).ways(source, target, limit)
-    back = search(graph, source, target).ways(target, source, limit)
+    there = search(graph, source, target).paths(source, target, limit)
+    back = search(graph, source, target).paths(target, source, limit)
     np.testing.assert_allclose(there[1], back[1], rtol=1e-12)
     for a, b in zip(there[0], back[0], strict=True):
         np.testing.assert_array_equal(a, b[::-1])
@@ -156,27 +157,27 @@ def test_a_batch_is_its_pairs_one_by_one(graph, shared):
     elif shared == "target":
         target[:12] = target[0]
     finder, limit = search(graph, source, target), np.full(20, np.inf)
-    ways, cost = finder.ways(source, target, limit)
-    assert_shortest(graph, (ways, cost), source, target, limit)
+    paths, cost = finder.paths(source, target, limit)
+    assert_shortest(graph, (paths, cost), source, target, limit)
     for k in range(20):
         row = slice(k, k + 1)
-        (way,), alone = finder.ways(source[row], target[row], limit[row])
+        (path,), alone = finder.paths(source[row], target[row], limit[row])
         np.testing.assert_allclose(alone[0], cost[k], rtol=1e-12)
-        np.testing.assert_array_equal(way, ways[k])
+        np.testing.assert_array_equal(path, paths[k])
 
 
 def test_limits_of_shared_nodes_are_each_pair_s_own(graph):
     source, target = draw(graph, 12)
     source[:] = source[0]
     limit = np.linspace(0.0, 1.0, 12) * 2.0
-    found = search(graph, source, target).ways(source, target, limit)
+    found = search(graph, source, target).paths(source, target, limit)
     assert_shortest(graph, found, source, target, limit)
 
 
 def test_no_pairs(graph):
     none = np.zeros(0, dtype=int)
-    ways, cost = GraphSearch(graph, np.arange(3)).ways(none, none, np.zeros(0))
-    assert ways == []
+    paths, cost = GraphSearch(graph, np.arange(3), SearchOptions()).paths(none, none, np.zeros(0))
+    assert paths == []
     assert cost.shape == (0,)
 
 
@@ -185,7 +186,7 @@ def test_islands_are_islands():
     label = connected_components(graph)[1]
     source, target = draw(graph, 60)
     limit = np.full(60, np.inf)
-    _, cost = search(graph, source, target).ways(source, target, limit)
+    _, cost = search(graph, source, target).paths(source, target, limit)
     np.testing.assert_array_equal(np.isfinite(cost), label[source] == label[target])
 
 
@@ -200,7 +201,7 @@ def test_a_part_of_the_graph_is_searched(monkeypatch):
     monkeypatch.setattr(search_module, "_part", spy)
     graph = neighbours(8000)
     source, target = draw(graph, 30)
-    search(graph, source, target).ways(source, target, np.full(30, np.inf))
+    search(graph, source, target).paths(source, target, np.full(30, np.inf))
     assert len(sizes) == 30
     assert np.median(sizes) < 0.5 * graph.shape[0]
 
@@ -243,9 +244,9 @@ def test_edges_of_no_length_stay_edges():
     assert np.isinf(dijkstra(graph, indices=0)[3])
 
 
-def test_landscapes_of_few_codes():
+def test_graphs_of_few_codes():
     codes = np.array([[-1.2, 0.0], [1.2, 0.1]])
-    landscape = Landscape(surfaces.immersion_of(surfaces.paraboloid), codes, grid_size=96)
-    (way,), cost = landscape.ways(codes[:1], codes[1:])
+    graph = LatentGraph(surfaces.immersion_of(surfaces.paraboloid), codes, grid_size=96)
+    (path,), cost = graph.paths(codes[:1], codes[1:])
     assert np.isfinite(cost[0])
-    np.testing.assert_array_equal(way[[0, -1]], codes)
+    np.testing.assert_array_equal(path[[0, -1]], codes)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.elements import reference_element
+from geomstats_vae.geodesics.curves.reference import reference_element
 
 
 def _path(points, times, degree):

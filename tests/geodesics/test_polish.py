@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
+from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.polish import PolishStatus, polish_velocities
 from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
@@ -137,7 +137,9 @@ def study_like():
 def test_study_like_decoder(study_like):
     immersion, codes = study_like
     start, end = codes[:3], codes[3:6]
-    path = GeodesicSolver().solve(immersion, start, end, Landscape(immersion, codes, grid_size=64))
+    path = GeodesicSolver().solve(
+        immersion, start, end, LatentGraph(immersion, codes, grid_size=64)
+    )
     polished = polish_velocities(immersion, path)
     assert path.converged.all()
     assert (polished.velocity_error <= 1e-9).all()

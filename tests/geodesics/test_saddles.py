@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics import GeodesicSolver, Landscape, local_minima
-from geomstats_vae.geodesics.curves import concatenate, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator
-from geomstats_vae.geodesics.saddles import leave_saddles
+from geomstats_vae.geodesics import GeodesicSolver, LatentGraph, local_minima
+from geomstats_vae.geodesics.assembled import AssembledModel
+from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
+from geomstats_vae.geodesics.options import MinimiseOptions
+from geomstats_vae.geodesics.saddles import slide
 from tests import surfaces
 
 TOL = 1e-6
@@ -31,11 +32,12 @@ def over_the_top(dim, reach=1.2, shift=0.0):
 
 
 def slid(immersion, curves):
-    evaluator = ElementEvaluator(immersion, curves.degree)
-    length = curves.total(evaluator.length(curves.nodes))
-    system = evaluator.system(curves.nodes)
-    found, moved = leave_saddles(evaluator, curves, system, length, TOL)
-    return found, moved, length, found.total(evaluator.length(found.nodes))
+    model = AssembledModel(immersion, curves.degree)
+    length = curves.total(model.lengths(curves.nodes))
+    mode, unit = model.modes(curves, model.variation(curves.nodes), length)
+    nodes, moved = slide(model, curves, mode, unit, length, TOL, MinimiseOptions())
+    found = Curves(nodes, curves.counts)
+    return found, moved, length, found.total(model.lengths(nodes))
 
 
 @pytest.mark.parametrize("n_elements", [4, 8])
@@ -83,11 +85,11 @@ def test_a_batch_is_its_curves_one_by_one():
 
 @pytest.fixture(scope="module")
 def around():
-    """Length of the way around the hill, from a landscape's start."""
+    """Length of the curve around the hill, from a graph path."""
     start, end = over_the_top(2)
     codes = np.random.default_rng(0).uniform(-1.5, 1.5, size=(200, 2))
-    landscape = Landscape(hill(2), np.concatenate((codes, start, end)), grid_size=48)
-    path = GeodesicSolver(tol=1e-10).solve(hill(2), start, end, landscape)
+    graph = LatentGraph(hill(2), np.concatenate((codes, start, end)), grid_size=48)
+    path = GeodesicSolver(tol=1e-10).solve(hill(2), start, end, graph)
     assert path.converged[0]
     return path.length[0]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, Landscape
-from geomstats_vae.immersions.immersion import AutodiffImmersion
+from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from tests import surfaces
 
 
@@ -140,8 +140,8 @@ def gap():
 def test_a_wall_with_a_gap_is_passed_through_the_gap(gap):
     start, end = np.array([[-0.8, 0.0]]), np.array([[0.8, 0.1]])
     codes = np.random.default_rng(0).uniform([-1, -0.5], [1, 1.5], size=(300, 2))
-    landscape = Landscape(gap, np.concatenate((codes, start, end)), grid_size=96)
-    path = GeodesicSolver().solve(gap, start, end, landscape)
+    graph = LatentGraph(gap, np.concatenate((codes, start, end)), grid_size=96)
+    path = GeodesicSolver().solve(gap, start, end, graph)
     points = path(np.linspace(0.0, 1.0, 400))[0]
     crossing = points[np.abs(points[:, 0]).argmin()]
     assert crossing[1] == pytest.approx(1.0, abs=0.15)
@@ -156,8 +156,8 @@ def test_lengths_are_honest_on_walls(gap):
     generator = np.random.default_rng(1)
     start = generator.uniform([-1, -0.5], [0, 1.5], size=(8, 2))
     end = generator.uniform([0, -0.5], [1, 1.5], size=(8, 2))
-    landscape = Landscape(gap, np.concatenate((start, end)), grid_size=64)
-    path = GeodesicSolver().solve(gap, start, end, landscape)
+    graph = LatentGraph(gap, np.concatenate((start, end)), grid_size=64)
+    path = GeodesicSolver().solve(gap, start, end, graph)
     t = np.linspace(0.0, 1.0, 20001)
     fine = path(t)
     lines = start[:, None] + t[:, None] * (end - start)[:, None]
@@ -179,21 +179,21 @@ def test_two_equal_valleys_give_one_of_them():
     codes = np.random.default_rng(0).uniform(-1.5, 1.5, size=(200, 2))
     line = torch.tensor(np.linspace(start[0], end[0], 1000))
     over = (hill(line[1:]) - hill(line[:-1])).norm(dim=1).sum()
-    around = GeodesicSolver().solve(hill, start, end, Landscape(hill, codes, grid_size=64))
+    around = GeodesicSolver().solve(hill, start, end, LatentGraph(hill, codes, grid_size=64))
     assert around.converged[0]
     assert around.length[0] < 0.9 * over
-    # The line over the top is stationary, a saddle, and is left even without a landscape.
+    # The line over the top is stationary, a saddle, and is left even without a graph.
     alone = GeodesicSolver().solve(hill, start, end)
     assert alone.converged[0]
     np.testing.assert_allclose(alone.length, around.length, rtol=1e-5)
 
 
-def test_landscape_joins_codes_in_separate_clusters():
+def test_graph_joins_codes_in_separate_clusters():
     generator = np.random.default_rng(0)
     clusters = [generator.normal(center, 0.05, size=(30, 4)) for center in (-1.0, 0.0, 1.5)]
     immersion = AutodiffImmersion(lambda z: z @ torch.eye(4, 6, dtype=z.dtype), 4)
-    landscape = Landscape(immersion, np.concatenate(clusters))
-    ways, cost = landscape.ways(clusters[0][:2], clusters[2][:2])
+    graph = LatentGraph(immersion, np.concatenate(clusters))
+    ways, cost = graph.paths(clusters[0][:2], clusters[2][:2])
     straight = np.linalg.norm(clusters[2][:2] - clusters[0][:2], axis=1)
     assert np.isfinite(cost).all()
     assert (cost < 1.5 * straight).all()

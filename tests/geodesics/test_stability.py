@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, GeodesicStatus
-from geomstats_vae.geodesics.curves import straight
+from geomstats_vae.geodesics.curves.chain import straight
 from geomstats_vae.geodesics.stability import local_minima
 from tests import surfaces
 

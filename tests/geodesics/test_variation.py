@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics import variation as variation_module
-from geomstats_vae.geodesics.chains import element_view, fix_ends, join_nodes
-from geomstats_vae.geodesics.curves import Curves, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator
+from geomstats_vae.geodesics.assembled import AssembledModel
+from geomstats_vae.geodesics.chains import Chains
+from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
 from geomstats_vae.geodesics.frames import Frames
-from geomstats_vae.geodesics.krylov import KrylovEvaluator
-from geomstats_vae.geodesics.variation import CurveVariation
+from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
+from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.variation import CurveVariations
 from tests import surfaces
 
 
@@ -35,21 +36,23 @@ def bent(dim, degree=4, n_elements=3, size=0.05, seed=3):
     generator = np.random.default_rng(seed)
     start, end = 0.5 * generator.standard_normal((2, 1, dim))
     curves = straight(start, end, n_elements, degree)
-    chain = torch.tensor(size * generator.standard_normal((n_elements * degree + 1, dim)))
-    return Curves(curves.nodes + element_view(fix_ends(chain), degree).numpy(), curves.counts)
+    chains = Chains(curves.counts, degree, torch.device("cpu"))
+    bump = torch.tensor(size * generator.standard_normal((chains.n_nodes, dim)))
+    return Curves(curves.nodes + chains.at_elements(chains.fix_ends(bump)).numpy(), curves.counts)
 
 
 def vary(immersion, curves, exact=True, chunk_size=10**6):
-    evaluator = KrylovEvaluator(immersion, curves.degree, chunk_size)
-    nodes = evaluator.tensor(curves.nodes)
-    frames = ExactFrames.of(evaluator, nodes) if exact else Frames.along(immersion, nodes)
-    return CurveVariation(evaluator, nodes, frames)
+    model = MatrixFreeModel(immersion, curves.degree, chunk_size)
+    nodes, counts = model.tensor(curves.nodes), curves.counts
+    frames = ExactFrames.of(model, nodes) if exact else Frames.along(immersion, nodes, counts)
+    return CurveVariations(model, nodes, counts, frames, MatrixFreeOptions())
 
 
 def draw(variation, seed=0):
     generator = torch.Generator().manual_seed(seed)
     right = variation.right
-    return fix_ends(torch.randn(right.shape, generator=generator, dtype=torch.float64).to(right))
+    random = torch.randn(right.shape, generator=generator, dtype=torch.float64).to(right)
+    return variation.chains.fix_ends(random)
 
 
 def assembled(matrices, local):
@@ -81,12 +84,12 @@ CASES = {
 def case(request):
     surface, dim = CASES[request.param]
     immersion, curves = surfaces.immersion_of(surface, dim), bent(dim)
-    return immersion, curves, ElementEvaluator(immersion, 4).system(curves.nodes)
+    return immersion, curves, AssembledModel(immersion, 4).variation(curves.nodes)
 
 
 def test_first_variations_equal_those_of_the_matrix_path(case):
     immersion, curves, expected = case
-    found = KrylovEvaluator(immersion, 4).system(curves.nodes)
+    found = MatrixFreeModel(immersion, 4).variation(curves.nodes)
     for name in ("length", "gradient", "turning"):
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-10
@@ -102,7 +105,7 @@ def test_products_equal_those_of_the_matrices(case, curvature):
     variation = vary(immersion, curves)
     x = draw(variation)
     matrices = system.stiffness + system.curvature if curvature else system.stiffness
-    expected = assembled(matrices, element_view(x, 4).numpy())
+    expected = assembled(matrices, variation.chains.at_elements(x).numpy())
     found = variation.product(x, curvature=curvature)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
     # Interpolated frames say nearly the same.
@@ -115,9 +118,9 @@ def test_the_gradient_is_the_derivative_of_the_length(dim):
     immersion, curves = surfaces.immersion_of(surfaces.sphere, dim), bent(dim)
     variation, h = vary(immersion, curves, exact=False), 1e-5
     x = draw(variation)
-    step = h * element_view(x, 4).numpy()
-    evaluator = KrylovEvaluator(immersion, 4)
-    ahead, behind = (evaluator.system(curves.nodes + s * step).length.sum() for s in (1, -1))
+    step = h * variation.chains.at_elements(x).numpy()
+    evaluator = MatrixFreeModel(immersion, 4)
+    ahead, behind = (evaluator.variation(curves.nodes + s * step).length.sum() for s in (1, -1))
     assert -float((variation.right * x).sum()) == pytest.approx(
         (ahead - behind) / (2 * h), rel=1e-6
     )
@@ -138,12 +141,12 @@ def test_the_second_variation_of_a_geodesic_is_the_derivative_of_the_gradient(di
     node = curves.nodes[..., :1]
     bump = (0.36 / dim - node**2) * (1.0 + node) * np.sin(1.0 + np.arange(dim))
     bump = bump - bump.mean(axis=2, keepdims=True)
-    evaluator = KrylovEvaluator(immersion, 8)
+    evaluator = MatrixFreeModel(immersion, 8)
     ahead, behind = (
-        gathered(evaluator.system(curves.nodes + s * h * bump).gradient, bump.shape)
+        gathered(evaluator.variation(curves.nodes + s * h * bump).gradient, bump.shape)
         for s in (1, -1)
     )
-    x = join_nodes(torch.tensor(bump))
+    x = variation.chains.join(torch.tensor(bump))
     expected = (x.numpy() * (ahead - behind)).sum() / (2 * h)
     assert float((x * variation.product(x)).sum()) == pytest.approx(expected, rel=1e-3)
 
@@ -184,9 +187,9 @@ def test_memory_changes_nothing(kept, chunk_size, monkeypatch):
             rtol=1e-10,
             atol=1e-10,
         )
-    system = KrylovEvaluator(immersion, 4, chunk_size).system(curves.nodes)
+    system = MatrixFreeModel(immersion, 4, chunk_size).variation(curves.nodes)
     np.testing.assert_allclose(
-        system.gradient, KrylovEvaluator(immersion, 4, 10**6).system(curves.nodes).gradient
+        system.gradient, MatrixFreeModel(immersion, 4, 10**6).variation(curves.nodes).gradient
     )
 
 
@@ -209,8 +212,8 @@ def test_float32():
 def test_arcs_are_definite_up_to_half_the_circle(dim, reach):
     immersion = surfaces.immersion_of(surfaces.sphere, dim)
     variation = vary(immersion, diameter(dim, reach, 4), exact=False)
-    assert variation.finite
-    assert variation.definite() == (reach < 1.0)
+    assert variation.finite.all()
+    assert variation.definite()[0] == (reach < 1.0)
 
 
 @pytest.mark.parametrize("dim", [2, 16])
@@ -218,17 +221,47 @@ def test_few_products_suffice_in_parallel_frames(dim):
     variation = vary(
         surfaces.immersion_of(surfaces.sphere, dim), bent(dim, 8, 4, 0.01), exact=False
     )
-    path = variation.path(1e-6)
-    assert path.definite
-    assert path.n_products < 20
-    x = path.within(math.inf)[0]
+    paths = variation.paths(np.array([1e-6]))
+    assert paths.definite[0]
+    assert paths.n_products[0] < 20
+    x = paths.within(np.array([math.inf]))[0]
     assert (variation.product(x) - variation.right).norm() < 1e-3 * variation.right.norm()
-    assert variation.expected() == pytest.approx(path.decrement, rel=0.5)
+    assert variation.expected()[0] == pytest.approx(paths.decrement[0], rel=0.5)
 
 
 def test_where_the_decoder_is_not_finite_nothing_is():
     curves = straight(np.full((1, 2), -1.0), np.ones((1, 2)), 2, 4)
     immersion = surfaces.immersion_of(torch.sqrt)
-    assert not vary(immersion, curves, exact=False).finite
-    system = KrylovEvaluator(immersion, 4).system(curves.nodes)
+    assert not vary(immersion, curves, exact=False).finite[0]
+    system = MatrixFreeModel(immersion, 4).variation(curves.nodes)
     np.testing.assert_array_equal(system.finite, [False, True])
+
+
+def test_a_batch_is_its_curves_one_by_one():
+    """Of different numbers of elements, and one where the decoder is not finite."""
+    inner = network(16, width=24)
+
+    def function(z):
+        return torch.cat((inner(z), torch.sqrt(z[:, :1] + 4.0)), dim=1)
+
+    immersion = surfaces.immersion_of(function, 16)
+    parts = [bent(16, n_elements=n, seed=k) for k, n in enumerate((3, 1, 6, 2))]
+    parts[2] = Curves(parts[2].nodes - 10.0, parts[2].counts)
+    whole = vary(immersion, concatenate(parts), exact=False, chunk_size=20)
+    np.testing.assert_array_equal(whole.finite, [True, True, False, True])
+    x, definite = draw(whole), whole.definite()
+    product, paths = whole.product(x), whole.paths(np.full(4, 1e-6))
+    step, decrease, size = paths.within(np.full(4, 0.1))
+    for k, part in enumerate(parts):
+        if k == 2:
+            continue
+        alone, nodes = vary(immersion, part, exact=False), slice(*whole.chains.starts[k : k + 2])
+        torch.testing.assert_close(alone.right, whole.right[nodes], rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(alone.product(x[nodes]), product[nodes], rtol=1e-9, atol=1e-9)
+        assert alone.definite()[0] == definite[k]
+        path = alone.paths(np.array([1e-6]))
+        assert path.n_products[0] == paths.n_products[k]
+        assert path.decrement[0] == pytest.approx(paths.decrement[k], rel=1e-9)
+        expected = path.within(np.array([0.1]))
+        torch.testing.assert_close(step[nodes], expected[0], rtol=1e-7, atol=1e-9)
+        assert (decrease[k], size[k]) == pytest.approx((expected[1][0], expected[2][0]), rel=1e-9)

@@ -10,7 +10,7 @@ from geomstats.geometry.pullback_metric import PullbackMetric
 
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 DECODERS = {

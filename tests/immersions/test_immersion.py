@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
-from geomstats_vae.immersions.immersion import AutodiffImmersion, gram
+from geomstats_vae.immersions.immersion import gram
 from geomstats_vae.immersions.rbf import RBFPrecision
 from tests import surfaces
 

@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Bernoulli, Categorical, Independent, Normal
+from torch.distributions import Independent, Normal
 
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
-from geomstats_vae.immersions.immersion import AutodiffImmersion
-from geomstats_vae.immersions.layers import NetworkImmersion
-from geomstats_vae.immersions.protocol import DecoderError, read_output
+from geomstats_vae.immersions.protocol import DecoderError
 from geomstats_vae.immersions.rbf import RBFPrecision
 
 Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -69,34 +68,6 @@ def test_every_output_is_read(kind):
     value = decoder.immersion()(Z)
     torch.testing.assert_close(value, mean if std is None else torch.cat((mean, std), dim=1))
     assert decoder.immersion().metric(Z).shape == (4, 2, 2)
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_bernoulli_is_fisher_rao(nested):
-    """M = J_p' diag(1 / (p (1 - p))) J_p."""
-
-    def bernoulli(z):
-        out = Bernoulli(logits=mean_of(z))
-        return Independent(out, 1) if nested else out
-
-    metric = Decoder(bernoulli, 2).immersion().metric(Z)
-    p = torch.sigmoid(mean_of(Z))
-    tangents = AutodiffImmersion(lambda z: torch.sigmoid(mean_of(z)), 2).jacobian(Z)[1]
-    expected = (tangents / (p * (1 - p))[:, None, :]) @ tangents.transpose(1, 2)
-    torch.testing.assert_close(metric, expected, rtol=1e-10, atol=1e-12)
-
-
-def test_bernoulli_by_its_probabilities():
-    def bernoulli(z):
-        return Bernoulli(probs=torch.sigmoid(mean_of(z)))
-
-    mean, std = read_output(bernoulli(Z))
-    assert std is None
-    expected = 2.0 * torch.asin(torch.sigmoid(mean_of(Z)).sqrt())
-    torch.testing.assert_close(mean, expected, rtol=1e-6, atol=1e-6)
-    # A saturated pixel is no reason for a metric that is not finite.
-    saturated = Decoder(lambda z: Bernoulli(logits=200.0 * mean_of(z)), 2)
-    assert saturated.immersion().metric(Z).isfinite().all()
 
 
 def test_output_overrides_the_rules():
@@ -167,24 +138,6 @@ def test_a_decoder_error_is_a_value_error():
     assert issubclass(DecoderError, ValueError)
 
 
-def test_a_categorical_likelihood_gets_the_fisher_rao_metric():
-    immersion = Decoder(lambda z: Categorical(logits=mean_of(z)), 2).immersion()
-    p = torch.softmax(mean_of(Z), dim=-1)
-    slope = torch.stack(
-        [
-            torch.func.jvp(
-                lambda y: torch.softmax(mean_of(y), dim=-1),
-                (Z,),
-                (torch.eye(2, dtype=Z.dtype)[k].expand_as(Z),),
-            )[1]
-            for k in range(2)
-        ],
-        dim=1,
-    )
-    fisher = (slope / p[:, None]) @ slope.transpose(1, 2)
-    torch.testing.assert_close(immersion.metric(Z), fisher)
-
-
 def test_pair_of_different_widths_is_refused():
     """A scalar scale must not silently become one more output."""
     with pytest.raises(DecoderError, match="same shape"):
@@ -230,7 +183,7 @@ def test_precision_is_that_of_the_codes():
 def test_known_layers_are_compiled_and_others_differentiated():
     rbf = RBFPrecision([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0], [[1.0, 2.0]] * 3, 0.1)
     known = Decoder(GaussianDecoder(nn.Linear(2, 3), rbf).eval(), 2)
-    assert isinstance(known.immersion(), NetworkImmersion)
+    assert not isinstance(known.immersion(), AutodiffImmersion)
     assert known.immersion() is known.immersion()
     other = Decoder(Model(nn.Linear(2, 3), nn.GELU()).eval(), 2)
     assert isinstance(other.immersion(), AutodiffImmersion)
@@ -279,3 +232,54 @@ def test_a_decoder_that_changes_its_output_shape_later_is_refused():
     calls.extend([None] * 12)
     with pytest.raises(DecoderError, match="must not change its output shape"):
         decoder.immersion()(Z)
+
+
+def test_an_immersion_is_used_as_it_is():
+    given = AutodiffImmersion(lambda z: torch.cat((mean_of(z), std_of(z)), dim=1), 2, n_mean=4)
+    decoder = Decoder(given, 2)
+    assert decoder.immersion() is given
+    assert decoder.immersion(torch.float64, "cpu") is given
+    assert decoder.device == torch.device("cpu")
+    again = pickle.loads(pickle.dumps(Decoder(Decoder(nn.Linear(2, 3).eval(), 2).immersion(), 2)))
+    assert again.immersion()(Z).shape == (4, 3)
+
+
+def test_an_immersion_of_another_kind_is_refused():
+    given = AutodiffImmersion(mean_of, 2)
+    with pytest.raises(DecoderError, match="dimension dim=3, got one of dimension 2"):
+        Decoder(given, 3)
+    for options in ({"output": abs}, {"likelihood": abs}):
+        with pytest.raises(DecoderError, match="Expected an immersion alone"):
+            Decoder(given, 2, **options)
+    message = r"(?s)in torch.float32 on cpu, as asked for, got one in torch.float64.*not cast"
+    with pytest.raises(DecoderError, match=message):
+        Decoder(given, 2).immersion(torch.float32)
+    with pytest.raises(DecoderError, match=r"on meta, as asked for, got one in .* on cpu"):
+        Decoder(given, 2).immersion(device="meta")
+    with pytest.raises(DecoderError, match="decoder to take the mean of, got an immersion"):
+        Decoder(given, 2).mean_std(Z)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(lambda z: mean_of(z) - mean_of(z).mean(0), "mixes"), (lambda z: mean_of(z)[0], "one output")],
+)
+def test_immersions_are_checked_as_decoders_are(function, message):
+    with pytest.raises(DecoderError, match=message):
+        Decoder(AutodiffImmersion(function, 2), 2)
+
+
+def test_an_immersion_in_single_precision_serves_it():
+    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh()).eval()
+    single = Decoder(module, 2).immersion(torch.float32)
+    assert single.dtype == torch.float32
+    assert Decoder(single, 2).immersion(torch.float32) is single
+    with pytest.raises(DecoderError, match=r"got one in torch\.float32"):
+        Decoder(single, 2).immersion()
+
+
+def test_layers_without_parameters_compute_in_the_type_asked_for():
+    decoder = Decoder(nn.Sequential(nn.Tanh(), nn.SiLU()).eval(), 2)
+    for dtype in (torch.float32, torch.float64):
+        assert decoder.immersion(dtype).dtype == dtype
+        assert decoder.immersion(dtype).metric(Z.to(dtype)).dtype == dtype

@@ -11,7 +11,7 @@ import torch
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import host
 
 BEND = torch.tensor([[0.6, 0.2], [-0.1, 0.5]], dtype=torch.float64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(spaces.ON_TORCH, reason="this is the other process")
@@ -31,7 +31,7 @@ def test_same_tests_pass_on_pytorch():
 
 def test_backends_agree(tmp_path):
     spaces.dump(tmp_path / "numpy.npz")
-    code = "import sys; from tests.geometry import spaces; spaces.dump(sys.argv[1])"
+    code = "import sys; from tests.manifolds import spaces; spaces.dump(sys.argv[1])"
     run_on_pytorch("-c", code, str(tmp_path / "pytorch.npz"))
     ours, theirs = (np.load(tmp_path / f"{name}.npz") for name in ("numpy", "pytorch"))
     for name in ours.files:

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.geodesics.path import (
+from geomstats_vae.geodesics.curves.path import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
     GeodesicStatus,
 )
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 
@@ -150,8 +150,10 @@ def test_scaled_metric_scales_lengths_and_volumes():
     np.testing.assert_allclose(
         host(again.volume_density(start)), 16 * host(base.volume_density(start))
     )
-    with pytest.raises(ValueError, match="equip"):
-        _ = 2.0 * base
+    # The space of a metric may be equipped with another by now.
+    np.testing.assert_allclose(host((4.0 * base).dist(start, end)), 2 * expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="positive and finite factor"):
+        _ = -1.0 * base
 
 
 def unsatisfiable(on_failure):
@@ -237,11 +239,25 @@ def test_logarithms_do_not_depend_on_those_before():
     ends, base = array(points[:8]), points[9]
     for step in (0.0, 0.3, 1e-2, 1e-5):
         log = host(space.metric.log(ends, array(base + step)))
-        alone = host(fresh.metric.log(array(points[:8] + 0.0), array(base + step)))
-        fresh.metric.log(array(points[:2]), array(base))  # other points: nothing to go on from
-        np.testing.assert_allclose(log, alone, atol=1e-6)
-    again = host(space.metric.log(ends, array(base + step)))
-    np.testing.assert_array_equal(again, log)
+        alone = host(fresh.metric.log(ends, array(base + step)))
+        fresh.metric.log(array(points[:2]), array(base))
+        np.testing.assert_array_equal(log, alone)
+
+
+def test_logarithms_start_from_the_last_ones_where_that_is_asked_for():
+    points = draw(30, 2, scale=0.6)
+    space = LatentSpace(spaces.vae_like_decoder(), 2, points=array(points), on_failure="raise")
+    ends, base, own = array(points[:8]), points[9], space.metric.log_solver
+    with space.metric.warm_start():
+        for step in (0.0, 0.3, 1e-2, 1e-5):
+            log = host(space.metric.log(ends, array(base + step)))
+            alone = host(own.log(ends, array(base + step)))
+            np.testing.assert_allclose(log, alone, atol=1e-6)
+        guess = space.metric.log_solver.guess
+        np.testing.assert_array_equal(host(space.metric.log(ends, array(base + step))), log)
+        assert space.metric.log_solver.guess is guess  # the same question again
+    assert space.metric.log_solver is own
+    assert own.guess is None
 
 
 def test_other_solvers_take_over_when_they_are_assigned():

@@ -26,7 +26,7 @@ from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds.rows import RowGeometry
 from geomstats_vae.manifolds.solvers import AdaptiveExpSolver, CollocationLogSolver
 from tests import surfaces
-from tests.geometry import geomstats_main, spaces
+from tests.manifolds import geomstats_main, spaces
 from tests.manifolds.spaces import array, draw, host
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import torch
 
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import draw
 
 pytestmark = pytest.mark.skipif(not spaces.ON_TORCH, reason="numpy arrays have no derivatives")

@@ -20,7 +20,7 @@ from geomstats.numerics.geodesic import (
 from geomstats.numerics.ivp import GSIVPIntegrator, ScipySolveIVP
 from geomstats.numerics.optimization import ScipyMinimize
 
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.charts import (
     FLAT,
     SPHERE,

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 
 from geomstats_vae.immersions.protocol import DecoderError
 from geomstats_vae.manifolds import LatentSpace, PullbackDecoderMetric
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 

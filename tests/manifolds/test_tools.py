@@ -55,7 +55,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 
 from geomstats_vae.manifolds import LatentSpace
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.charts import (
     BEND,
     FLAT,

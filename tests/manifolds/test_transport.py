@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.geodesics.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 

@@ -7,7 +7,7 @@ import torch
 from geomstats_vae.geometry.cut_locus import cut_distances, directions
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 SIGMA = np.array([0.25, 0.5, 1.0])

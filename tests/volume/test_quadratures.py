@@ -23,7 +23,7 @@ from geomstats_vae.volume.importance_quadrature import (
 from geomstats_vae.volume.ray_quadrature import build_quadrature, sphere_directions
 from geomstats_vae.volume.rays import spread_fan, volume_at
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 
 # Space, a point, the change of a circle's length with its radius, and the radius of injectivity.
 CURVED = {

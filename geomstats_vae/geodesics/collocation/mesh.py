@@ -15,7 +15,7 @@ import torch
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.elements import lagrange_matrix
+from geomstats_vae.geodesics.curves.reference import lagrange_matrix
 
 Floats = NDArray[np.float64]
 # Number of intervals, rows of the pairs, and accelerations at the nodes.

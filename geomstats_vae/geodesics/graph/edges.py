@@ -1,14 +1,24 @@
-"""Assembly of the graphs over a latent space: their edges, the lengths and the matrices."""
+"""Sparse matrices of edge lengths, assembled without holding all edges twice."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from geomstats_vae.geodesics.arrays import Floats, Ints
 
-def symmetric_graph(n_nodes, groups, length):
+Edges = tuple[Ints, Ints]
+
+
+def symmetric_graph(
+    n_nodes: int,
+    groups: Callable[[], Iterator[Edges]],
+    length: Callable[[Ints, Ints], Floats],
+) -> sparse.csr_matrix:
     """Assemble the matrix of a graph's edge lengths.
 
     Parameters
@@ -32,7 +42,8 @@ def symmetric_graph(n_nodes, groups, length):
         degree[a] += 1
         degree[b] += 1
     indptr = np.concatenate(([0], np.cumsum(degree)))
-    kind = np.int32 if max(indptr[-1], n_nodes) < np.iinfo(np.int32).max else np.int64
+    small = max(indptr[-1], n_nodes) < np.iinfo(np.int32).max
+    kind: type = np.int32 if small else np.int64
     indices, weights = np.empty(indptr[-1], dtype=kind), np.empty(indptr[-1])
     free = indptr[:-1].copy()
     for a, b in groups():
@@ -47,7 +58,7 @@ def symmetric_graph(n_nodes, groups, length):
     return graph
 
 
-def graph_of_edges(n_nodes, a, b, length):
+def graph_of_edges(n_nodes: int, a: Ints, b: Ints, length: Floats) -> sparse.csr_matrix:
     """Assemble the matrix of a small graph's edge lengths.
 
     Parameters
@@ -70,69 +81,7 @@ def graph_of_edges(n_nodes, a, b, length):
     return half + half.T
 
 
-def grid_directions(dim, reach):
-    """Directions to a grid's neighbours, one of each opposite pair, without multiples.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension.
-    reach : int
-        Most steps along each axis.
-
-    Returns
-    -------
-    directions : list of tuple of int
-        Steps along the axes.
-    """
-    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * dim, indexing="ij"), -1)
-    steps = steps.reshape(-1, dim)
-    primitive = np.gcd.reduce(steps, axis=1) == 1
-    leading = np.array([next((k for k in step if k), 0) for step in steps]) > 0
-    return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
-
-
-def climbing_length(nodes, soft, height, slope, a, b):
-    """Length of an edge: what it climbs from node to node, and the rest of the metric.
-
-    Where the two slopes agree, the bulge of a level between the nodes is left out: the way can
-    follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
-    cubic through both heights and slopes says how much it climbs.
-
-    Parameters
-    ----------
-    nodes : array, shape=[n_nodes, dim]
-        Latent codes.
-    soft : array, shape=[n_nodes, dim, dim]
-        Metric matrices there, less that of the climbs.
-    height : array, shape=[n_nodes]
-        Heights |sigma|.
-    slope : array, shape=[n_nodes, dim]
-        Their gradients.
-    a, b : array of int, shape=[n_edges]
-        Nodes that the edges join.
-
-    Returns
-    -------
-    length : array, shape=[n_edges]
-        Lengths.
-    """
-    step = nodes[b] - nodes[a]
-    sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
-    along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
-    rise = height[b] - height[a]
-    slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
-    s = np.linspace(0.0, 1.0, 9)[:, None]
-    cubic = (3 * s**2 - 2 * s**3) * rise + (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
-    variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
-    norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
-    agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
-    crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
-    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
-    return np.sqrt(along**2 + climb**2)
-
-
-def join_components(nodes, a, b):
+def join_components(nodes: Floats, a: Ints, b: Ints) -> Edges:
     """Join the components of a graph by the shortest links of a tree over them.
 
     Parameters

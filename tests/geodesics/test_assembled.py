@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.curves import Curves, concatenate, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator
-from geomstats_vae.geodesics.newton import newton_direction, solve_between_ends
+from geomstats_vae.geodesics.assembled import AssembledModel, newton_direction
+from geomstats_vae.geodesics.curves.chain import (
+    Curves,
+    concatenate,
+    solve_between_ends,
+    straight,
+)
+from geomstats_vae.geodesics.options import AssembledOptions
 from tests import surfaces
 
 DEGREE, DIM = 3, 2
 SIZE = (DEGREE + 1) * DIM
+OPTIONS = AssembledOptions()
 
 
 def chains(counts, seed=0):
@@ -84,8 +90,12 @@ def bent(reach, size=0.02, n_elements=3, degree=6):
 
 
 def evaluated(surface, curves):
-    evaluator = ElementEvaluator(surfaces.immersion_of(surface), curves.degree)
-    return evaluator, evaluator.system(curves.nodes), curves.total(evaluator.length(curves.nodes))
+    evaluator = AssembledModel(surfaces.immersion_of(surface), curves.degree)
+    return (
+        evaluator,
+        evaluator.variation(curves.nodes),
+        curves.total(evaluator.lengths(curves.nodes)),
+    )
 
 
 def test_full_steps_converge_quadratically_to_the_great_circle():
@@ -95,7 +105,7 @@ def test_full_steps_converge_quadratically_to_the_great_circle():
     decrements = []
     for _ in range(5):
         _, system, length = evaluated(surfaces.sphere, curves)
-        step, decrement, definite = newton_direction(curves, system, length, np.zeros(3))
+        step, decrement, definite = newton_direction(curves, system, length, np.zeros(3), OPTIONS)
         assert definite.all()
         decrements.append(decrement[0] / length[0])
         curves = Curves(curves.nodes + step, curves.counts)
@@ -108,20 +118,20 @@ def test_full_steps_converge_quadratically_to_the_great_circle():
 def test_directions_descend_where_the_matrix_is_not_definite(size):
     curves = bent(2.0, size)
     evaluator, system, length = evaluated(surfaces.sphere, curves)
-    direction, decrement, definite = newton_direction(curves, system, length, np.zeros(3))
+    direction, decrement, definite = newton_direction(curves, system, length, np.zeros(3), OPTIONS)
     assert not definite[0]
     slope = (system.gradient * direction.reshape(3, -1)).sum()
     assert decrement[0] > 0.0
     assert decrement[0] == pytest.approx(-slope, rel=1e-9)
     step = 1e-2 * direction * min(1.0, 0.1 / np.abs(direction).max())
-    assert evaluator.length(curves.nodes + step).sum() < length[0]
+    assert evaluator.lengths(curves.nodes + step).sum() < length[0]
 
 
 def test_damping_shortens_steps():
     curves = bent(0.5, 0.2)
     _, system, length = evaluated(surfaces.sphere, curves)
     sizes = [
-        np.abs(newton_direction(curves, system, length, np.full(3, damping))[0]).max()
+        np.abs(newton_direction(curves, system, length, np.full(3, damping), OPTIONS)[0]).max()
         for damping in (0.0, 1.0, 100.0)
     ]
     assert sizes[0] > 2.0 * sizes[1] > 4.0 * sizes[2]
@@ -131,10 +141,10 @@ def test_singular_metrics_have_directions():
     """Of the height of a ramp only: sideways nothing changes."""
     curves = bent(0.5, 0.2)
     evaluator, system, length = evaluated(lambda z: torch.sin(z[:, :1]), curves)
-    direction, decrement, _ = newton_direction(curves, system, length, np.zeros(3))
+    direction, decrement, _ = newton_direction(curves, system, length, np.zeros(3), OPTIONS)
     assert np.isfinite(direction).all()
     assert not np.isnan(decrement).any()
-    after = evaluator.length(curves.nodes + direction).sum()
+    after = evaluator.lengths(curves.nodes + direction).sum()
     assert after <= length[0] * (1.0 + 1e-6)
 
 
@@ -142,10 +152,10 @@ def test_a_batch_is_its_curves_one_by_one():
     parts = [bent(0.5, 0.2), bent(2.0, 0.5, 4), bent(2.0, 1e-3, 2)]
     curves = concatenate(parts)
     _, system, length = evaluated(surfaces.sphere, curves)
-    found = newton_direction(curves, system, length, np.zeros(9))
+    found = newton_direction(curves, system, length, np.zeros(9), OPTIONS)
     for k, part in enumerate(parts):
         _, system, length = evaluated(surfaces.sphere, part)
-        alone = newton_direction(part, system, length, np.zeros(len(part.nodes)))
+        alone = newton_direction(part, system, length, np.zeros(len(part.nodes)), OPTIONS)
         np.testing.assert_allclose(found[0][curves.rows([k])], alone[0], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(found[1][k], alone[1][0], rtol=1e-9)
         assert found[2][k] == alone[2][0]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics.elements import (
+from geomstats_vae.geodesics.arrays import Bools, Floats
+from geomstats_vae.geodesics.curves.reference import (
     differentiation_matrix,
     lagrange_matrix,
     reference_element,
@@ -26,7 +31,7 @@ class GeodesicStatus(enum.IntEnum):
     NON_FINITE = 4
 
     @property
-    def message(self):
+    def message(self) -> str:
         """One sentence."""
         return _MESSAGES[self]
 
@@ -51,6 +56,55 @@ class GeodesicConvergenceWarning(UserWarning):
 
 class GeodesicConvergenceError(RuntimeError):
     """Some geodesics did not converge, and ``on_failure="raise"`` was asked for."""
+
+
+@dataclass(frozen=True)
+class SolvedCurves:
+    """What a solver needs to go on from its geodesics to those of nearby end points.
+
+    Parameters
+    ----------
+    start, end : array, shape=[n_pairs, dim]
+        End points.
+    nodes : list of array, shape=[n_elements, degree + 1, dim]
+        Nodes of the curves' elements, of the degree that each was solved with; None where there
+        is no curve to go on from.
+    length, length_error : array, shape=[n_pairs]
+        As of the path.
+    converged : array of bool, shape=[n_pairs]
+        As of the path.
+    drift : array, shape=[n_pairs]
+        By how much the ends have moved since the curve was last compared with the graph, in units
+        of length.
+    graph_length : array, shape=[n_pairs]
+        Lengths of the graph paths then; NaN where the graph was not asked.
+    """
+
+    start: Floats
+    end: Floats
+    nodes: list[Floats | None]
+    length: Floats
+    length_error: Floats
+    converged: Bools
+    drift: Floats
+    graph_length: Floats
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def take(self, rows: slice) -> SolvedCurves:
+        """Take consecutive pairs."""
+        return SolvedCurves(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+def join_curves(blocks: list[SolvedCurves]) -> SolvedCurves:
+    """Put the pairs of several blocks together, block after block."""
+
+    def join(name: str) -> Any:
+        parts = [getattr(block, name) for block in blocks]
+        return list(chain(*parts)) if name == "nodes" else np.concatenate(parts)
+
+    return SolvedCurves(*(join(column.name) for column in fields(SolvedCurves)))
 
 
 @dataclass(frozen=True)
@@ -93,6 +147,9 @@ class GeodesicPath:
     local_minimum : array-like of bool, shape=[...], optional
         Whether the curve converged and no curve near it with the same ends is shorter: it has no
         conjugate points. None unless asked for.
+    curves : SolvedCurves, optional
+        What `GeodesicSolver.solve` needs to go on from these geodesics, as its ``guess``. No array:
+        `map` and `reshape` pass it on, and drop it where the number of pairs changes.
 
     Notes
     -----
@@ -113,8 +170,9 @@ class GeodesicPath:
     degree: int = 1
     velocity_error: Any = None
     local_minimum: Any = None
+    curves: SolvedCurves | None = field(default=None, repr=False, compare=False)
 
-    def __call__(self, t):
+    def __call__(self, t: ArrayLike) -> Any:
         """Evaluate the curves, at constant speed.
 
         Parameters
@@ -138,7 +196,7 @@ class GeodesicPath:
             return torch.as_tensor(out, dtype=self.points.dtype, device=self.points.device)
         return out
 
-    def map(self, function):
+    def map(self, function: Callable[[Any], Any]) -> GeodesicPath:
         """Apply a function to every array, such as a conversion.
 
         Parameters
@@ -151,11 +209,15 @@ class GeodesicPath:
         path : GeodesicPath
             The converted path.
         """
-        names = [field.name for field in fields(self) if field.name != "degree"]
+        names = [column.name for column in fields(self) if column.name not in _NO_ARRAYS]
         arrays = {name: getattr(self, name) for name in names}
-        return replace(self, **{k: function(a) for k, a in arrays.items() if a is not None})
+        new = {name: function(array) for name, array in arrays.items() if array is not None}
+        curves = self.curves
+        if curves is not None and len(curves) != math.prod(np.shape(new["length"])):
+            curves = None
+        return replace(self, curves=curves, **new)
 
-    def reshape(self, shape):
+    def reshape(self, shape: tuple[int, ...]) -> GeodesicPath:
         """Give the batch another shape.
 
         Parameters
@@ -171,7 +233,7 @@ class GeodesicPath:
         rank = len(self.length.shape)
         return self.map(lambda a: a.reshape((*shape, *a.shape[rank:])))
 
-    def summary(self):
+    def summary(self) -> dict[GeodesicStatus, int]:
         """Count the statuses.
 
         Returns
@@ -183,11 +245,15 @@ class GeodesicPath:
         return {GeodesicStatus(int(v)): int(n) for v, n in zip(values, counts, strict=True)}
 
 
-def _host(array):
+# Fields of a path that are no arrays.
+_NO_ARRAYS = ("degree", "curves")
+
+
+def _host(array: Any) -> Any:
     return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
-def _evaluate(times, points, t, degree):
+def _evaluate(times: Floats, points: Floats, t: Floats, degree: int) -> Floats:
     """Invert the time on each element, then evaluate its polynomial."""
     n_curves = len(points)
     rows = np.arange(n_curves)[:, None]
@@ -206,7 +272,7 @@ def _evaluate(times, points, t, degree):
     return np.einsum("nta,ntad->ntd", basis, points[rows[..., None], nodes])
 
 
-def _invert(node_times, t, reference):
+def _invert(node_times: Floats, t: Floats, reference: Floats) -> Floats:
     """Parameters in [-1, 1] at which the times of elements are t, shape=[n_curves, n_times].
 
     Newton's method on the interpolant of the times, kept between the two nodes around t. Where the
@@ -232,3 +298,21 @@ def _invert(node_times, t, reference):
         step = x - excess / np.where(rate > 0.0, rate, np.inf)
         x = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
     return np.where(forward, x, linear)
+
+
+def join_paths(blocks: list[GeodesicPath]) -> GeodesicPath:
+    """Put the pairs of several blocks of numpy arrays together, block after block."""
+    n_points = max(block.points.shape[1] for block in blocks)
+
+    def join(name: str) -> Any:
+        parts = [getattr(block, name) for block in blocks]
+        if name in ("points", "times"):
+            # Shorter curves stay at their end points, at time 1.
+            missing = [n_points - part.shape[1] for part in parts]
+            tails = map(lambda part, n: np.repeat(part[:, -1:], n, axis=1), parts, missing)
+            parts = [np.concatenate(pair, axis=1) for pair in zip(parts, tails, strict=True)]
+        if name == "curves":
+            return join_curves(parts)
+        return parts[0] if name == "degree" or parts[0] is None else np.concatenate(parts)
+
+    return GeodesicPath(**{column.name: join(column.name) for column in fields(GeodesicPath)})

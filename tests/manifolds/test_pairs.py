@@ -1,14 +1,16 @@
 """Many pairs at once: order and batches do not matter, and distances from the graph alone."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.path import GeodesicConvergenceWarning
-from geomstats_vae.geometry import pairs
+from geomstats_vae.geodesics import GeodesicConvergenceWarning
+from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
 
@@ -26,6 +28,12 @@ def metric(codes):
 def sphere():
     codes = draw(200, 2, scale=0.7)
     return LatentSpace(surfaces.sphere, 2, points=array(codes), on_failure="raise").metric
+
+
+def in_small_blocks(metric):
+    small = copy.copy(metric)
+    small.geometry = metric.geometry.working(size=4)
+    return small
 
 
 METHODS = pytest.mark.parametrize("method", ["exact", "graph"])
@@ -52,44 +60,42 @@ def test_a_batch_is_its_pairs_one_by_one(metric, codes, method):
 
 
 @METHODS
-def test_blocks_and_jobs_do_not_matter(metric, codes, method, monkeypatch):
+def test_blocks_and_jobs_do_not_matter(metric, codes, method):
     points = array(codes[:7])
     matrix = host(metric.dist_pairwise(points, method=method))
-    monkeypatch.setattr(pairs, "PAIRS_PER_BLOCK", 4)
-    monkeypatch.setattr(pairs, "PAIRS_PER_SEARCH", 4)
-    blocks = host(metric.dist_pairwise(points, method=method))
+    small = in_small_blocks(metric)
+    blocks = host(small.dist_pairwise(points, method=method))
     np.testing.assert_allclose(blocks, matrix, rtol=1e-12)
-    threads = host(metric.dist_pairwise(points, 2, method=method, prefer="threads"))
+    threads = host(small.dist_pairwise(points, 2, method=method, prefer="threads"))
     np.testing.assert_allclose(threads, matrix, rtol=1e-12)
 
 
 def test_pairs_of_a_block_share_their_ends():
     """Each block needs few searches of the graph, whichever end is common."""
-    sources, targets = torch.tensor(draw(40, 2)), torch.tensor(draw(3, 2, seed=1))
-    start, end = sources.repeat(3, 1), targets.repeat_interleave(40, dim=0)
-    shuffled = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    sources, targets = draw(40, 2), draw(3, 2, seed=1)
+    start, end = np.tile(sources, (3, 1)), np.repeat(targets, 40, axis=0)
+    shuffled = np.random.default_rng(0).permutation(120)
     for first, second in ((start, end), (end, start)):
         seen = []
 
         def count(a, b, seen=seen):
             seen.append(min(len(np.unique(a, axis=0)), len(np.unique(b, axis=0))))
-            return ((b - a).norm(dim=1).numpy(),)
+            return (np.linalg.norm(b - a, axis=1),)
 
         a, b = first[shuffled], second[shuffled]
-        (found,) = pairs.in_blocks(count, a, b, 40)
+        (found,) = Blocks(size=40).run(count, a, b)
         assert seen == [1, 1, 1]
-        np.testing.assert_array_equal(found, (b - a).norm(dim=1).numpy())
+        np.testing.assert_array_equal(found, np.linalg.norm(b - a, axis=1))
 
 
-def test_progress_is_shown_when_asked_for(metric, codes, capsys, monkeypatch):
-    monkeypatch.setattr(pairs, "PAIRS_PER_BLOCK", 4)
-    points = array(codes[:4])
+def test_progress_is_shown_in_pairs_when_asked_for(metric, codes, capsys):
+    metric, points = in_small_blocks(metric), array(codes[:4])
     silent = host(metric.dist_pairwise(points))
     assert capsys.readouterr().err == ""
     shown = host(metric.dist_pairwise(points, verbose=True))
-    assert "2/2" in capsys.readouterr().err
+    assert "6/6" in capsys.readouterr().err
     jobs = host(metric.dist_pairwise(points, 2, verbose=True, prefer="threads"))
-    assert "/6" in capsys.readouterr().err
+    assert "6/6" in capsys.readouterr().err
     np.testing.assert_allclose(shown, silent, rtol=1e-12)
     np.testing.assert_allclose(jobs, silent, rtol=1e-12)
 

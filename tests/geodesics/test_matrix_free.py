@@ -1,6 +1,7 @@
 """Geodesics in many dimensions: closed forms, the matrix path, invariances, singular metrics."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,15 +12,14 @@ from torch import nn
 from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
-    Landscape,
-    krylov,
+    LatentGraph,
     local_minima,
     polish_velocities,
 )
-from geomstats_vae.geodesics.curves import concatenate, straight
-from geomstats_vae.geodesics.elements import ElementEvaluator
-from geomstats_vae.geodesics.stability import solve_variation
-from geomstats_vae.immersions.layers import compile_immersion
+from geomstats_vae.geodesics.assembled import AssembledModel
+from geomstats_vae.geodesics.curves.chain import concatenate, straight
+from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
+from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
 DIM = 16
@@ -67,22 +67,19 @@ def sphere():
     return surfaces.immersion_of(surfaces.sphere, DIM)
 
 
-@pytest.fixture
-def matrix_free(monkeypatch):
-    """Without matrices in few dimensions, too."""
-    monkeypatch.setattr(krylov, "_MOST_MATRIX_DIM", 0)
-
-
 @pytest.mark.parametrize(("dim", "free"), [(1, False), (12, False), (13, True), (40, True)])
 def test_matrices_are_for_few_dimensions(dim, free):
-    evaluator = krylov.evaluator_for(surfaces.immersion_of(surfaces.sphere, dim), 4)
-    assert isinstance(evaluator, krylov.KrylovEvaluator) == free
-    assert isinstance(evaluator, ElementEvaluator)
+    model = GeodesicSolver().curve_model(surfaces.immersion_of(surfaces.sphere, dim), 4, None)
+    assert type(model) is (MatrixFreeModel if free else AssembledModel)
 
 
 def test_memory_of_a_pair_grows_with_the_square_of_the_dimension():
-    assert krylov.pair_bytes(40, 8) == 4 * krylov.pair_bytes(20, 8)
-    assert krylov.pair_bytes(13, 8) < krylov.pair_bytes(12, 8)
+    def pair_bytes(dim):
+        immersion = surfaces.immersion_of(surfaces.sphere, dim)
+        return GeodesicSolver().curve_model(immersion, 8, None).pair_bytes
+
+    assert pair_bytes(40) == 4 * pair_bytes(20)
+    assert pair_bytes(13) < pair_bytes(12)
 
 
 @pytest.mark.parametrize("n_outputs", [DIM, 30])
@@ -150,9 +147,9 @@ def test_symmetry(sphere):
 def test_a_great_circle_is_a_minimum_up_to_its_half(sphere, reach):
     end = np.full((1, DIM), reach / math.sqrt(DIM))
     curves = straight(-end, end, 4, 8)
-    evaluator = krylov.evaluator_for(sphere, 8)
-    assert krylov.definite_variations(evaluator, curves)[0] == (reach < 1.0)
-    step, decrement, definite = krylov.newton_steps(evaluator, curves)
+    model = MatrixFreeModel(sphere, 8)
+    assert model.definite(curves)[0] == (reach < 1.0)
+    step, decrement, definite = model.newton_step(curves, model.variation(curves.nodes))
     assert definite[0] == (reach < 1.0)
     assert np.isfinite(decrement).all()
     np.testing.assert_allclose(step, 0.0, atol=1e-6)
@@ -162,9 +159,10 @@ def test_a_great_circle_is_a_minimum_up_to_its_half(sphere, reach):
 def test_steps_equal_those_by_matrices(dim):
     immersion = compiled(dim, 20, 20, 30)
     curves = concatenate([straight(*draw(2, 0.4, dim), n, 6) for n in (3, 5)])
-    by_matrices = ElementEvaluator(immersion, 6)
-    expected = solve_variation(by_matrices, curves, by_matrices.system(curves.nodes))
-    found = krylov.newton_steps(krylov.KrylovEvaluator(immersion, 6, 10**6), curves)
+    expected, found = (
+        model.newton_step(curves, model.variation(curves.nodes))
+        for model in (AssembledModel(immersion, 6), MatrixFreeModel(immersion, 6, 10**6))
+    )
     assert expected[2].all()
     assert found[2].all()
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-2)
@@ -179,12 +177,11 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_matrix_path_finds_the_same(name, monkeypatch):
+def test_both_models_find_the_same(name):
     immersion, (start, end) = NETWORKS[name](), draw(5, 0.6, 4)
     solver = GeodesicSolver(tol=1e-9)
     by_matrices = solver.solve(immersion, start, end)
-    monkeypatch.setattr(krylov, "_MOST_MATRIX_DIM", 0)
-    free = solver.solve(immersion, start, end)
+    free = replace(solver, model=MatrixFreeModel).solve(immersion, start, end)
     assert by_matrices.converged.all()
     assert free.converged.all()
     np.testing.assert_allclose(free.length, by_matrices.length, rtol=1e-7)
@@ -194,13 +191,14 @@ def test_the_matrix_path_finds_the_same(name, monkeypatch):
             np.testing.assert_allclose(
                 getattr(free, which), getattr(by_matrices, which), atol=1e-3 * size
             )
-        assert local_minima(immersion, free).all()
+        assert local_minima(immersion, free, model=MatrixFreeModel).all()
 
 
 @pytest.mark.parametrize("name", surfaces.SURFACES)
-def test_surfaces_without_matrices(name, matrix_free):
+def test_surfaces_without_matrices(name):
     start, end = (1.0 + part for part in draw(4, 0.4, 2))
-    immersion, solver = surfaces.immersion_of(surfaces.SURFACES[name]), GeodesicSolver(tol=1e-9)
+    immersion = surfaces.immersion_of(surfaces.SURFACES[name])
+    solver = GeodesicSolver(tol=1e-9, model=MatrixFreeModel)
     path = solver.solve(immersion, start, end)
     assert path.converged.all()
     exact = getattr(surfaces, f"{name}_distance", None)
@@ -209,7 +207,7 @@ def test_surfaces_without_matrices(name, matrix_free):
         np.testing.assert_allclose(path.length, exact, rtol=1e-8)
 
 
-def test_a_wall_is_passed_through_its_gap_without_matrices(matrix_free):
+def test_a_wall_is_passed_through_its_gap_without_matrices():
     def gap_in_a_wall(z):
         x, y = z.unbind(-1)
         wall = torch.exp(-((x / 0.05) ** 2)) * (1.0 - torch.exp(-(((y - 1.0) / 0.2) ** 2)))
@@ -219,8 +217,8 @@ def test_a_wall_is_passed_through_its_gap_without_matrices(matrix_free):
     immersion.n_mean = 2
     start, end = np.array([[-0.8, 0.0]]), np.array([[0.8, 0.1]])
     codes = np.random.default_rng(0).uniform([-1, -0.5], [1, 1.5], size=(300, 2))
-    landscape = Landscape(immersion, np.concatenate((codes, start, end)), grid_size=64)
-    path = GeodesicSolver().solve(immersion, start, end, landscape)
+    graph = LatentGraph(immersion, np.concatenate((codes, start, end)), grid_size=64)
+    path = GeodesicSolver(max_assembled_dim=0).solve(immersion, start, end, graph)
     assert path.converged[0]
     points = path(np.linspace(0.0, 1.0, 400))[0]
     assert points[np.abs(points[:, 0]).argmin(), 1] == pytest.approx(1.0, abs=0.15)
@@ -229,7 +227,7 @@ def test_a_wall_is_passed_through_its_gap_without_matrices(matrix_free):
 
 
 def test_a_graph_of_codes_leads_around_a_hill():
-    """As far as in two dimensions: the way around stays in a plane."""
+    """As far as in two dimensions: the curve around stays in a plane."""
 
     def hill(z):
         return torch.cat((z, 2.0 * torch.exp(-4.0 * (z * z).sum(-1, keepdim=True))), dim=-1)
@@ -241,8 +239,8 @@ def test_a_graph_of_codes_leads_around_a_hill():
         immersion = surfaces.immersion_of(hill, dim)
         points = np.pad(codes, ((0, 0), (0, dim - 2)))
         options = {"grid_size": 96} if dim == 2 else {}
-        landscape = Landscape(immersion, np.concatenate((points, -points)), **options)
-        path = GeodesicSolver(tol=1e-8).solve(immersion, points[:1], points[-1:], landscape)
+        graph = LatentGraph(immersion, np.concatenate((points, -points)), **options)
+        path = GeodesicSolver(tol=1e-8).solve(immersion, points[:1], points[-1:], graph)
         assert path.converged[0]
         lengths.append(path.length[0])
     assert lengths[1] == pytest.approx(lengths[0], rel=1e-6)

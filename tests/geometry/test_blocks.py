@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 
-import geomstats.backend as gs
 import joblib
 import numpy as np
 import pytest
@@ -16,12 +15,13 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from geomstats_vae import LAND, GeodesicKMeans, LatentSpace
-from geomstats_vae.geometry import pairs, workers
+from geomstats_vae.geometry import blocks
+from geomstats_vae.geometry.blocks import Blocks
 from tests import surfaces
-from tests.geometry import spaces
+from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
 
-OWN, OTHER = ("pytorch", "numpy") if spaces.ON_TORCH else ("numpy", "pytorch")
+OTHER = "numpy" if spaces.ON_TORCH else "pytorch"
 N_THREADS = 3  # of torch, outside of blocks
 SAME = {"rtol": 1e-12, "atol": 1e-12}
 CONFIGS = {
@@ -30,13 +30,13 @@ CONFIGS = {
     "dask": {"backend": "dask"},
 }
 PROCESSES = pytest.mark.parametrize("backend", ["loky", "dask"], indirect=True)
-START, END = torch.tensor(np.sort(draw(40, 2), axis=0)), torch.tensor(draw(40, 2, seed=1))
-LENGTH = (END - START).norm(dim=1).numpy()
+START, END = np.sort(draw(40, 2), axis=0), draw(40, 2, seed=1)
+LENGTH = np.linalg.norm(END - START, axis=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def environment():
-    """Workers start with the other backend in their environment."""
+    """Workers start with the other backend in their environment: they need none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOMSTATS_BACKEND", OTHER)
         yield
@@ -64,11 +64,13 @@ def sent(monkeypatch):
     """Numbers of blocks that are given to joblib."""
     numbers = []
 
-    def spy(function, blocks, *args, **options):
-        numbers.append(len(blocks))
-        return workers.work_blocks(function, blocks, *args, **options)
+    work = blocks._work
 
-    monkeypatch.setattr(pairs, "work_blocks", spy)
+    def spy(function, pieces, *args):
+        numbers.append(len(pieces))
+        return work(function, pieces, *args)
+
+    monkeypatch.setattr(blocks, "_work", spy)
     return numbers
 
 
@@ -91,7 +93,11 @@ def space(codes):
 
 
 def lengths(start, end):
-    return ((end - start).norm(dim=1).numpy(),)
+    return (np.linalg.norm(end - start, axis=1),)
+
+
+def run(function, size=5, n_jobs=1, **options):
+    return Blocks(n_jobs=n_jobs, size=size, options=options).run(function, START, END)
 
 
 # -- results -----------------------------------------------------------------------------------
@@ -143,11 +149,11 @@ def test_logarithms_of_land(backend, codes, land, sent):
 
 def test_order_of_the_blocks_is_kept():
     def slow_at_first(start, end):
-        time.sleep(0.1 if torch.equal(start[0], START[0]) else 0.0)
+        time.sleep(0.1 if np.array_equal(start[0], START[0]) else 0.0)
         return lengths(start, end)
 
     options = {"n_jobs": 2, "prefer": "threads", "return_as": "generator_unordered"}
-    (found,) = pairs.in_blocks(slow_at_first, START, END, 5, **options)
+    (found,) = run(slow_at_first, **options)
     np.testing.assert_array_equal(found, LENGTH)
 
 
@@ -155,7 +161,7 @@ def test_order_of_the_blocks_is_kept():
 
 
 def see(start, end):
-    seen = torch.get_num_threads(), gs.__name__.endswith("pytorch"), os.getpid()
+    seen = torch.get_num_threads(), os.getpid()
     return tuple(np.full(len(start), value) for value in seen)
 
 
@@ -167,11 +173,10 @@ def on_each_worker(function, *args):
     return dict(joblib.Parallel(n_jobs=2, batch_size=1)(joblib.delayed(call)() for _ in range(4)))
 
 
-def test_blocks_have_the_backend_and_one_torch_thread(backend, torch_threads):
+def test_blocks_have_one_torch_thread(backend, torch_threads):
     processes = on_each_worker(torch.set_num_threads, N_THREADS)
-    threads, on_torch, process = pairs.in_blocks(see, START, END, 5, n_jobs=2)
+    threads, process = run(see, n_jobs=2)
     assert (threads == 1).all()
-    assert (on_torch == spaces.ON_TORCH).all()
     assert set(process) <= set(processes)
     assert (backend == "threads") == (os.getpid() in processes)
     assert on_each_worker(torch.get_num_threads) == dict.fromkeys(processes, N_THREADS)
@@ -180,7 +185,7 @@ def test_blocks_have_the_backend_and_one_torch_thread(backend, torch_threads):
 
 @pytest.mark.parametrize("options", [{}, {"prefer": "threads"}])
 def test_one_job_changes_nothing(torch_threads, options):
-    threads, _, process = pairs.in_blocks(see, START, END, 5, n_jobs=1, **options)
+    threads, process = run(see, **options)
     assert (threads == N_THREADS).all()
     assert (process == os.getpid()).all()
 
@@ -199,20 +204,9 @@ def test_function_is_unpickled_once_by_each_worker(backend, tmp_path):
         return Counted()
 
     for _ in range(2):
-        (found,) = pairs.in_blocks(Counted(), START, END, 5, n_jobs=2)
+        (found,) = run(Counted(), n_jobs=2)
         np.testing.assert_array_equal(found, LENGTH)
     assert 1 <= len(list(tmp_path.iterdir())) <= 2
-
-
-def test_worker_on_another_backend_is_refused(monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(workers, "_backend", lambda: OTHER)
-        pickled = pickle.dumps(workers._Task(lengths))
-    environment = dict(os.environ)
-    task = pickle.loads(pickled)
-    assert dict(os.environ) == environment  # it is too late to choose
-    with pytest.raises(RuntimeError, match=f"{OTHER} backend, got one that .* {OWN}; restart"):
-        task(START, END)
 
 
 @PROCESSES
@@ -230,9 +224,9 @@ def test_decoder_that_cannot_be_sent_is_refused(backend):
 def test_incomplete_blocks_are_refused():
     for options in ({}, {"n_jobs": 2, "prefer": "threads"}):
         with pytest.raises(RuntimeError, match=r"Expected arrays of 5 rows .* got \[4\]"):
-            pairs.in_blocks(lambda a, b: (np.zeros(4),), START, END, 5, **options)
+            run(lambda a, b: (np.zeros(4),), **options)
         with pytest.raises(RuntimeError, match="got None"):
-            pairs.in_blocks(lambda a, b: None, START, END, 5, **options)
+            run(lambda a, b: None, **options)
 
 
 # -- workers that are killed ---------------------------------------------------------------------
@@ -243,7 +237,7 @@ def fatal(may_live):
     parent, last = os.getpid(), START[-1]
 
     def kill(start, end):
-        if torch.equal(start[-1], last) and os.getpid() != parent and not may_live():
+        if np.array_equal(start[-1], last) and os.getpid() != parent and not may_live():
             os.kill(os.getpid(), signal.SIGKILL)
         return lengths(start, end)
 
@@ -259,7 +253,7 @@ def test_blocks_of_a_killed_worker_are_done_again(backend, tmp_path, recwarn):
         (tmp_path / "killed").touch()
         return not first
 
-    (found,) = pairs.in_blocks(fatal(is_not_first), START, END, 5, n_jobs=2)
+    (found,) = run(fatal(is_not_first), n_jobs=2)
     np.testing.assert_array_equal(found, LENGTH)
     assert (tmp_path / "killed").exists()
     if backend == "loky":  # dask sees to it without us
@@ -275,15 +269,15 @@ AGAIN = r"do 8 blocks of pairs, got \d before too many workers were killed.* few
 def test_blocks_that_kill_each_worker_are_an_error(backend, cluster):
     cluster.cluster.scheduler.allowed_failures = 0  # so that one worker does
     with pytest.raises(RuntimeError, match=AGAIN):
-        pairs.in_blocks(fatal(lambda: False), START, END, 5, n_jobs=2)
+        run(fatal(lambda: False), n_jobs=2)
 
 
 def test_workers_that_are_killed_again_are_an_error():
     def lose(start, end):
-        if torch.equal(start[-1], START[-1]):
+        if np.array_equal(start[-1], START[-1]):
             raise TerminatedWorkerError  # as joblib does; to start workers twice takes long
         return lengths(start, end)
 
     once_more = pytest.warns(RuntimeWarning, match=r"killed after \d of 8 blocks .* with 2 jobs")
     with once_more, pytest.raises(RuntimeError, match=AGAIN):
-        pairs.in_blocks(lose, START, END, 5, n_jobs=2, prefer="threads")
+        run(lose, n_jobs=2, prefer="threads")

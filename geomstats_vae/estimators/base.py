@@ -1,0 +1,90 @@
+"""What the estimators on a space share: the space, its geometry, and how failures are told."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.manifolds.closed import ClosedGeometry
+from geomstats_vae.manifolds.failures import caller_level
+from geomstats_vae.manifolds.geometries import geometry_of
+
+# Tolerance of geodesics to rows of data. Lengths are right to a tenth of it and logarithms to about
+# as much, far below what another row would change.
+ROW_TOL = 1e-4
+# Fewer pairs take less time than to send the geometry and its graph to other processes.
+_FEWEST_FOR_JOBS = 32
+
+
+class SharesSpace(BaseEstimator):
+    """Base of estimators on a space: clones share it, for a copy would copy its decoder."""
+
+    def __sklearn_clone__(self) -> Any:
+        """Clone all parameters but the space."""
+        bare = copy.copy(self)
+        bare.space = None
+        clone = super(SharesSpace, bare).__sklearn_clone__()
+        clone.space = self.space
+        return clone
+
+
+def space_geometry(
+    space: Any, n_jobs: int | None = None, progress: Any = None
+) -> DecoderGeometry | ClosedGeometry:
+    """Take the geometry of a space, at the tolerance of its own solver.
+
+    Parameters
+    ----------
+    space : geomstats.geometry.manifold.Manifold
+        Equipped space whose points are vectors.
+    n_jobs : int, optional
+        Blocks of pairs solved at a time, as joblib understands it.
+    progress : tqdm.tqdm, optional
+        Bar that is moved by the number of pairs.
+
+    Returns
+    -------
+    geometry : DecoderGeometry or ClosedGeometry
+        The geometry.
+    """
+    return geometry_of(space, n_jobs=n_jobs, progress=progress, fewest_for_jobs=_FEWEST_FOR_JOBS)
+
+
+def report_failures(space: Any, message: str, consequence: str) -> None:
+    """Report geodesics that did not converge, as the metric of a space is told to.
+
+    Parameters
+    ----------
+    space : geomstats.geometry.manifold.Manifold
+        Equipped space.
+    message : str
+        What did not converge.
+    consequence : str
+        What was done instead; part of the warning.
+
+    Raises
+    ------
+    GeodesicConvergenceError
+        If the metric's `on_failure` is 'raise'.
+
+    Warns
+    -----
+    GeodesicConvergenceWarning
+        If it is 'warn', or the metric has no such policy.
+    """
+    policy = getattr(space.metric, "on_failure", "warn")
+    if policy == "ignore":
+        return
+    message += (
+        " space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
+        "max_elements may help."
+    )
+    if policy == "raise":
+        raise GeodesicConvergenceError(message)
+    message = f"{message} {consequence}"
+    warnings.warn(message, GeodesicConvergenceWarning, stacklevel=caller_level())

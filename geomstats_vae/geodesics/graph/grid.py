@@ -1,0 +1,201 @@
+"""The grid over a latent space of two or three dimensions, its nodes on round levels of |sigma|.
+
+Walls of the standard deviation make plain grids useless. A curve along a wall keeps to a level of
+the norm of sigma, and a grid's nodes are off that level by the slope times the spacing, so every
+step seems to climb. Here each node is moved, within its cell, onto the roundest level that its
+cell holds, a multiple of the highest power of two. Neighbours along a wall then share a level, and
+an edge costs what it climbs from node to node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import dijkstra
+from tqdm import tqdm
+
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.elements import Evaluator
+from geomstats_vae.geodesics.graph.codes import code_graph
+from geomstats_vae.geodesics.graph.edges import Edges, symmetric_graph
+from geomstats_vae.geodesics.graph.options import GraphOptions
+
+
+class Grid:
+    """Builds the grid over a box around latent codes.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Evaluates the decoder.
+    codes : array, shape=[n_codes, dim]
+        Latent codes.
+    size : int
+        Nodes per side.
+    options : GraphOptions
+        Margin of the box and reach of the edges.
+    progress : tqdm
+        Advanced by each node that is evaluated.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, codes: Floats, size: int, options: GraphOptions, progress: tqdm
+    ) -> None:
+        self._evaluator, self._codes, self._options = evaluator, codes, options
+        self._shape, self._progress = (size,) * codes.shape[1], progress
+
+    def build(self) -> tuple[Floats, sparse.csr_matrix]:
+        """Build the graph.
+
+        Returns
+        -------
+        nodes : array, shape=[n_nodes, dim]
+            Nodes of the grid, each moved within its cell.
+        graph : csr_matrix, shape=[n_nodes, n_nodes]
+            Symmetric matrix of edge lengths.
+        """
+        nodes, spacing = self._regular_nodes()
+        metric, norm, slope = self._evaluate(nodes)
+        usable = np.logical_and.reduce(np.isfinite(metric), axis=(1, 2))
+        if self._evaluator.immersion.has_std:
+            usable &= norm <= self._highest()
+            kept = np.flatnonzero(usable)
+            half = 0.5 * np.linalg.norm(slope[kept] * spacing, axis=1)
+            level = _roundest(norm[kept] - half, norm[kept] + half)
+            nodes[kept] = self._onto_levels(nodes[kept], level, spacing)
+            metric[kept], norm[kept], slope[kept] = self._evaluate(nodes[kept])
+        soft = metric - slope[:, :, None] * slope[:, None, :]
+        graph = symmetric_graph(
+            len(nodes),
+            lambda: self._edges(usable),
+            lambda a, b: climbing_length(nodes, soft, norm, slope, a, b),
+        )
+        return nodes, graph
+
+    def _regular_nodes(self) -> tuple[Floats, Floats]:
+        low, high = self._codes.min(axis=0), self._codes.max(axis=0)
+        pad = self._options.margin * np.maximum(high - low, 1e-3 * np.abs(high).max() + 1e-12)
+        ends = zip(low - pad, high + pad, self._shape, strict=True)
+        axes = [np.linspace(a, b, size) for a, b, size in ends]
+        spacing = np.array([axis[1] - axis[0] for axis in axes])
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
+
+    def _evaluate(self, nodes: Floats) -> tuple[Floats, Floats, Floats]:
+        """Metric, norm of sigma and its gradient at nodes."""
+        metric = np.zeros((len(nodes), *nodes.shape[1:] * 2))
+        norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
+        # In a few pieces, so that the progress can be seen.
+        for rows in np.array_split(np.arange(len(nodes)), max(1, len(nodes) // 4096)):
+            metric[rows] = self._evaluator.metrics(nodes[rows])
+            if self._evaluator.immersion.has_std:
+                norm[rows], slope[rows] = self._evaluator.std_norms(nodes[rows])
+            self._progress.update(len(rows))
+        return metric, norm, slope
+
+    def _highest(self) -> float:
+        """Norm of sigma that no shortest curve between codes exceeds.
+
+        To climb h above its ends costs a curve 2 h at least, and the curve from code to code over
+        one of them is no longer than twice the longest from it.
+        """
+        codes = self._codes[np.linspace(0, len(self._codes) - 1, 200).astype(int)]
+        _, graph = code_graph(self._evaluator, codes, self._options)
+        reach = dijkstra(graph, indices=0).max()
+        return self._evaluator.std_norms(self._codes)[0].max() + reach
+
+    def _onto_levels(self, nodes: Floats, level: Floats, spacing: Floats) -> Floats:
+        """Move nodes to levels of the norm, each near its cell."""
+
+        def move(points: Floats, step: Floats) -> Floats:
+            points = points + np.clip(step, -0.6 * spacing, 0.6 * spacing)
+            return np.clip(points, nodes - 0.7 * spacing, nodes + 0.7 * spacing)
+
+        return self._evaluator.onto_levels(nodes, level, move)
+
+    def _edges(self, usable: Bools) -> Iterator[Edges]:
+        index = np.arange(len(usable)).reshape(self._shape)
+        dim = len(self._shape)
+        for offset in grid_directions(dim, self._options.reach[dim]):
+            sides = list(zip(offset, self._shape, strict=True))
+            near = tuple(slice(max(0, -k), n - max(0, k)) for k, n in sides)
+            far = tuple(slice(max(0, k), n - max(0, -k)) for k, n in sides)
+            a, b = index[near].ravel(), index[far].ravel()
+            keep = usable[a] & usable[b]
+            yield a[keep], b[keep]
+
+
+def _roundest(low: Floats, high: Floats) -> Floats:
+    """Multiple of the highest power of two within each interval."""
+    # A norm is known to its rounding only.
+    span = np.maximum(high - low, np.finfo(float).eps * np.maximum(np.abs(high), 1e-290))
+    power = np.floor(np.log2(span)) + 1.0
+    for _ in range(2):
+        none = np.ceil(low / 2.0**power) * 2.0**power > high
+        power = power - none
+    return np.ceil(low / 2.0**power) * 2.0**power
+
+
+def grid_directions(dim: int, reach: int) -> list[tuple[int, ...]]:
+    """Directions to a grid's neighbours, one of each opposite pair, without multiples.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension.
+    reach : int
+        Most steps along each axis.
+
+    Returns
+    -------
+    directions : list of tuple of int
+        Steps along the axes.
+    """
+    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * dim, indexing="ij"), -1)
+    steps = steps.reshape(-1, dim)
+    primitive = np.gcd.reduce(steps, axis=1) == 1
+    leading = np.array([next((k for k in step if k), 0) for step in steps]) > 0
+    return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
+
+
+def climbing_length(
+    nodes: Floats, soft: Floats, norm: Floats, slope: Floats, a: Ints, b: Ints
+) -> Floats:
+    """Length of an edge: what sigma changes from node to node, and the rest of the metric.
+
+    Where the two slopes agree, the bulge of a level between the nodes is left out: a curve can
+    follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
+    cubic through both norms and slopes says how much they change.
+
+    Parameters
+    ----------
+    nodes : array, shape=[n_nodes, dim]
+        Latent codes.
+    soft : array, shape=[n_nodes, dim, dim]
+        Metric matrices there, less that of the norm of sigma.
+    norm : array, shape=[n_nodes]
+        Norms of sigma.
+    slope : array, shape=[n_nodes, dim]
+        Their gradients.
+    a, b : array of int, shape=[n_edges]
+        Nodes that the edges join.
+
+    Returns
+    -------
+    length : array, shape=[n_edges]
+        Lengths.
+    """
+    step = nodes[b] - nodes[a]
+    sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
+    along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
+    rise = norm[b] - norm[a]
+    slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
+    s = np.linspace(0.0, 1.0, 9)[:, None]
+    cubic = (3 * s**2 - 2 * s**3) * rise + (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
+    variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
+    norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
+    agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
+    crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
+    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
+    return np.sqrt(along**2 + climb**2)

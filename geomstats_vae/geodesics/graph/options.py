@@ -1,0 +1,76 @@
+"""Options of the graph over a latent space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The search for shortest paths on the graph.
+
+    Parameters
+    ----------
+    shared : int
+        One search of the whole graph is faster than one for each pair from this many pairs with a
+        common node on.
+    small_graph : int
+        Nodes of a graph that is always searched whole.
+    n_landmarks : int
+        Nodes whose distances to all others are known.
+    first_landmarks : int
+        Landmarks that look at all nodes. The others look at those left.
+    slack : float
+        Share by which bounds are loosened, because they are kept in single precision.
+    """
+
+    shared: int = 6
+    small_graph: int = 5000
+    n_landmarks: int = 16
+    first_landmarks: int = 3
+    slack: float = 1e-5
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """The graph over the latent space.
+
+    Parameters
+    ----------
+    grid_sizes : dict
+        Nodes per side of the grid, by dimension. In other dimensions the graph is over the codes.
+    reach : dict
+        Most steps along each axis from a node of the grid to a neighbour, by dimension.
+    margin : float
+        Share of the codes' box by which the grid's box is larger on each side.
+    max_codes : int
+        Codes that are nodes of a graph over the codes.
+    n_neighbors : int
+        Nearest neighbours that a code is joined to.
+    edge_chords : int
+        Chords by which an edge between codes is measured.
+    line_chords, line_chords_max : int
+        A straight line is measured by the first number of chords and by twice that, and by the
+        second number if these two differ.
+    line_rtol : float
+        Relative difference from which on they differ.
+    alternative_reach : float
+        For a second path, edges within this share of the box of the first one are made dearer.
+    alternative_factor : float
+        Factor of their lengths.
+    search : SearchOptions
+        How paths are searched.
+    """
+
+    grid_sizes: dict[int, int] = field(default_factory=lambda: {2: 256, 3: 48})
+    reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
+    margin: float = 0.08
+    max_codes: int = 2000
+    n_neighbors: int = 12
+    edge_chords: int = 8
+    line_chords: int = 64
+    line_chords_max: int = 512
+    line_rtol: float = 3e-3
+    alternative_reach: float = 0.01
+    alternative_factor: float = 1.5
+    search: SearchOptions = field(default_factory=SearchOptions)

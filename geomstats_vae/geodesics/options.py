@@ -1,0 +1,370 @@
+"""Options of the geodesic solver: the numbers that steer it, with what each of them does.
+
+The defaults were found by measuring, on decoders with high walls of the standard deviation and on
+smooth ones. Lengths, decrements and errors are relative to the length of the curve unless another
+unit is said.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from geomstats_vae.geodesics.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked of each curve.
+
+    Parameters
+    ----------
+    tol : float
+        Stop when a curve's Newton decrement, twice the shortening still expected, is at most this.
+    rtol : float
+        Certificate: largest residual, and largest difference between two measures of the length.
+    max_iter : int
+        Newton steps of a curve, at each resolution.
+    max_elements : int
+        Elements of a curve. Past it no element is bisected.
+    """
+
+    tol: float = 1e-6
+    rtol: float = 1e-3
+    max_iter: int = 60
+    max_elements: int = 1000
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Where the search for a geodesic starts.
+
+    Parameters
+    ----------
+    line_degree : int
+        Degree of the elements of straight lines.
+    path_degree : int
+        Degree of the polynomials of the returned paths. At least the other degrees.
+    gentle_degree, gentle_elements : int
+        Degree of the elements on gentle graph paths, and their number across the graph's box.
+    steep_degree, steep_elements : int
+        The same on steep graph paths, along walls.
+    steep : float
+        A pair is steep if its straight line is longer than its graph path by this factor.
+    line_on_grid, line_on_codes : float
+        The straight line is tried if it is longer than the graph path by at most this factor. A
+        grid knows lengths to a few percent, a graph of codes does not.
+    graph_limit : float
+        Graph paths are searched up to this multiple of the line's length.
+    alternative : float
+        On steep pairs the second graph path is tried if it is longer than the first by at most this
+        factor. On walls the graph's error is as large as what tells two valleys apart.
+    trial_steps : int
+        Newton steps after which the curve from the second graph path is compared with the first.
+    trial : float
+        It is pursued if it is longer by at most this factor.
+    margin : float
+        A converged curve is replaced only by one that is shorter by more than this share.
+    """
+
+    line_degree: int = 8
+    path_degree: int = 8
+    gentle_degree: int = 5
+    gentle_elements: int = 8
+    steep_degree: int = 4
+    steep_elements: int = 85
+    steep: float = 2.0
+    line_on_grid: float = 1.02
+    line_on_codes: float = 1.5
+    graph_limit: float = 1.05
+    alternative: float = 1.15
+    trial_steps: int = 5
+    trial: float = 1.02
+    margin: float = 1e-4
+
+
+@dataclass(frozen=True)
+class GuessOptions:
+    """How an initial guess, a geodesic between nearby points, is used.
+
+    Parameters
+    ----------
+    farthest : float
+        Share of its length by which the ends of a curve may move. Others start afresh.
+    unsteady : float
+        Share of its length from which on a curve takes Newton steps before it is looked at: its
+        ends have moved so far that it is not stationary.
+    hopeless : float
+        Residual from which on Newton's method is not tried, and the pair starts afresh.
+    same_valley : float
+        Factor by which a curve may become longer in proportion to the graph path. The graph's
+        lengths are off by a few percent, and at points nearby by about as much.
+    max_looks : int
+        Looks at a curve on a finer mesh, after which it starts afresh.
+    """
+
+    farthest: float = 0.05
+    unsteady: float = 3e-4
+    hopeless: float = 0.1
+    same_valley: float = 1.005
+    max_looks: int = 4
+
+
+@dataclass(frozen=True)
+class MinimiseOptions:
+    """The loop that steps, refines and certifies.
+
+    Parameters
+    ----------
+    attempts : int
+        Trial steps before a curve is called stalled.
+    accept : float
+        A step is taken if the length falls by this share of what the model expects.
+    rounding : float
+        Units in the last place by which a length may grow by rounding.
+    turning_per_degree : float
+        Angle in radians, per degree of the element, by which a curve may turn on one element in
+        the decoder's target. Elements that turn more are bisected.
+    mismatch : float
+        Share of an element's length by which its two measures, on the quadrature points and on
+        twice as many, may differ.
+    mismatch_of_mean : float
+        The same as a share of the curve's mean element; the two are added.
+    mismatch_of_decrement : float
+        The mismatch need not be smaller than this share of the decrement, spread over the elements.
+    mismatch_spread : float
+        An element may have this multiple of its share of what the whole curve may be off.
+    vanishing : float
+        Share of a length that its rounding may be. A curve shorter than this share of what its ends
+        are apart is as good as none.
+    max_looks : int
+        Looks at a curve on a finer mesh.
+    longest_slide : float
+        Largest displacement tried from a saddle, root mean square, as a share of the length.
+    n_slides : int
+        Displacements tried to each side of a saddle. Each is twice the one before.
+    """
+
+    attempts: int = 14
+    accept: float = 0.1
+    rounding: float = 16.0
+    turning_per_degree: float = 0.5
+    mismatch: float = 0.02
+    mismatch_of_mean: float = 1e-4
+    mismatch_of_decrement: float = 0.1
+    mismatch_spread: float = 3.0
+    vanishing: float = 1e-11
+    max_looks: int = 6
+    longest_slide: float = 0.25
+    n_slides: int = 14
+
+
+@dataclass(frozen=True)
+class CertificateOptions:
+    """The look at a curve on a finer mesh.
+
+    Parameters
+    ----------
+    chords_per_element : int
+        Least number of chords of F by which an element is measured.
+    chords_per_curve : int
+        Least number of chords of a curve. Long elements get more of them: what lies between
+        quadrature points shows in them.
+    trusted : float
+        Decrement up to which the Newton step leads to a better velocity. Farther from a geodesic
+        it may lead anywhere.
+    bulk : float
+        The fewest elements are refined that bear this share of the error (Doerfler's marking).
+    """
+
+    chords_per_element: int = 20
+    chords_per_curve: int = 512
+    trusted: float = 1e-3
+    bulk: float = 0.8
+
+
+@dataclass(frozen=True)
+class AssembledOptions:
+    """Damped Newton steps with assembled matrices, for few dimensions.
+
+    Parameters
+    ----------
+    line_elements : int
+        Elements that a straight line starts with.
+    growth : float
+        The first trial step is this multiple of the share of the Newton step that was taken last,
+        and at most the whole step. It is the whole step at first, and after a failure.
+    shorten : float
+        Factor of the trial step after every third failure. Other failures add damping only.
+    reach : float
+        Farthest that a step moves a node, in extents of the largest element, times the number of
+        elements.
+    fading : float
+        Share of the damping of a step that the next step starts with.
+    forget : float
+        Damping below this share of the matrices' mean diagonal is dropped.
+    sure : float
+        A full Newton step from a decrement this small ends so near that it is done without asking.
+    fall : float
+        This is believed where the decrement has fallen by this factor at least.
+    ridge : float
+        Share of the mean diagonal that is added where a metric is singular.
+    near : float
+        Decrement below which a matrix that is not positive definite is shifted by a multiple of
+        the mass. Farther away the majoriser alone is used.
+    first_shift : float
+        The smallest such multiple, in units of 1 / length^2.
+    n_shifts : int
+        Multiples that are tried. Each is ten times the one before.
+    mode_bisections, mode_iterations : int
+        Steps of the search for the lowest eigenvalue, and of the inverse iteration for its mode.
+    """
+
+    line_elements: int = 2
+    growth: float = 4.0
+    shorten: float = 0.4
+    reach: float = 4.0
+    fading: float = 0.1
+    forget: float = 1e-3
+    sure: float = 1e-3
+    fall: float = 0.1
+    ridge: float = 1e-8
+    near: float = 1e-2
+    first_shift: float = 0.1
+    n_shifts: int = 8
+    mode_bisections: int = 8
+    mode_iterations: int = 6
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Parallel frames, the preconditioner of the matrix-free model.
+
+    Parameters
+    ----------
+    ridge : float
+        Share of the mean square that each latent coordinate adds to the metric. So null directions
+        of a singular metric stay null along the curve.
+    null : float
+        The least that a coordinate counts, as a share of the mean of all.
+    degrees : tuple of (int, int)
+        Pairs (most elements, degree): degree of the frames on each element, which vary slowly, of
+        curves up to that many elements.
+    far : float
+        Frames are built anew after moves whose squared sizes, relative to the length, add up to
+        this.
+    many_products : int
+        They are built anew after conjugate gradients with more products than this.
+    """
+
+    ridge: float = 1e-3
+    null: float = 1e-6
+    degrees: tuple[tuple[int, int], ...] = ((16, 4), (64, 2), (2**62, 1))
+    far: float = 1e-3
+    many_products: int = 10
+
+
+@dataclass(frozen=True)
+class MatrixFreeOptions:
+    """Trust regions and conjugate gradients without matrices, for many dimensions.
+
+    Sizes of steps are int |Du|^2 / |c'|, about five times a bump's squared height over the length.
+
+    Parameters
+    ----------
+    line_elements : int
+        Elements that a straight line starts with. Frames on two elements are poor, and cost more
+        products than small meshes save.
+    loose, tight : float
+        Largest and smallest reduction of the residual asked of conjugate gradients. A decrement is
+        quadratic in it: by the tight one it is right to a few percent.
+    sharp : float
+        The reduction for Newton steps of the polish.
+    sign : float
+        The reduction that leaves no doubt about signs of the curvature.
+    rough_sign : float
+        The reduction for those signs where a look at a finer mesh asks for them.
+    spare : float
+        Share of the tolerance that inexact steps may leave.
+    settled : float
+        A whole step is the last one if what it leaves is expected to be at most this share of the
+        tolerance.
+    first_radius : float
+        First bound on the size of steps, over the root of the length.
+    poor, good : float
+        Shares of the expected decrease below which the bound is made smaller, and above which it is
+        made larger.
+    shrink, grow : float
+        Factors by which that is done, applied to the size of the step.
+    extent : float
+        Farthest that a step moves a node, in extents of the largest element, times the number of
+        elements.
+    max_products : int
+        Products of one run of conjugate gradients.
+    leave : float
+        Conjugate gradients of a batch go on without the curves that are done, once the others are
+        at most this share of it.
+    flat : float
+        Curvature, relative to the preconditioner's, of directions that change nothing.
+    wild : float
+        Curvature so negative that Newton's model says nothing. The majoriser is used instead.
+    frames : FrameOptions
+        The preconditioner.
+    """
+
+    line_elements: int = 4
+    loose: float = 0.3
+    tight: float = 0.1
+    sharp: float = 1e-8
+    sign: float = 1e-6
+    rough_sign: float = 1e-2
+    spare: float = 0.03
+    settled: float = 0.3
+    first_radius: float = 0.5
+    poor: float = 0.25
+    good: float = 0.75
+    shrink: float = 0.4
+    grow: float = 2.0
+    extent: float = 4.0
+    max_products: int = 100
+    leave: float = 0.5
+    flat: float = 1e-10
+    wild: float = -10.0
+    frames: FrameOptions = field(default_factory=FrameOptions)
+
+
+@dataclass(frozen=True)
+class Task:
+    """How curves are to be minimised.
+
+    Parameters
+    ----------
+    limits : Limits
+        What is asked of each curve.
+    options : MinimiseOptions
+        Options of the loop.
+    certificate : CertificateOptions
+        Options of the look at a finer mesh.
+    look_first : bool
+        Certify the curves before they take steps.
+    length_error : array, shape=[n_curves], optional
+        What is known of the errors of their lengths, for the first look: spares the chords.
+    hopeless : float
+        Residual from which on a curve is given up.
+    max_looks : int, optional
+        Looks at a curve on a finer mesh; by default that of the options.
+    trial_steps : int, optional
+        Steps after which curves not shorter than ``trial_length`` are given up.
+    trial_length : array, shape=[n_curves], optional
+        These lengths.
+    """
+
+    limits: Limits
+    options: MinimiseOptions
+    certificate: CertificateOptions
+    look_first: bool = False
+    length_error: Floats | None = None
+    hopeless: float = math.inf
+    max_looks: int | None = None
+    trial_steps: int | None = None
+    trial_length: Floats | None = None

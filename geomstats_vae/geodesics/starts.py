@@ -1,0 +1,168 @@
+"""Starts from an initial guess: the geodesics between nearby end points.
+
+An algorithm that moves a point while others stay asks again and again for nearly the same
+geodesics. Each curve is moved along with its ends, and is certified anew by one look at a mesh
+twice as fine. Newton steps are taken only where that asks for them. Whether a curve is still in
+the shortest valley follows from the triangle inequality while its ends have moved by less than the
+certificate's tolerance. After that the graph is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.curves.chain import Curves, chain_together
+from geomstats_vae.geodesics.curves.path import SolvedCurves
+from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
+from geomstats_vae.geodesics.options import GuessOptions
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pairs whose guesses are treated alike.
+
+    Parameters
+    ----------
+    degree : int
+        Degree of the curves.
+    pairs : array of int, shape=[n_curves]
+        The pairs.
+    fresh : bool
+        Whether what is known of the curves still holds; see `Guess`.
+    steady : bool
+        Whether the curves may be stationary as they are.
+    """
+
+    degree: int
+    pairs: Ints
+    fresh: bool
+    steady: bool
+
+
+class Guess:
+    """Curves of an earlier solve, moved to new end points.
+
+    Parameters
+    ----------
+    curves : SolvedCurves
+        The curves.
+    start, end : array, shape=[n_pairs, dim]
+        New end points, pair by pair near those of the curves.
+    metrics : callable
+        Takes points, shape=[n, dim], and returns metric matrices.
+    rtol : float
+        Bound on the relative errors of lengths.
+    options : GuessOptions
+        How the guess is used.
+
+    Attributes
+    ----------
+    moved : array, shape=[n_pairs]
+        By how much the ends moved, in units of length.
+    usable : array of bool, shape=[n_pairs]
+        Whether a converged curve is there that has not moved far.
+    fresh : array of bool, shape=[n_pairs]
+        Whether what is known of the curve still holds within `rtol`: that it lies in the shortest
+        valley, and how far its fine length is from the discrete one.
+    length_error : array, shape=[n_pairs]
+        Bounds on the errors of the lengths of fresh curves.
+    drift : array, shape=[n_pairs]
+        By how much the ends have moved since the curves were last compared with the graph.
+    """
+
+    def __init__(
+        self,
+        curves: SolvedCurves,
+        start: Floats,
+        end: Floats,
+        metrics: Callable[[Floats], Floats],
+        rtol: float,
+        options: GuessOptions,
+    ) -> None:
+        self._old, self._start, self._end, self._options = curves, start, end, options
+        self.moved = _norms(metrics(start), start - curves.start)
+        self.moved += _norms(metrics(end), end - curves.end)
+        there = np.array([nodes is not None for nodes in curves.nodes], dtype=bool)
+        near = self.moved <= options.farthest * curves.length
+        self.usable = curves.converged & there & near
+        self.fresh = self.usable & (curves.drift + self.moved <= rtol * curves.length)
+        self.drift = np.where(self.fresh, curves.drift + self.moved, 0.0)
+        self._steady = ~(self.moved > options.unsteady * curves.length)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.length_error = curves.length_error + self.moved / curves.length
+
+    def groups(self, pairs: Ints) -> Iterator[Group]:
+        """Split pairs into those that are treated alike."""
+        degrees = np.array([self._nodes(k).shape[1] - 1 for k in pairs], dtype=int)
+        keys = np.stack((degrees, self.fresh[pairs], self._steady[pairs]), axis=1)
+        for key in np.unique(keys, axis=0):
+            members = pairs[(keys == key).all(axis=1)]
+            yield Group(int(key[0]), members, bool(key[1]), bool(key[2]))
+
+    def curves(self, pairs: Ints) -> Curves:
+        """Take the curves of pairs, of one degree, along with their end points."""
+        first, last = self._start - self._old.start, self._end - self._old.end
+        return chain_together([_moved_along(self._nodes(k), first[k], last[k]) for k in pairs])
+
+    def _nodes(self, pair: int) -> Floats:
+        nodes = self._old.nodes[pair]
+        assert nodes is not None  # of usable pairs only
+        return nodes
+
+    def left_valleys(self, pairs: Ints, length: Floats, graph: LatentGraph) -> tuple[Bools, Floats]:
+        """Tell of which pairs the shortest curve may now lead through another valley.
+
+        Curves in the shortest valley stay in proportion to the graph paths.
+
+        Parameters
+        ----------
+        pairs : array of int, shape=[n_curves]
+            Pairs.
+        length : array, shape=[n_curves]
+            Lengths of their curves.
+        graph : LatentGraph
+            The graph.
+
+        Returns
+        -------
+        left : array of bool, shape=[n_curves]
+            Whether curves have become longer in proportion.
+        graph_length : array, shape=[n_curves]
+            Lengths of the graph paths.
+        """
+        before = self._old.graph_length[pairs]
+        unknown = np.isnan(before)
+        if unknown.any():
+            asked = pairs[unknown]
+            before[unknown] = graph.distances(self._old.start[asked], self._old.end[asked])
+        now = graph.distances(self._start[pairs], self._end[pairs])
+        usual = np.maximum(1.0, self._old.length[pairs] / before)
+        return ~(length <= self._options.same_valley * usual * now), now
+
+    def graph_length(self, pairs: Ints) -> Floats:
+        """Lengths of graph paths when the curves were last compared with them, shape=[n_curves]."""
+        return self._old.graph_length[pairs]
+
+
+def _moved_along(nodes: Floats, first: Floats, last: Floats) -> Floats:
+    """Displace the ends of a curve, and each node by its share along it.
+
+    The share is linear along each element, so the displaced curve is as smooth as the curve is.
+    """
+    chords = np.linalg.norm(nodes[:, -1] - nodes[:, 0], axis=1)
+    where = np.concatenate(([0.0], np.cumsum(chords)))
+    where = where / where[-1] if where[-1] > 0.0 else np.linspace(0.0, 1.0, len(where))
+    inside = 0.5 * (reference_element(nodes.shape[1] - 1).nodes + 1.0)
+    share = where[:-1, None] + inside * np.diff(where)[:, None]
+    share[-1, -1] = 1.0
+    return nodes + (1.0 - share)[..., None] * first + share[..., None] * last
+
+
+def _norms(metric: Floats, vector: Floats) -> Floats:
+    """Norms of vectors, shape=[n]."""
+    return np.sqrt(np.maximum(np.einsum("nij,ni,nj->n", metric, vector, vector), 0.0))

@@ -1,0 +1,64 @@
+"""Rows of numpy, and what geodesics between them come down to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from geomstats_vae.geometry.protocol import Bools, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What distances need of geodesics: no curves, which take most of the memory.
+
+    Parameters
+    ----------
+    length : numpy.ndarray, shape=[n_pairs]
+        Lengths.
+    initial_velocity, final_velocity : numpy.ndarray, shape=[n_pairs, dim]
+        Velocities at the ends.
+    status : numpy.ndarray of int, shape=[n_pairs]
+        Codes of `GeodesicStatus`.
+    """
+
+    length: Floats
+    initial_velocity: Floats
+    final_velocity: Floats
+    status: Ints
+
+    @property
+    def known_length(self) -> Floats:
+        """Lengths; infinite where there is none."""
+        return np.where(np.isfinite(self.length), self.length, np.inf)
+
+    @property
+    def found(self) -> Bools:
+        """Whether each geodesic was found."""
+        return (self.status == 0) & np.isfinite(self.length)
+
+
+def rows(*arrays: ArrayLike) -> tuple[Floats, ...]:
+    """Make float64 rows of arrays, which broadcast against each other.
+
+    Parameters
+    ----------
+    *arrays : array-like, shape=[n, n_features] or [n_features]
+        Arrays.
+
+    Returns
+    -------
+    rows : tuple of numpy.ndarray, shape=[n, n_features]
+        Fresh rows in C order: torch refuses negative strides and warns of read-only arrays.
+    """
+    given = [np.atleast_2d(np.asarray(array, dtype=float)) for array in arrays]
+    shape = np.broadcast_shapes(*(array.shape for array in given))
+    return tuple(np.array(np.broadcast_to(array, shape), order="C") for array in given)
+
+
+def host(tensor: torch.Tensor) -> Floats:
+    """Copy a tensor to a float64 array, without its derivatives."""
+    return tensor.detach().cpu().double().numpy()

@@ -1,0 +1,136 @@
+"""Immersions given by any torch function, differentiated by torch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch.func import grad, vmap
+
+from geomstats_vae.immersions.immersion import Immersion, Jet
+from geomstats_vae.immersions.linearization import (
+    AutodiffLinearization,
+    Function,
+    pushforward,
+)
+
+Result = TypeVar("Result", torch.Tensor, tuple[torch.Tensor, torch.Tensor])
+Arguments = ParamSpec("Arguments")
+
+
+def _with_gradients(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let torch record gradients inside, whatever the caller's mode; detach where it was off.
+
+    With gradients off torch takes other formulas for some activations, SiLU among them, and those
+    have no second forward-mode derivative.
+    """
+
+    @functools.wraps(method)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if torch.is_grad_enabled():
+            return method(*args, **kwargs)
+        with torch.enable_grad():
+            result = method(*args, **kwargs)
+        if isinstance(result, tuple):
+            return result[0].detach(), result[1].detach()
+        return result.detach()
+
+    return wrapped
+
+
+class AutodiffImmersion(Immersion):
+    """An immersion given by any torch function; derivatives through `torch.func`.
+
+    Parameters
+    ----------
+    function : callable
+        Maps shape=[n_points, dim] to shape=[n_points, n_outputs], row by row.
+    dim : int
+        Dimension of the latent space.
+    forward_mode : bool
+        Use forward-mode derivatives; False replaces each by two reverse passes, for functions
+        with operations that have no forward-mode rule.
+    n_mean : int, optional
+        Number of leading outputs that embed means, the others being standard deviations. By
+        default no output is a standard deviation.
+    dtype : torch.dtype
+        Floating-point type that the function computes in.
+    device : torch.device
+        Where the function computes.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        dim: int,
+        *,
+        forward_mode: bool = True,
+        n_mean: int | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dim, n_mean=n_mean, dtype=dtype, device=device)
+        self.function = function
+        self.forward_mode = forward_mode
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Evaluate F; see `Immersion`."""
+        return self.function(z)
+
+    @_with_gradients
+    def jacobian(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
+        values, tangents = vmap(
+            lambda e: self._pushforward(self.function, z, e), out_dims=(0, 0), randomness="same"
+        )(self._basis(z))
+        return values[0], tangents.transpose(0, 1)
+
+    @_with_gradients
+    def push(self, z: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Evaluate the derivative along a direction; see `Immersion.push`."""
+        return self._pushforward(self.function, z, v)[1]
+
+    def linearize(self, z: torch.Tensor, v: torch.Tensor) -> AutodiffLinearization:
+        """Prepare products without a Jacobian; see `Immersion.linearize`."""
+        return AutodiffLinearization(self.function, z, v, forward_mode=self.forward_mode)
+
+    def jet(self, z: torch.Tensor, v: torch.Tensor | None = None) -> Jet:
+        """Evaluate first and second derivatives; see `Immersion.jet`."""
+        derivatives = None
+        if v is None:
+            tangents = self.jacobian(z)[1]
+        else:
+            tangents, derivatives = self._tangents_along(z, v)
+        return Jet(tangents, derivatives, functools.partial(self._hessian, z))
+
+    def _pushforward(
+        self, function: Function, z: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return pushforward(function, z, v, forward_mode=self.forward_mode)
+
+    def _basis(self, z: torch.Tensor) -> torch.Tensor:
+        """Latent directions, shape=[dim, n_points, dim]."""
+        eye = torch.eye(self.dim, dtype=z.dtype, device=z.device)
+        return eye[:, None, :].expand(self.dim, *z.shape)
+
+    @_with_gradients
+    def _tangents_along(
+        self, z: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tangents, and their derivatives along v."""
+
+        def along(e: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._pushforward(lambda y: self._pushforward(self.function, y, e)[1], z, v)
+
+        tangents, derivatives = vmap(along, out_dims=(0, 0), randomness="same")(self._basis(z))
+        return tangents.transpose(0, 1), derivatives.transpose(0, 1)
+
+    @_with_gradients
+    def _hessian(self, z: torch.Tensor, covector: torch.Tensor) -> torch.Tensor:
+        """Second derivative contracted with a covector."""
+        slope = grad(lambda y: (self.function(y) * covector).sum())
+        return vmap(lambda e: self._pushforward(slope, z, e)[1], randomness="same")(
+            self._basis(z)
+        ).transpose(0, 1)

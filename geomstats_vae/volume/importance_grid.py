@@ -1,0 +1,226 @@
+"""Grids over a latent space, to draw the points of an importance quadrature from.
+
+The best distribution to draw from is the density itself. It is guessed on a grid: volumes of the
+cells are computed, distances to their centres are lengths of graph paths, and the directions of
+the geodesics to them are interpolated between points whose logarithms are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import (
+    LinearNDInterpolator,
+    NearestNDInterpolator,
+    RegularGridInterpolator,
+)
+from scipy.spatial import QhullError
+
+from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.volume.frames import TangentFrame
+
+# Grids of more dimensions are too coarse to draw from.
+MAX_DIM = 3
+# Cells along each axis that lengths are measured to, and how many finer cells each is divided into.
+_COARSE, _FINER = {1: 256, 2: 48, 3: 12}, 4
+# Margins of the grid beyond the codes that are tried in turn, in ranges of the codes, and the share
+# of the integral that cells at the edge may bear: with more of it, there is more outside.
+_MARGINS, _EDGE = (0.25, 0.5, 1.0, 2.0), 2e-5
+# Arrays of lengths that are kept.
+_KEPT = 32
+# Distances relative to lengths of graph paths: see `PullbackDecoderMetric.dist_pairwise`.
+_SHORTER, _LONGER = 0.97, 1.07
+# Points are drawn from a density that decays more slowly than guessed, by this in squared distance.
+_FLATTER = 0.9
+# Shares of points that are drawn from a density of twice the covariance, and from one that decays
+# with the distance alone, at the lowest rate in any direction: directions are guessed.
+_WIDER, _ROUND = 0.05, 0.05
+
+
+@dataclass(frozen=True)
+class GridDistribution:
+    """A distribution that is uniform within the cells of a grid.
+
+    Parameters
+    ----------
+    edges : numpy.ndarray, shape=[dim, n_cells + 1]
+        Edges of the cells along each axis, equally spaced.
+    mass : numpy.ndarray, shape=[n_cells, ...]
+        Masses of the cells, of sum 1.
+    """
+
+    edges: Floats
+    mass: Floats
+
+    def draw(self, uniform: Floats) -> tuple[Floats, Floats]:
+        """Map uniform points to points of the distribution.
+
+        Parameters
+        ----------
+        uniform : numpy.ndarray, shape=[n_points, dim]
+            Points of the unit cube.
+
+        Returns
+        -------
+        points : numpy.ndarray, shape=[n_points, dim]
+            Points, by the inverse distribution functions of each axis given those before it.
+        log_density : numpy.ndarray, shape=[n_points]
+            Logarithm of the density there.
+        """
+        n_points, dim = uniform.shape
+        points = np.empty_like(uniform)
+        widths = np.diff(self.edges, axis=1)[:, 0]
+        log_density = np.full(n_points, -np.log(widths).sum())
+        given = np.broadcast_to(self.mass, (1, *self.mass.shape))
+        row = np.zeros(n_points, dtype=int)
+        for axis in range(dim):
+            marginal = given.reshape(*given.shape[:2], -1).sum(axis=2)
+            share = marginal / marginal.sum(axis=1, keepdims=True)
+            ladder = np.cumsum(share, axis=1)[row]
+            cell = np.minimum((ladder < uniform[:, axis, None]).sum(axis=1), share.shape[1] - 1)
+            chosen = share[row, cell]
+            below = ladder[np.arange(n_points), cell] - chosen
+            inside = np.clip((uniform[:, axis] - below) / chosen, 0.0, 1.0)
+            points[:, axis] = self.edges[axis, cell] + inside * widths[axis]
+            log_density += np.log(chosen)
+            row = row * share.shape[1] + cell
+            given = given.reshape(-1, *given.shape[2:])
+        return points, log_density
+
+
+class ImportanceGrid:
+    """Grid over a latent space: volumes of cells, and lengths of graph paths to their centres.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry that `ImportanceGrid.serves`.
+
+    Notes
+    -----
+    Volumes are computed once for each of the nested grids, and serve all means. Lengths vary less
+    and are interpolated between coarser cells.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        bounds, codes = geometry.bounds, geometry.codes
+        if bounds is None or codes is None or geometry.dim > MAX_DIM:
+            raise ValueError(
+                f"Expected a geometry of at most {MAX_DIM} dimensions with a graph over codes, got "
+                f"one of {geometry.dim} {'without' if codes is None else 'with'} codes; integrate "
+                "along rays there."
+            )
+        self._geometry, self._bounds, self._dim = geometry, bounds, geometry.dim
+        self._low, self._high = codes.min(axis=0), codes.max(axis=0)
+        self._volumes: dict[float, tuple[Floats, Floats]] = {}
+        self._lengths: dict[tuple[bytes, float], Floats] = {}
+
+    @staticmethod
+    def serves(geometry: Geometry) -> bool:
+        """Whether points can be drawn: in few dimensions, with a graph over codes."""
+        return geometry.codes is not None and geometry.dim <= MAX_DIM
+
+    def edges(self, margin: float) -> Floats:
+        """Edges of the cells along each axis, shape=[dim, n_cells + 1]."""
+        width = np.maximum(self._high - self._low, np.finfo(float).tiny)
+        low, high = self._low - margin * width, self._high + margin * width
+        return np.linspace(low, high, _COARSE[self._dim] * _FINER + 1, axis=1)
+
+    def distribution(
+        self, frame: TangentFrame, rows: Floats, coordinates: Floats, precision: Floats
+    ) -> GridDistribution:
+        """Guess at a locally adaptive normal distribution.
+
+        Parameters
+        ----------
+        frame : TangentFrame
+            Frame at the mean.
+        rows : numpy.ndarray, shape=[n_rows, dim]
+            Points whose logarithms are known.
+        coordinates : numpy.ndarray, shape=[n_rows, dim]
+            Normal coordinates of these logarithms, which tell the directions of others.
+        precision : numpy.ndarray, shape=[dim, dim]
+            Matrix G of the distribution.
+
+        Returns
+        -------
+        distribution : GridDistribution
+            Masses of a grid at whose edge there is next to none, which fall a little more slowly
+            than those of the normal distribution.
+        """
+        guess = _log_interpolant(rows, coordinates)
+        for margin in _MARGINS:
+            centres, volume = self._cells(margin)
+            lengths = self._graph_lengths(frame.base, margin)
+            squares = _squares(guess(centres), lengths, precision).reshape(volume.shape)
+            squares = squares - squares.min()
+            mass = volume * np.exp(-0.5 * _FLATTER * squares)
+            mass /= mass.sum()
+            inner = mass[(slice(1, -1),) * mass.ndim].sum()
+            if 1.0 - inner < _EDGE:
+                break
+        lowest = np.linalg.eigvalsh(precision)[0]
+        wider = volume * np.exp(-0.25 * squares)
+        around = volume * np.exp(-0.5 * lowest * lengths.reshape(volume.shape) ** 2)
+        mass = (1.0 - _WIDER - _ROUND) * mass + _WIDER * wider / wider.sum()
+        return GridDistribution(self.edges(margin), mass + _ROUND * around / around.sum())
+
+    def _graph_lengths(self, base: Floats, margin: float) -> Floats:
+        """Lengths to the centres; kept, for a mean asks again as its covariance changes."""
+        key = base.tobytes(), margin
+        if key not in self._lengths:
+            while len(self._lengths) >= _KEPT:
+                del self._lengths[next(iter(self._lengths))]
+            middles, coarse = _centres(self.edges(margin)[:, ::_FINER])
+            lengths = self._bounds.graph_lengths(coarse.reshape(-1, self._dim), base[None])
+            between = RegularGridInterpolator(
+                tuple(middles),
+                lengths.reshape(coarse.shape[:-1]),
+                bounds_error=False,
+                fill_value=None,
+            )
+            self._lengths[key] = np.maximum(between(self._cells(margin)[0]), 0.0)
+        return self._lengths[key]
+
+    def _cells(self, margin: float) -> tuple[Floats, Floats]:
+        """Centres of the cells, one after another, and volume densities there on the grid."""
+        if margin not in self._volumes:
+            _, centres = _centres(self.edges(margin))
+            flat = centres.reshape(-1, self._dim)
+            volume = self._geometry.volume_densities(flat)
+            self._volumes[margin] = flat, volume.reshape(centres.shape[:-1])
+        return self._volumes[margin]
+
+
+def _centres(edges: Floats) -> tuple[Floats, Floats]:
+    """Middles between edges along each axis, and the centres of all cells, shape=[..., dim]."""
+    middles = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    return middles, np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
+
+
+def _log_interpolant(rows: Floats, coordinates: Floats) -> Callable[[Floats], Floats]:
+    """Guess at logarithms: linear between rows, that of the nearest row outside of them."""
+    nearest = NearestNDInterpolator(rows, coordinates)
+    try:
+        linear = LinearNDInterpolator(rows, coordinates)
+    except (QhullError, ValueError):  # too few rows, or all on a line
+        return nearest
+
+    def guess(points: Floats) -> Floats:
+        inside = linear(points)
+        return np.where(np.isfinite(inside), inside, nearest(points))
+
+    return guess
+
+
+def _squares(guess: Floats, lengths: Floats, precision: Floats) -> Floats:
+    """Guess at w' G w, by the guess at the direction of w and what the graph knows of its norm."""
+    norms = np.linalg.norm(guess, axis=1)
+    squares = np.einsum("ni,ij,nj->n", guess, precision, guess)
+    scaled = np.clip(norms, _SHORTER * lengths, _LONGER * lengths)
+    lowest = np.linalg.eigvalsh(precision)[0]
+    # Divided by one norm at a time: a small norm's square may be zero.
+    divisor = np.where(norms > 0.0, norms, 1.0)
+    return np.where(norms > 0.0, squares / divisor / divisor, lowest) * scaled**2
