@@ -6,13 +6,13 @@ Random walks and Brownian motion
 A walker that takes small random steps of equal Riemannian length makes large latent steps where the
 decoder hardly changes and small ones where it changes fast. As the steps become short this is
 Brownian motion if the steps have the right drift, and another process if they have not. First that
-is put to a test on the sphere, where the law is known. Then walkers go through the latent space of
-the digits, where one sees what the walls of the metric do and what they do not do: they hold
-walkers up, but Brownian motion does not seek the data. Langevin dynamics does.
+is put to a test on the sphere, where the distribution is known. Then walkers go through the latent
+space of the digits, where one sees what the walls of the metric do and what they do not do: they
+hold walkers up, but Brownian motion does not seek the data. Langevin dynamics does.
 """
 
 # %%
-# Is it Brownian motion? On the unit sphere the law of a walker's distance from its start is the
+# Is it Brownian motion? On the unit sphere a walker's distance from its start is distributed by the
 # heat kernel. Lambert's chart of equal areas is a decoder of the sphere whose coordinates are not
 # conformal: in conformal coordinates of a surface there is no drift, and nothing to be wrong.
 import os
@@ -79,8 +79,8 @@ for name, p_value in p_values.items():
 
 # %%
 # Both schemes of Brownian motion pass, by a step in coordinates and by an exponential map. Without
-# the drift walkers get too far: the law is not that of any motion of the sphere, for it depends
-# on the chart.
+# the drift walkers get too far: their distribution is not that of any motion of the sphere, for it
+# depends on the chart.
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
 grid = np.linspace(0.0, 2.6, 200)
 for ax, (name, sample) in zip(axes, angles.items(), strict=True):
@@ -157,8 +157,9 @@ for name, walk in walks.items():
     )
 
 # %%
-# In the long run the law of Brownian motion is Riemannian volume, and a wall has a lot of that: its
-# images differ widely within a short way. So walkers do get on the walls, and stay there for long;
+# In the long run Brownian motion is spread by the Riemannian volume, and a wall has a lot of that:
+# within a short latent distance the decoder changes much. So walkers do get on the walls, and stay
+# there for long;
 # the study's picture, in which they seem to keep to the data, is one of latent space, where walls
 # are thin. Over the whole of this run the Euclidean walk has low sigma as often or more. A shorter
 # step changes nothing about that. What keeps a walk with the data is a density to follow.
@@ -189,7 +190,7 @@ for ax, (name, walk) in zip(axes, walks.items(), strict=True):
 # %%
 # A density that is made of geodesic distances is LAND's. Each evaluation costs a geodesic for each
 # walker, and differences ask for five in a step. With a ``gradient`` of zero one does: then the
-# walk is a random one, and the Metropolis adjustment alone sees to the law.
+# walk is a random one, and the Metropolis adjustment alone makes it sample the density.
 if not short:
     digits = load_digits()
     threes = vae.transform(digits.data)[digits.target == 3][:80]
@@ -200,5 +201,5 @@ if not short:
     figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     latent_scatter(ax, threes)[0].set(color="0.6")
     random_walks(ax, walk, width=1.0)
-    ax.set_title("walkers with the law of LAND, codes of the digit 3")
+    ax.set_title("walkers that sample LAND's density, codes of the digit 3")
 plt.show()

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions import AutodiffImmersion, Immersion, Jet
 
 
 def plane(z):
@@ -144,6 +144,70 @@ def paraboloid_metric(z):
 def paraboloid_curvature(z):
     """Gaussian, of the paraboloid over a plane."""
     return 1.0 / (1.0 + (z * z).sum(-1)) ** 2
+
+
+class ClosedImmersion(Immersion):
+    """A surface with its derivatives in closed form: far faster than those that torch finds.
+
+    `derivatives` takes z to dF(e_k), shape=[n_points, dim, n_outputs], and d^2F(e_k, e_l),
+    shape=[n_points, dim, dim, n_outputs].
+    """
+
+    def __init__(self, surface, derivatives, dim=2):
+        super().__init__(dim)
+        self.surface, self.derivatives = surface, derivatives
+
+    def __call__(self, z):
+        return self.surface(z)
+
+    def jacobian(self, z):
+        return self.surface(z), self.derivatives(z)[0]
+
+    def push(self, z, v):
+        return (v[:, None] @ self.derivatives(z)[0])[:, 0]
+
+    def jet(self, z, v=None):
+        tangents, second = self.derivatives(z)
+        along = None if v is None else torch.einsum("nkla,nl->nka", second, v)
+        return Jet(tangents, along, lambda q: torch.einsum("nkla,na->nkl", second, q))
+
+
+def sphere_derivatives(z):
+    """Of `sphere` = e + g (z, -1) with g = 2 / (1 + |z|^2), so that dg(u) = -g^2 <z, u>."""
+    eye = torch.eye(z.shape[1], dtype=z.dtype)
+    g = 2.0 / (1.0 + (z * z).sum(1))[:, None]
+    first = -g * g * z
+    second = 2.0 * g[:, :, None] ** 3 * z[:, :, None] * z[:, None] - (g * g)[:, :, None] * eye
+    ray = torch.cat((z, -torch.ones_like(z[:, :1])), dim=1)
+    axes = torch.cat((eye, torch.zeros_like(eye[:, :1])), dim=1)
+    tangents = first[:, :, None] * ray[:, None] + g[:, :, None] * axes
+    mixed = first[:, :, None, None] * axes
+    return tangents, second[..., None] * ray[:, None, None] + mixed + mixed.transpose(1, 2)
+
+
+def torus_derivatives(z):
+    """Of `torus`."""
+    outer, inner = TORUS_RADII
+    (tube_sin, axis_sin), (tube_cos, axis_cos) = z.sin().unbind(1), z.cos().unbind(1)
+    zero, ring = torch.zeros_like(tube_sin), outer + inner * tube_cos
+    down, along = inner * tube_sin, inner * tube_cos
+    by_tube = torch.stack((-down * axis_cos, -down * axis_sin, along), dim=1)
+    by_axis = torch.stack((-ring * axis_sin, ring * axis_cos, zero), dim=1)
+    tube_tube = torch.stack((-along * axis_cos, -along * axis_sin, -down), dim=1)
+    tube_axis = torch.stack((down * axis_sin, -down * axis_cos, zero), dim=1)
+    axis_axis = torch.stack((-ring * axis_cos, -ring * axis_sin, zero), dim=1)
+    rows = torch.stack((tube_tube, tube_axis, tube_axis, axis_axis), dim=1)
+    return torch.stack((by_tube, by_axis), dim=1), rows.unflatten(1, (2, 2))
+
+
+def closed_sphere(dim=2):
+    """The immersion of `sphere`, in closed form."""
+    return ClosedImmersion(sphere, sphere_derivatives, dim)
+
+
+def closed_torus():
+    """The immersion of `torus`, in closed form."""
+    return ClosedImmersion(torus, torus_derivatives)
 
 
 def immersion_of(surface, dim=2, **options):

@@ -324,9 +324,7 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        immersion, base, velocity = self.tensors(base, velocity)
-        result = self.exponential.solve(immersion, base, velocity)
-        return host(result.point), result.status.cpu().numpy()
+        return self._follow(self.exponential, base, velocity)
 
     def follow_dense(
         self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike
@@ -352,10 +350,24 @@ class DecoderGeometry:
         points, status = self.exponential.solve_dense(immersion, start, vector, at)
         return host(points), status.cpu().numpy()
 
-    def exps(self, base: ArrayLike, velocity: ArrayLike) -> Floats:
+    def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
-        point, status = self.follow(base, velocity)
+        exponential = self.exponential
+        if rtol is not None:
+            exponential = replace(exponential, rtol=max(rtol, exponential.rtol))
+        point, status = self._follow(exponential, base, velocity)
         return np.where(status[:, None] == 0, point, np.nan)
+
+    def _follow(
+        self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
+    ) -> tuple[Floats, Ints]:
+        immersion, start, vector = self.tensors(base, velocity)
+        immersion = immersion.condensed()
+        if len(start) > exponential.chunk_size:
+            size = max(exponential.chunk_size, local.chunk_size(immersion))
+            exponential = replace(exponential, chunk_size=size)
+        result = exponential.solve(immersion, start, vector)
+        return host(result.point), result.status.cpu().numpy()
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
@@ -445,8 +457,7 @@ class DecoderGeometry:
         """Metric matrices and Christoffel symbols of the first kind; see `Geometry`."""
         immersion, z = self.tensors(points)
         with torch.no_grad():
-            parts = [local.connection(immersion, part) for part in z.split(local.CHUNK_SIZE)]
-        metric, symbols = (torch.cat(column) for column in zip(*parts, strict=True))
+            metric, symbols = local.connections(immersion.condensed(), z)
         return host(metric), host(symbols)
 
     def inner_products(self, a: ArrayLike, b: ArrayLike, base: ArrayLike) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,13 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
 from geomstats_vae.geodesics.graph.edges import join_components
-from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
-from geomstats_vae.geometry.bounds import graph_lengths
 from geomstats_vae.geometry.local import CHUNK_SIZE
-from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
-from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
+from geomstats_vae.geometry.protocol import Bools, Floats, Ints
+from geomstats_vae.geometry.refits import Sensitivity, measure_sensitivity
+from geomstats_vae.immersions import Decoder, Immersion
 
 __all__ = ["Diagnosis", "Sensitivity"]
 
@@ -38,30 +37,8 @@ _ILL_CONDITIONED = np.finfo(float).eps ** -0.5
 _SINGULAR = 1.0 / np.finfo(float).eps
 # Share of the codes from which on a fault is worth a word.
 _FEW = 0.01
-# Distances hang on a or K if these change by more, or order pairs less alike.
+# Distances depend on a or K if they change by more than this, or order pairs less alike.
 _RELATIVE_CHANGE, _RANK_CORRELATION = 0.5, 0.9
-_REFIT_TOL = 1e-3
-# Coarser than for geodesics: the same grid measures before and after.
-_GRID_SIZE = {2: 96, 3: 24}
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """How far distances change if the network of the precision is fitted otherwise.
-
-    Parameters
-    ----------
-    change : str
-        What was changed: 'a x 0.7', 'a x 1.4', 'K / 2' or 'K x 2'.
-    relative_change : float
-        Median over pairs of codes of the relative change of their distance.
-    rank_correlation : float
-        Spearman's correlation of the distances before and after.
-    """
-
-    change: str
-    relative_change: float
-    rank_correlation: float
 
 
 @dataclass(frozen=True)
@@ -88,15 +65,15 @@ class Diagnosis:
     condition_median, condition_p90, condition_max : float
         Condition number of the metric at the codes: median, 90th percentile, largest.
     walled_share : float or None
-        Share of the codes behind walls: those outside the largest group of codes that hang
-        together on the graph of nearest neighbours, joined by its shortest links, once the edges
-        over a wall are taken out. On such an edge the norm of sigma exceeds twice that at either
-        end. None for a decoder without standard deviation.
+        Share of the codes behind walls. The graph of nearest neighbours, its components joined by
+        the shortest links, falls apart when the edges over walls are taken out; the codes outside
+        the largest part are behind walls. An edge is over a wall if the norm of sigma on it is more
+        than twice that at both ends. None for a decoder without standard deviation.
     n_components : int
         Components of the graph of 12 nearest neighbours of the codes.
     sensitivity : tuple of Sensitivity or None
-        What distances hang on; None unless the decoder is a `GaussianDecoder` with an
-        `RBFPrecision` and there are distances to compare.
+        How far distances depend on the precision; None unless the decoder is a `GaussianDecoder`
+        with an `RBFPrecision` and there are distances to compare.
 
     Attributes
     ----------
@@ -118,7 +95,7 @@ class Diagnosis:
     sensitivity: tuple[Sensitivity, ...] | None
 
     @property
-    def advice(self):
+    def advice(self) -> tuple[str, ...]:
         """What to do, a paragraph for each fault; empty for a healthy space.
 
         Returns
@@ -129,7 +106,7 @@ class Diagnosis:
         words = (_on_dimensions(self), _on_metric(self), _on_codes(self), _on_distances(self))
         return tuple(paragraph for part in words for paragraph in part)
 
-    def rows(self):
+    def rows(self) -> list[tuple[str, str]]:
         """List the numbers as they are printed.
 
         Returns
@@ -162,7 +139,7 @@ class Diagnosis:
             for item in self.sensitivity
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _ in rows) + 2
         lines = [f"  {name:<{width}}{value}" for name, value in rows]
@@ -171,14 +148,21 @@ class Diagnosis:
 
 
 @torch.no_grad()
-def diagnose(decoder, codes, *, n_pairs=80, sensitivity=True, random_state=0):
+def diagnose(
+    decoder: Decoder,
+    codes: Floats,
+    *,
+    n_pairs: int = 80,
+    sensitivity: bool = True,
+    random_state: int | np.random.RandomState | None = 0,
+) -> Diagnosis:
     """Look for the faults of a latent space.
 
     Parameters
     ----------
     decoder : Decoder
         The decoder.
-    codes : array, shape=[n_codes, dim]
+    codes : numpy.ndarray, shape=[n_codes, dim]
         Latent codes.
     n_pairs : int
         Pairs of codes whose distances are compared.
@@ -192,18 +176,22 @@ def diagnose(decoder, codes, *, n_pairs=80, sensitivity=True, random_state=0):
     diagnosis : Diagnosis
         What was found.
     """
-    random_state = check_random_state(random_state)
+    source = check_random_state(random_state)
     codes = _thin(np.unique(codes, axis=0), _MAX_CODES)
     immersion = decoder.immersion()
-    slopes, singular_values, height = _at_codes(immersion, codes)
+    slopes, singular_values, sigma = _at_codes(immersion, codes)
     conditions = _conditions(singular_values)
     spread, response = codes.std(axis=0), codes.std(axis=0) * _root_mean_square(slopes)
-    n_components, walled_share = _graph_of_codes(immersion, codes, height)
+    n_components, walled_share = _graph_of_codes(immersion, codes, sigma)
+    measured = None
+    if sensitivity:
+        few = _thin(codes, _MAX_REFIT_CODES)
+        measured = measure_sensitivity(decoder, few, n_pairs, source)
     return Diagnosis(
         n_codes=len(codes),
         spread=tuple(spread.tolist()),
         response=tuple(response.tolist()),
-        collapsed_dims=_collapsed(response, height),
+        collapsed_dims=_collapsed(response, sigma),
         saturated_share=tuple(_saturated(slopes).tolist()),
         singular_share=float((conditions >= _SINGULAR).mean()),
         condition_median=_percentile(conditions, 50),
@@ -211,26 +199,26 @@ def diagnose(decoder, codes, *, n_pairs=80, sensitivity=True, random_state=0):
         condition_max=float(conditions.max()),
         walled_share=walled_share,
         n_components=n_components,
-        sensitivity=_sensitivity(decoder, codes, n_pairs, random_state) if sensitivity else None,
+        sensitivity=measured,
     )
 
 
-def _thin(rows, n_kept):
+def _thin(rows: Floats, n_kept: int) -> Floats:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), n_kept)).astype(int)]
 
 
-def _tensor(immersion, points):
+def _tensor(immersion: Immersion, points: Floats) -> torch.Tensor:
     return torch.as_tensor(points, dtype=immersion.dtype, device=immersion.device)
 
 
-def _host(tensor):
+def _host(tensor: torch.Tensor) -> Floats:
     return tensor.detach().cpu().double().numpy()
 
 
 # -- the metric at the codes ---------------------------------------------------------------------
 
 
-def _at_codes(immersion, codes):
+def _at_codes(immersion: Immersion, codes: Floats) -> tuple[Floats, Floats, Floats | None]:
     """Slopes of the mean by dimension, singular values of J, and norms of sigma (None)."""
     parts = []
     for z in _tensor(immersion, codes).split(CHUNK_SIZE):
@@ -241,14 +229,16 @@ def _at_codes(immersion, codes):
         # Fewer outputs than dimensions leave directions without any output.
         missing = max(0, codes.shape[1] - singular.shape[1])
         singular = torch.nn.functional.pad(singular, (0, missing))
-        height = immersion.split_outputs(value)[1].norm(dim=1)
+        sigma = immersion.split_outputs(value)[1].norm(dim=1)
         steepness = immersion.split_outputs(tangents)[0].norm(dim=2)
-        parts.append([_host(part) for part in (steepness, singular, height)])
-    slopes, singular, height = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return slopes, singular, height if immersion.has_std else None
+        parts.append([_host(part) for part in (steepness, singular, sigma)])
+    slopes, singular_values, sigmas = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return slopes, singular_values, sigmas if immersion.has_std else None
 
 
-def _conditions(singular_values):
+def _conditions(singular_values: Floats) -> Floats:
     """Condition numbers of the metric: squares of those of the Jacobian."""
     largest, smallest = singular_values[:, 0], singular_values[:, -1]
     conditions = np.full(len(largest), np.inf)
@@ -258,26 +248,26 @@ def _conditions(singular_values):
     return conditions
 
 
-def _percentile(values, percent):
+def _percentile(values: Floats, percent: float) -> float:
     # Not interpolated, for some may be infinite.
     return float(np.percentile(values, percent, method="lower"))
 
 
-def _root_mean_square(slopes):
+def _root_mean_square(slopes: Floats) -> Floats:
     """Over the codes at which the decoder is finite."""
     finite = np.isfinite(slopes)
     total = np.square(slopes, where=finite, out=np.zeros_like(slopes)).sum(axis=0)
     return np.sqrt(total / np.maximum(finite.sum(axis=0), 1))
 
 
-def _saturated(slopes):
+def _saturated(slopes: Floats) -> Floats:
     usual = _root_mean_square(slopes)
     return (slopes < _SATURATED * usual).mean(axis=0)
 
 
-def _collapsed(response, height):
+def _collapsed(response: Floats, sigma: Floats | None) -> tuple[int, ...]:
     """Dimensions that change less than others, or than the noise."""
-    noise = 0.0 if height is None else np.median(height)
+    noise = 0.0 if sigma is None else float(np.median(sigma))
     least = _COLLAPSED * max(response.max(), noise)
     return tuple(np.flatnonzero(~(response > least)).tolist())
 
@@ -285,130 +275,62 @@ def _collapsed(response, height):
 # -- the graph of the codes ----------------------------------------------------------------------
 
 
-def _graph_of_codes(immersion, codes, height):
+def _graph_of_codes(
+    immersion: Immersion, codes: Floats, sigma: Floats | None
+) -> tuple[int, float | None]:
     """Components of the graph of nearest neighbours, and share of the codes behind walls."""
     a, b = _neighbor_edges(codes)
     n_components = _labels(len(codes), a, b).max() + 1
-    if height is None:
+    if sigma is None:
         return int(n_components), None
     if len(a):
         a, b = join_components(codes, a, b)
-    open_way = ~_over_wall(immersion, codes, height, a, b)
-    groups = np.bincount(_labels(len(codes), a[open_way], b[open_way]))
+    passable = ~_over_wall(immersion, codes, sigma, a, b)
+    groups = np.bincount(_labels(len(codes), a[passable], b[passable]))
     return int(n_components), float(1.0 - groups.max() / len(codes))
 
 
-def _neighbor_edges(codes):
+def _neighbor_edges(codes: Floats) -> tuple[Ints, Ints]:
     n_neighbors = min(_N_NEIGHBORS, len(codes) - 1)
     if not n_neighbors:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     neighbors = cKDTree(codes).query(codes, k=n_neighbors + 1)[1][:, 1:]
     ends = np.stack((np.repeat(np.arange(len(codes)), n_neighbors), neighbors.ravel()))
-    return np.unique(np.sort(ends, axis=0), axis=1)
+    a, b = np.unique(np.sort(ends, axis=0), axis=1)
+    return a, b
 
 
-def _labels(n_codes, a, b):
+def _labels(n_codes: int, a: Ints, b: Ints) -> Ints:
     graph = csr_matrix((np.ones(len(a)), (a, b)), shape=(n_codes, n_codes))
     return connected_components(graph, directed=False)[1]
 
 
-def _over_wall(immersion, codes, height, a, b):
-    """Whether sigma between two codes is far above that at both."""
+def _over_wall(immersion: Immersion, codes: Floats, sigma: Floats, a: Ints, b: Ints) -> Bools:
+    """Whether the norm of sigma between two codes is far above that at both."""
     s = np.linspace(0.0, 1.0, _EDGE_POINTS + 2)[1:-1, None]
     highest = np.zeros(len(a))
     for k in range(0, len(a), CHUNK_SIZE):
         part = slice(k, k + CHUNK_SIZE)
         start, step = codes[a[part]], codes[b[part]] - codes[a[part]]
         points = (start[:, None] + step[:, None] * s).reshape(-1, codes.shape[1])
-        sigma = immersion.split_outputs(immersion(_tensor(immersion, points)))[1].norm(dim=1)
-        highest[part] = _host(sigma).reshape(-1, _EDGE_POINTS).max(axis=1)
+        values = immersion.split_outputs(immersion(_tensor(immersion, points)))[1].norm(dim=1)
+        highest[part] = _host(values).reshape(-1, _EDGE_POINTS).max(axis=1)
     # Written so that what is not finite is a wall.
-    return ~(highest <= _WALL * np.maximum(height[a], height[b]))
-
-
-# -- what distances hang on ----------------------------------------------------------------------
-
-
-def _sensitivity(decoder, codes, n_pairs, random_state):
-    """Compare distances on graphs, before and after refits of the precision."""
-    source = decoder.source
-    has_network = isinstance(source, GaussianDecoder) and isinstance(source.std, RBFPrecision)
-    if not has_network or decoder.output or decoder.likelihood or len(codes) < 4:
-        return None
-    codes = _thin(codes, _MAX_REFIT_CODES)
-    start = random_state.randint(len(codes), size=n_pairs)
-    end = (start + random_state.randint(1, len(codes), size=n_pairs)) % len(codes)
-
-    def distances(of):
-        graph = LatentGraph(of.immersion(), codes, grid_size=_GRID_SIZE.get(codes.shape[1]))
-        return graph_lengths(graph, codes[start], codes[end])[0]
-
-    before, found = distances(decoder), []
-    if not (np.isfinite(before).all() and np.ptp(before) > 0.0):
-        return None
-    for change, precision in _refits(source.std, codes, random_state):
-        changed = GaussianDecoder(source.mean, precision).eval()
-        after = distances(Decoder(changed, codes.shape[1]))
-        off = float(np.median(np.abs(after / np.maximum(before, np.finfo(float).tiny) - 1.0)))
-        ranks = np.corrcoef(rankdata(before), rankdata(after))[0, 1]
-        found.append(Sensitivity(change, off, float(ranks)))
-    return tuple(found)
-
-
-def _refits(precision, codes, random_state):
-    """Yield networks of other widths and numbers of centres, with their names.
-
-    The present variances at the codes stand for squared residuals: at the present a and K they are
-    fitted exactly, so that all that changes is due to a or K.
-    """
-    z = torch.as_tensor(codes).to(precision.centers)
-    with torch.no_grad():
-        variances = 1.0 / precision(z)
-    zeta, n_centers = precision.zeta.item(), len(precision.centers)
-    for factor in (0.7, 1.4):
-        yield f"a x {factor}", _rescaled(precision, z, variances, factor)
-    for name, n in (("K / 2", max(1, n_centers // 2)), ("K x 2", min(2 * n_centers, len(z)))):
-        options = {"a": _width(precision, codes), "zeta": zeta, "tol": _REFIT_TOL}
-        yield (
-            name,
-            RBFPrecision.fit(z, variances, n_centers=n, random_state=random_state, **options),
-        )
-
-
-def _rescaled(precision, z, variances, factor):
-    """Make kernels wider or narrower, and learn their weights by maximum likelihood."""
-    lambdas = precision.lambdas / factor**2
-    kernels = torch.exp(-lambdas * torch.cdist(z, precision.centers) ** 2)
-    # Narrow kernels far from the codes have no say.
-    used = kernels.mean(dim=0) > 2.0 * torch.finfo(kernels.dtype).eps
-    zeta = precision.zeta.item()
-    options = {"tol": _REFIT_TOL, "max_iter": 200}
-    weights = maximum_likelihood_weights(kernels[:, used], variances, zeta, **options)
-    return RBFPrecision(precision.centers[used], lambdas[used], weights, zeta)
-
-
-def _width(precision, codes):
-    """Estimate the a of a network: its widths in units of the radii of its clusters."""
-    distance, label = cKDTree(_host(precision.centers)).query(codes)
-    count = np.bincount(label, minlength=len(precision.centers))
-    radius = np.bincount(label, distance, minlength=len(count)) / np.maximum(count, 1)
-    widths = 1.0 / np.sqrt(2.0 * _host(precision.lambdas))
-    filled = (count > 2) & (radius > 0.0)
-    return float(np.median(widths[filled] / radius[filled])) if filled.any() else 1.0
+    return ~(highest <= _WALL * np.maximum(sigma[a], sigma[b]))
 
 
 # -- words ---------------------------------------------------------------------------------------
 
 
-def _numbers(values):
+def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.3g}" for value in values)
 
 
-def _percent(*shares):
+def _percent(*shares: float) -> str:
     return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
 
 
-def _on_dimensions(found):
+def _on_dimensions(found: Diagnosis) -> Iterator[str]:
     if found.collapsed_dims:
         yield (
             f"Dimensions {_numbers(found.collapsed_dims)} are collapsed: over the spread of the "
@@ -426,7 +348,7 @@ def _on_dimensions(found):
         )
 
 
-def _on_metric(found):
+def _on_metric(found: Diagnosis) -> Iterator[str]:
     if found.singular_share > 0.0:
         yield (
             f"The metric is singular at {_percent(found.singular_share)} of the codes, where "
@@ -441,11 +363,11 @@ def _on_metric(found):
         )
 
 
-def _on_codes(found):
+def _on_codes(found: Diagnosis) -> Iterator[str]:
     if found.walled_share is not None and found.walled_share > _FEW:
         yield (
             f"{_percent(found.walled_share)} of the codes lie behind walls, where sigma is more "
-            "than doubled on every way to the others: their distances measure the walls. Raise a "
+            "than doubled on every path to the others: their distances measure the walls. Raise a "
             "(wider kernels), take fewer centers, or raise zeta, which bounds sigma by "
             "zeta^(-1/2); if the data do fall apart, compare distances within a group only."
         )
@@ -453,11 +375,11 @@ def _on_codes(found):
         yield (
             f"The graph of {_N_NEIGHBORS} nearest codes falls into {found.n_components} parts. In "
             "more than three dimensions global starts follow this graph, joined by its shortest "
-            "links: ways between the parts are guesses. Pass more codes, or look at each part."
+            "links: paths between the parts are guesses. Pass more codes, or look at each part."
         )
 
 
-def _on_distances(found):
+def _on_distances(found: Diagnosis) -> Iterator[str]:
     worst = [
         item
         for item in found.sensitivity or ()
@@ -465,7 +387,8 @@ def _on_distances(found):
     ]
     if worst:
         yield (
-            f"Distances hang on how the precision was fitted ({', '.join(i.change for i in worst)}"
-            "): they say as much of the network as of the data. Choose a and K by the held-out "
-            "likelihood, or widen the kernels until distances settle."
+            "Distances depend on how the precision was fitted "
+            f"({', '.join(item.change for item in worst)}): they say as much of the network as of "
+            "the data. Choose a and K by the held-out "
+            "likelihood, or widen the kernels until distances change no more."
         )

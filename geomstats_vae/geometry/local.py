@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 from geomstats_vae.geodesics import positive_definite
+from geomstats_vae.geodesics.flow.systems import derivatives
 from geomstats_vae.immersions.immersion import Immersion, Jet, gram
 
 # Takes the immersion and points, shape=[n_points, dim]; returns one row per point.
@@ -24,6 +25,24 @@ LocalFunction = Callable[[Immersion, torch.Tensor], torch.Tensor]
 
 # Bounds the memory of a map of many points; larger chunks are no faster.
 CHUNK_SIZE = 512
+# Entries of F's values at the points of a chunk, where few outputs let chunks be larger.
+_CHUNK_ENTRIES = 2**18
+
+
+def chunk_size(immersion: Immersion) -> int:
+    """Count the points whose second derivatives are evaluated at once.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+
+    Returns
+    -------
+    size : int
+        Number of points: more where F has few outputs.
+    """
+    return max(CHUNK_SIZE, _CHUNK_ENTRIES // immersion.n_outputs)
 
 
 def evaluate(function: LocalFunction, immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -79,10 +98,35 @@ def _first_kind(jet: Jet) -> torch.Tensor:
     return torch.stack([jet.hessian(tangent) for tangent in jet.tangents.unbind(1)], dim=1)
 
 
-def connection(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Metric, and Christoffel symbols of the first kind, the index k first."""
-    jet = immersion.jet(z)
+def _connection(jet: Jet) -> tuple[torch.Tensor, torch.Tensor]:
     return gram(jet.tangents), _first_kind(jet)
+
+
+def connections(immersion: Immersion, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Metric matrices, and Christoffel symbols of the first kind.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    z : torch.Tensor, shape=[n_points, dim]
+        Latent codes.
+
+    Returns
+    -------
+    metric : torch.Tensor, shape=[n_points, dim, dim]
+        Metric matrices.
+    symbols : torch.Tensor, shape=[n_points, dim, dim, dim]
+        Symbols <d_i d_j F, d_k F>, the index k first.
+    """
+    if not len(z):
+        metric, symbols = connections(immersion, z.new_zeros(1, z.shape[1]))
+        return metric[:0], symbols[:0]
+    size = CHUNK_SIZE if len(z) <= CHUNK_SIZE else chunk_size(immersion)
+    parts = [_connection(immersion.jet(part)) for part in z.split(size)]
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def christoffels(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
@@ -224,7 +268,7 @@ def _second_form_products(
     eye = torch.eye(dim, dtype=z.dtype, device=z.device)
     jets = [immersion.jet(z, direction.expand_as(z)) for direction in eye]
     tangents = jets[0].tangents
-    second = torch.cat([jet.derivatives for jet in jets], dim=1)
+    second = torch.cat([derivatives(jet) for jet in jets], dim=1)
     metric = gram(tangents)
     along = positive_definite.solve(metric, tangents @ second.transpose(1, 2))
     normal = second - along.transpose(1, 2) @ tangents

@@ -151,8 +151,21 @@ class Geometry(Protocol):
     def logs(self, start: Floats, end: Floats) -> Logs:
         """Find geodesics from starts to ends; they broadcast against each other."""
 
-    def exps(self, base: Floats, velocity: Floats) -> Floats:
-        """Follow geodesics for unit time, shape=[n, n_features]; NaN where that fails."""
+    def exps(self, base: Floats, velocity: Floats, *, rtol: float | None = None) -> Floats:
+        """Follow geodesics for unit time.
+
+        Parameters
+        ----------
+        base, velocity : numpy.ndarray, shape=[n, n_features]
+            Initial points and velocities.
+        rtol : float, optional
+            Relative error that ends may have, where less than all of the accuracy is needed.
+
+        Returns
+        -------
+        points : numpy.ndarray, shape=[n, n_features]
+            Ends; NaN where a geodesic cannot be followed.
+        """
 
     def inner_products(self, a: Floats, b: Floats, base: Floats) -> Floats:
         """Inner products of tangent vectors at base points, shape=[n]."""

@@ -239,10 +239,23 @@ def to_tensor(array: Any, name: str) -> torch.Tensor:
     return torch.from_numpy(values.astype(values.dtype if keep else np.float64, copy=True))
 
 
-def to_array(values: torch.Tensor | NDArray[Any]) -> Array:
-    """Convert rows to an array of the backend, without a copy where there need be none."""
+def to_array(values: torch.Tensor | NDArray[Any], device: torch.device | None = None) -> Array:
+    """Convert rows to an array of the backend, without a copy where there need be none.
+
+    Parameters
+    ----------
+    values : torch.Tensor or numpy.ndarray
+        Rows.
+    device : torch.device, optional
+        Device of the result under pytorch; that of the rows by default.
+
+    Returns
+    -------
+    array : array-like
+        The rows.
+    """
     if USES_TORCH:
-        return torch.as_tensor(values)
+        return torch.as_tensor(values, device=device)
     # Indexing by () turns an array without dimensions into a scalar, as numpy itself does.
     return (values.numpy() if isinstance(values, torch.Tensor) else values)[()]
 

@@ -89,7 +89,7 @@ class ClosedGeometry:
         length, velocity, converged = self._each(_connect, start, end)
         return Logs(self.scale**0.5 * length, velocity, converged)
 
-    def exps(self, base: ArrayLike, velocity: ArrayLike) -> Floats:
+    def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
         base, velocity = rows(base, velocity)
         return _as_rows(self.space.metric.exp(_array(velocity), _array(base)))

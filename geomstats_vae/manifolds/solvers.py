@@ -1,24 +1,30 @@
 """Geodesic solvers for any metric of geomstats whose points are vectors of coordinates.
 
-They need nothing of a metric but its Christoffel symbols, and fit where geomstats takes an
+They need nothing of a metric but its Christoffel symbols, and go where geomstats takes an
 ``exp_solver`` or a ``log_solver``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.numerics.geodesic import ExpSolver, LogSolver
 
-from geomstats_vae.geodesics.collocation import CollocationSolver, central_differences
+from geomstats_vae.geodesics.collocation import (
+    CollocationResult,
+    CollocationSolver,
+    central_differences,
+)
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.flow import ExponentialSolver, ExponentialStatus
-from geomstats_vae.geodesics.flow.systems import GeodesicSystem
+from geomstats_vae.geodesics.flow.systems import PathSystem
 from geomstats_vae.manifolds import failures
-from geomstats_vae.manifolds.arrays import enter_tensors, to_array, to_tensor
+from geomstats_vae.manifolds.arrays import Array, Origin, enter_tensors, to_array, to_tensor
 
 _CHUNK_ENTRIES = 2**22  # of symbols, or of their derivatives, computed at once
 
@@ -54,14 +60,20 @@ class AdaptiveExpSolver(ExpSolver):
     >>> space.metric.exp(tangent_vec, base_point)
     """
 
-    def __init__(self, space, exponential=None, *, on_failure="warn"):
+    def __init__(
+        self,
+        space: Any,
+        exponential: ExponentialSolver | None = None,
+        *,
+        on_failure: str = "warn",
+    ) -> None:
         super().__init__(solves_ivp=True)
         failures.check_policy(on_failure)
         self._connection = _Connection(space)
         self.exponential = ExponentialSolver() if exponential is None else exponential
         self.on_failure = on_failure
 
-    def exp(self, tangent_vec, base_point):
+    def exp(self, tangent_vec: Array, base_point: Array) -> Array:
         """Exponential map: follow geodesics for unit time.
 
         Parameters
@@ -83,7 +95,7 @@ class AdaptiveExpSolver(ExpSolver):
         """
         return self._follow(tangent_vec, base_point)(torch.ones(1))[..., 0, :]
 
-    def geodesic_ivp(self, tangent_vec, base_point):
+    def geodesic_ivp(self, tangent_vec: Array, base_point: Array) -> Callable[[Any], Array]:
         """Geodesics by their initial points and velocities.
 
         Parameters
@@ -107,13 +119,13 @@ class AdaptiveExpSolver(ExpSolver):
         follow = self._follow(tangent_vec, base_point)
         return lambda t: follow(_times(t))
 
-    def _follow(self, tangent_vec, base_point):
+    def _follow(self, tangent_vec: Array, base_point: Array) -> Callable[[torch.Tensor], Array]:
         (vector, base), origin = self._connection.enter(
             "base_points", tangent_vectors=tangent_vec, base_points=base_point
         )
-        system = _GeodesicSystem(self._connection)
+        system = _ConnectionSystem(self._connection)
 
-        def path(times):
+        def path(times: torch.Tensor) -> Array:
             points, status = self.exponential.integrate_dense(system, base, vector, times.to(base))
             failures.report(self.on_failure, status.cpu(), ExponentialStatus, "exponentials")
             return origin.give(points)
@@ -143,6 +155,11 @@ class CollocationLogSolver(LogSolver):
         What `log` and `geodesic_bvp` do if some geodesics were not found: a
         `GeodesicConvergenceWarning` once per call, a `GeodesicConvergenceError`, or nothing.
 
+    Attributes
+    ----------
+    collocation : CollocationSolver
+        What solves the equations. It has further options, and may be replaced by another.
+
     Raises
     ------
     ValueError
@@ -164,14 +181,14 @@ class CollocationLogSolver(LogSolver):
 
     def __init__(
         self,
-        space,
+        space: Any,
         *,
-        tol=1e-6,
-        n_nodes=8,
-        max_iter=200,
-        max_elements=64,
-        on_failure="warn",
-    ):
+        tol: float = 1e-6,
+        n_nodes: int = 8,
+        max_iter: int = 200,
+        max_elements: int = 64,
+        on_failure: str = "warn",
+    ) -> None:
         super().__init__(solves_bvp=True)
         failures.check_policy(on_failure)
         self._connection = _Connection(space)
@@ -180,7 +197,7 @@ class CollocationLogSolver(LogSolver):
         )
         self.on_failure = on_failure
 
-    def log(self, point, base_point):
+    def log(self, point: Array, base_point: Array) -> Array:
         """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.
 
         Parameters
@@ -204,7 +221,7 @@ class CollocationLogSolver(LogSolver):
         self._report(result)
         return origin.give(result.initial_velocity)
 
-    def geodesic_bvp(self, point, base_point):
+    def geodesic_bvp(self, point: Array, base_point: Array) -> Callable[[Any], Array]:
         """Geodesics by their end points, all solved for at once.
 
         Parameters
@@ -229,7 +246,7 @@ class CollocationLogSolver(LogSolver):
         self._report(result)
         return _path(result, origin)
 
-    def solve_geodesic(self, start, end):
+    def solve_geodesic(self, start: Array, end: Array) -> CollocationResult:
         """Solve for geodesics between pairs of points.
 
         Parameters
@@ -251,20 +268,20 @@ class CollocationLogSolver(LogSolver):
         result, origin = self._solve(end, start)
         return replace(result.map(origin.give), path=_path(result, origin))
 
-    def _solve(self, point, base_point):
+    def _solve(self, point: Array, base_point: Array) -> tuple[CollocationResult, Origin]:
         (point, base), origin = self._connection.enter(
             "points", "base_points", points=point, base_points=base_point
         )
         return self.collocation.solve(self._connection, base, point), origin
 
-    def _report(self, result):
+    def _report(self, result: CollocationResult) -> None:
         failures.report(self.on_failure, result.status.cpu(), GeodesicStatus, "geodesics")
 
 
 class _Connection:
     """Christoffel symbols of a space's metric, on tensors; NaN outside the space."""
 
-    def __init__(self, space):
+    def __init__(self, space: Any) -> None:
         if space.point_ndim != 1 or tuple(space.shape) != (space.dim,):
             raise ValueError(
                 f"Expected a space whose points are vectors of its dim = {space.dim} coordinates, "
@@ -272,7 +289,7 @@ class _Connection:
             )
         self.space, self.dim = space, space.dim
 
-    def enter(self, *inside, **arrays):
+    def enter(self, *inside: str, **arrays: Array) -> tuple[list[torch.Tensor], Origin]:
         """Take arrays in; those named first must be points of the space."""
         tensors, origin = enter_tensors(self.dim, **arrays)
         tensors = [tensor.detach() for tensor in tensors]
@@ -286,7 +303,7 @@ class _Connection:
                 )
         return tensors, replace(origin, requires_grad=False)
 
-    def geodesic_equation(self, state):
+    def geodesic_equation(self, state: torch.Tensor) -> torch.Tensor:
         """Slopes of states (position, velocity), shape=[n, 2 dim]."""
         equation = self._needed("geodesic_equation")
         return self._evaluate(
@@ -295,19 +312,19 @@ class _Connection:
             (2 * self.dim,),
         )
 
-    def christoffels(self, points):
+    def christoffels(self, points: torch.Tensor) -> torch.Tensor:
         """Symbols at points, upper index first, shape=[n, dim, dim, dim]."""
         symbols = self._needed("christoffels")
         return self._evaluate(lambda part: symbols(to_array(part)), points, (self.dim,) * 3)
 
-    def jacobian_christoffels(self, points, reach):
+    def jacobian_christoffels(self, points: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
         """Differentiate the symbols, index of the derivation last, shape=[n, dim, ..., dim]."""
         jacobian = self._method("jacobian_christoffels")
         if jacobian is None:
             return central_differences(self.christoffels, points, reach)
         return self._evaluate(lambda part: jacobian(to_array(part)), points, (self.dim,) * 4)
 
-    def _method(self, name):
+    def _method(self, name: str) -> Callable[..., Array] | None:
         """Of the space's connection, where geomstats' main branch has it, or of its metric."""
         for owner in ("connection", "metric"):
             method = getattr(getattr(self.space, owner, None), name, None)
@@ -315,7 +332,7 @@ class _Connection:
                 return method
         return None
 
-    def _needed(self, name):
+    def _needed(self, name: str) -> Callable[..., Array]:
         method = self._method(name)
         if method is None:
             raise ValueError(
@@ -324,7 +341,7 @@ class _Connection:
             )
         return method
 
-    def _belongs(self, points):
+    def _belongs(self, points: torch.Tensor) -> torch.Tensor:
         # The test of other spaces is for points of the space around them.
         if not isinstance(self.space, VectorSpaceOpenSet) or not len(points):
             return torch.ones_like(points[:, 0], dtype=torch.bool)
@@ -332,7 +349,12 @@ class _Connection:
         inside = inside if isinstance(inside, torch.Tensor) else torch.tensor(inside)
         return inside.to(points.device).expand(len(points))
 
-    def _evaluate(self, function, points, shape):
+    def _evaluate(
+        self,
+        function: Callable[[torch.Tensor], Array],
+        points: torch.Tensor,
+        shape: tuple[int, ...],
+    ) -> torch.Tensor:
         """Call the metric on rows that begin with points of the space, in chunks."""
         values = points.new_full((len(points), *shape), torch.nan)
         inside = points.isfinite().all(1)
@@ -352,24 +374,25 @@ class _Connection:
         return values
 
 
-class _GeodesicSystem(GeodesicSystem):
+class _ConnectionSystem(PathSystem):
     """State (z, v) with z' = v and v' by the geodesic equation of a connection."""
 
-    def __init__(self, connection):
-        self.connection, self.dim = connection, connection.dim
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__(connection.dim)
+        self.connection = connection
 
-    def slope(self, state):
+    def slope(self, state: torch.Tensor) -> torch.Tensor:
         return self.connection.geodesic_equation(state)
 
 
-def _path(result, origin):
-    def path(t):
+def _path(result: CollocationResult, origin: Origin) -> Callable[[Any], Array]:
+    def path(t: Any) -> Array:
         return origin.give(result.path(_times(t).to(result.initial_velocity)))
 
     return path
 
 
-def _times(t):
+def _times(t: Any) -> torch.Tensor:
     times = to_tensor(t, "times").detach()
     if times.ndim > 1 or not bool(times.isfinite().all()):
         raise ValueError(

@@ -129,7 +129,7 @@ class _Report:
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])
         self.page.paragraph(
             "A collapsed dimension does not move the decoder's mean, at a saturated code it does "
-            "not react. Codes are behind walls if sigma more than doubles on every way to the "
+            "not react. Codes are behind walls if sigma more than doubles on every path to the "
             "others. The last rows compare distances between pairs of codes after the precision "
             "was fitted with kernels of another width a or another number K."
         )

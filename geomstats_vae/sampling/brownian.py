@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 
-from geomstats_vae.sampling.domains import Region, resolve_domain
-from geomstats_vae.sampling.walk import Walkers, WalkSampler, WalkStatus
+from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
+from geomstats_vae.sampling.coefficients import Coefficients, times
+from geomstats_vae.sampling.domains import Box, Region, resolve_domain
+from geomstats_vae.sampling.walk import Seed, Walkers, WalkSampler, WalkStatus
 
 METHODS = ("euler", "geodesic")
 BOUNDARIES = ("reflect", "absorb")
@@ -25,12 +30,13 @@ class BrownianMotion(WalkSampler):
         :math:`b^i = -\tfrac12 M^{jk} \Gamma^i_{jk}`, an orthonormal frame s_a and standard normal
         numbers. 'geodesic' is the geodesic random walk ([2]_),
         :math:`z \leftarrow \exp_z(\sqrt{h} \sum_a s_a \epsilon_a)`, which needs no drift and does
-        not depend on the coordinates, at the price of an exponential map a step. The law of both
-        is that of Brownian motion as steps become short, to first order in h.
+        not depend on the coordinates, at the price of an exponential map a step. The distribution
+        of both is that of Brownian motion as steps become short, to first order in h.
     drift : bool
-        Whether Euler's scheme has the drift. Without it the walk is no Brownian motion: its law
-        depends on the coordinates, and Riemannian volume is not invariant. Such walks are in use
-        because the drift takes second derivatives of the decoder; this is for comparison with them.
+        Whether Euler's scheme has the drift. Without it the walk is no Brownian motion: its
+        distribution depends on the coordinates, and Riemannian volume is not invariant. Such walks
+        are in use because the drift takes second derivatives of the decoder; this is for comparison
+        with them.
     domain : array-like, shape=[2, dim], or callable, optional
         Where walkers may go: lower and upper corner of a box (infinite where there is no face), or
         a function that maps points, shape=[n_points, dim], to whether they are inside.
@@ -45,6 +51,8 @@ class BrownianMotion(WalkSampler):
         until the time of the step is over. None takes every step at once.
     max_substeps : int
         Steps are not divided into more parts than that.
+    rtol : float
+        Relative error that a geodesic step may have. The error of the walk in steps is far larger.
     random_state : int, numpy.random.RandomState or None
         Seed of the noise. With an integer every call gives the same paths.
 
@@ -63,10 +71,11 @@ class BrownianMotion(WalkSampler):
     Time is in units of squared distance in the decoder's data space: in a time t a walker gets
     about sqrt(t dim) away. Walkers are independent and moved all at once.
 
-    Brownian motion does not seek the data. Its long-run law, where it has one, is uniform for the
-    Riemannian volume, which is largest where the decoder is uncertain. Walls of the metric are
-    long ways, and keep walkers away for as long as these take; where a decoder becomes constant
-    beyond them the way to infinity is short, and a domain is needed.
+    Brownian motion does not seek the data. Its distribution in the long run, where there is one, is
+    uniform for the Riemannian volume, which is largest where the decoder is uncertain. A wall of
+    the metric is thick in units of distance, and keeps walkers away for as long as it takes to
+    cross it. Where a decoder becomes constant beyond its walls infinity is near, and a domain is
+    needed.
 
     References
     ----------
@@ -84,16 +93,17 @@ class BrownianMotion(WalkSampler):
 
     def __init__(
         self,
-        space,
+        space: Any,
         *,
-        method="euler",
-        drift=True,
-        domain=None,
-        boundary="reflect",
-        max_change=1.0,
-        max_substeps=4,
-        random_state=None,
-    ):
+        method: str = "euler",
+        drift: bool = True,
+        domain: Any = None,
+        boundary: str = "reflect",
+        max_change: float | None = 1.0,
+        max_substeps: int = 4,
+        rtol: float = 1e-5,
+        random_state: Seed = None,
+    ) -> None:
         super().__init__(space, random_state)
         for name, value, known in (("method", method, METHODS), ("boundary", boundary, BOUNDARIES)):
             if value not in known:
@@ -109,89 +119,106 @@ class BrownianMotion(WalkSampler):
             raise ValueError(f"Expected max_change > 0 or None, got {max_change}.")
         if max_substeps < 1:
             raise ValueError(f"Expected max_substeps >= 1, got {max_substeps}.")
-        self._region = resolve_domain(domain, space.dim)
-        if isinstance(self._region, Region) and boundary == "reflect":
+        if not 0.0 < rtol < 1.0:
+            raise ValueError(f"Expected rtol between 0 and 1, got {rtol}.")
+        self._domain = resolve_domain(domain, space.dim)
+        if isinstance(self._domain, Region) and boundary == "reflect":
             raise ValueError(
                 "Expected a box as domain for boundary='reflect', got a callable, which has no "
                 "normals; pass boundary='absorb', or the corners of a box."
             )
         self.method, self.drift, self.domain, self.boundary = method, drift, domain, boundary
-        self.max_change, self.max_substeps = max_change, max_substeps
+        self.max_change, self.max_substeps, self.rtol = max_change, max_substeps, rtol
 
-    def _walkers(self, geometry, z, random_state):
-        if self._region is not None:
-            n_outside = int((~self._region.contains(z)).sum())
+    def _walkers(
+        self,
+        geometry: Geometry,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> Walkers:
+        return _BrownianWalkers(self, geometry, z, random_state, device)
+
+
+class _BrownianWalkers(Walkers):
+    def __init__(
+        self,
+        motion: BrownianMotion,
+        geometry: Geometry,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> None:
+        super().__init__(geometry, motion.space, z, random_state, device)
+        self.motion = motion
+        self.domain = None if motion._domain is None else motion._domain.on(device)
+        self.spent = np.zeros(len(z))  # of the time step that is under way
+        if self.domain is not None:
+            n_outside = int((~self.domain.contains(z)).sum())
             if n_outside:
                 raise ValueError(
                     f"Expected initial points in the domain, got {n_outside} of {len(z)} outside; "
                     "widen the domain or drop these walkers."
                 )
-        return _BrownianWalkers(self, geometry, z, random_state)
 
-
-class _BrownianWalkers(Walkers):
-    def __init__(self, motion, geometry, z, random_state):
-        super().__init__(geometry, z, random_state)
-        self.motion, self.region = motion, motion._region
-        self.spent = torch.zeros_like(z[:, 0])  # of the time step that is under way
-
-    def advance(self, rows, step):
+    def advance(self, rows: Ints, step: float) -> Ints:
         """Move by as much of a step as the metric's change allows; see `Walkers.advance`."""
         start = self.z[rows]
-        coefficients = self.geometry.coefficients(start)
+        coefficients = self.coefficients(start)
         regular = self.stop_irregular(rows, coefficients)
         if not regular.all():
             rows, start = rows[regular], start[regular]
             coefficients = coefficients.take(regular)
         left = step - self.spent[rows]
         part = self._part(step, left, coefficients.roughness)
-        end, followed = self._move(start, part, coefficients)
-        self._arrive(rows, start, end, followed)
+        self._arrive(rows, start, self._move(start, part, coefficients))
         self.n_substeps[rows] += 1
         over = part == left
-        self.spent[rows] = torch.where(over, 0.0, self.spent[rows] + part)
+        self.spent[rows] = np.where(over, 0.0, self.spent[rows] + part)
         return rows[over & (self.status[rows] == 0)]
 
-    def _part(self, step, left, roughness):
+    def _part(self, step: float, left: Floats, roughness: Floats) -> Floats:
         """Choose the times of the next moves; they depend on the present, not on the noise."""
         if self.motion.max_change is None or self.motion.method == "geodesic":
             return left
-        part = self.motion.max_change**2 / roughness
-        part = part.clamp_min(step / self.motion.max_substeps)
-        return torch.where(part < left, part, left)
+        # In flat space there is no limit.
+        with np.errstate(divide="ignore"):
+            part = self.motion.max_change**2 / roughness
+        part = np.maximum(part, step / self.motion.max_substeps)
+        return np.where(part < left, part, left)
 
-    def _move(self, start, part, coefficients):
-        noise = part.sqrt()[:, None] * self.noise(len(start))
-        move = (coefficients.root @ noise[:, :, None])[:, :, 0]
+    @np.errstate(invalid="ignore", over="ignore")
+    def _move(self, start: Floats, part: Floats, coefficients: Coefficients) -> Floats:
+        noise = np.sqrt(part)[:, None] * self.noise(len(start))
+        move = times(coefficients.root, noise)
         if self.motion.method == "geodesic":
-            return self.geometry.exp(start, move)
+            return self.geometry.exps(start, move, rtol=self.motion.rtol)
         if self.motion.drift:
-            move = torch.addcmul(move, part[:, None], coefficients.drift)
-        return start + move, None
+            move = move + part[:, None] * coefficients.drift
+        return start + move
 
-    def _arrive(self, rows, start, end, followed):
+    def _arrive(self, rows: Ints, start: Floats, end: Floats) -> None:
         """Put walkers where they went, or where the domain lets them, or leave them."""
-        finite = end.isfinite().all(1)
-        status = torch.where(finite, WalkStatus.COMPLETED, WalkStatus.NON_FINITE)
-        if followed is not None:
-            status = torch.where(finite & ~followed, WalkStatus.LOST, status)
-        if self.region is not None:
-            end, status = self._meet_edge(start, end, status)
-        belongs = self.motion._belongs(torch.where(finite[:, None], end, start))
-        status = torch.where((status == 0) & ~belongs, WalkStatus.OUTSIDE, status)
+        finite = np.all(np.isfinite(end), axis=1)
+        lost = WalkStatus.LOST if self.motion.method == "geodesic" else WalkStatus.NON_FINITE
+        status = np.where(finite, WalkStatus.COMPLETED, lost)
+        if self.domain is not None:
+            self._meet_edge(self.domain, start, end, status)
+        belongs = self.in_space(np.where(finite[:, None], end, start))
+        status = np.where((status == 0) & ~belongs, WalkStatus.OUTSIDE, status)
         moved = (status == WalkStatus.COMPLETED) | (status == WalkStatus.ABSORBED)
-        self.z[rows] = torch.where(moved[:, None], end, start)
+        self.z[rows] = np.where(moved[:, None], end, start)
         self.status[rows] = status
 
-    def _meet_edge(self, start, end, status):
-        sound = (status == 0).nonzero()[:, 0]
-        leaving = sound[~self.region.contains(end[sound])]
+    def _meet_edge(self, domain: Box | Region, start: Floats, end: Floats, status: Ints) -> None:
+        """Write where walkers that leave the domain end, and how."""
+        sound = np.flatnonzero(status == 0)
+        leaving = sound[~domain.contains(end[sound])]
         if not len(leaving):
-            return end, status
+            return
         segment = start[leaving], end[leaving]
-        if self.motion.boundary == "reflect":
-            end[leaving] = self.region.reflect(*segment, self.geometry.metric)
+        if isinstance(domain, Box) and self.motion.boundary == "reflect":
+            end[leaving] = domain.reflect(*segment, self.geometry.metrics)
         else:
-            end[leaving] = self.region.edge(*segment)
+            end[leaving] = domain.edge(*segment)
             status[leaving] = WalkStatus.ABSORBED
-        return end, status

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
-from geomstats_vae.manifolds.arrays import to_array, to_tensor
+from geomstats_vae.geodesics import positive_definite
+from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.manifolds.arrays import to_backend, to_host
+from geomstats_vae.sampling.functions import PointFunction, truth_values
 
-_MAX_REFLECTIONS = 16
-_BISECTIONS = 50  # of a step: to rounding
+MetricFunction = Callable[[Floats], Floats]
 
 
 class Region:
@@ -18,29 +23,29 @@ class Region:
     ----------
     inside : callable
         Maps points, shape=[n_points, dim], to whether they are in the region, shape=[n_points].
+    device : torch.device, optional
+        Where it gets the points, under pytorch.
     """
 
-    def __init__(self, inside):
-        self.inside = inside
+    def __init__(self, inside: PointFunction, device: torch.device | None = None) -> None:
+        self.inside, self.device = inside, device
 
-    def contains(self, z):
+    def on(self, device: torch.device | None) -> Region:
+        """Return the same region, whose function gets its points on a device."""
+        return Region(self.inside, device)
+
+    def contains(self, z: Floats) -> Bools:
         """Whether points are in the region, shape=[n_points]."""
-        inside = torch.as_tensor(self.inside(to_array(z)), device=z.device)
-        if inside.dtype != torch.bool or inside.shape != z.shape[:1]:
-            raise ValueError(
-                f"Expected domain to return booleans of shape [{len(z)}], got {inside.dtype} of "
-                f"shape {list(inside.shape)}; return one for every row."
-            )
-        return inside
+        return truth_values(self.inside, "domain", z, self.device)
 
-    def edge(self, start, end):
+    def edge(self, start: Floats, end: Floats) -> Floats:
         """Where segments that start inside and end outside leave, by bisection."""
-        low, high = torch.zeros_like(start[:, :1]), torch.ones_like(start[:, :1])
-        for _ in range(_BISECTIONS):
+        low, high = np.zeros((len(start), 1)), np.ones((len(start), 1))
+        for _ in range(np.finfo(float).nmant):  # to rounding
             middle = 0.5 * (low + high)
-            inside = self.contains(torch.lerp(start, end, middle))[:, None]
-            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-        return torch.lerp(start, end, low)
+            inside = self.contains(start + middle * (end - start))[:, None]
+            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        return start + low * (end - start)
 
 
 class Box:
@@ -48,35 +53,44 @@ class Box:
 
     Parameters
     ----------
-    low, high : torch.Tensor, shape=[dim]
+    low, high : numpy.ndarray, shape=[dim]
         Its corners; infinite where there is no face.
     """
 
-    def __init__(self, low, high):
+    def __init__(self, low: Floats, high: Floats) -> None:
         self.low, self.high = low, high
 
-    def contains(self, z):
-        """Whether points are in the box, or on its faces, shape=[n_points]."""
-        return ((z >= self.low) & (z <= self.high)).all(1)
+    def on(self, device: torch.device | None) -> Box:
+        """Return the box itself: it needs no device."""
+        return self
 
-    def edge(self, start, end):
+    def contains(self, z: Floats) -> Bools:
+        """Whether points are in the box, or on its faces, shape=[n_points]."""
+        return np.all((z >= self.low) & (z <= self.high), axis=1)
+
+    def edge(self, start: Floats, end: Floats) -> Floats:
         """Where segments that start inside and end outside leave."""
         share, _ = self._first_face(start, end)
-        return self._clamp(torch.lerp(start, end, share[:, None]))
+        return self._clip(start + share[:, None] * (end - start))
 
-    def reflect(self, start, end, metric):
+    @np.errstate(invalid="ignore", over="ignore")
+    def reflect(
+        self, start: Floats, end: Floats, metric: MetricFunction, *, max_reflections: int = 16
+    ) -> Floats:
         """Reflect the ends of segments that leave, along the normals of the faces.
 
         Parameters
         ----------
-        start, end : torch.Tensor, shape=[n_points, dim]
+        start, end : numpy.ndarray, shape=[n_points, dim]
             Segments that start inside.
         metric : callable
             Maps points, shape=[n, dim], to metric matrices, shape=[n, dim, dim].
+        max_reflections : int
+            Most reflections of an end. One that is outside even then is put onto the nearest face.
 
         Returns
         -------
-        end : torch.Tensor, shape=[n_points, dim]
+        end : numpy.ndarray, shape=[n_points, dim]
             Ends inside, each reflected by the faces in the order in which it meets them.
 
         Notes
@@ -85,60 +99,61 @@ class Box:
         face vanishes, and Riemannian volume stays invariant; along e_i it does not, unless M is
         diagonal.
         """
-        end = end.clone()
-        out = (~self.contains(end)).nonzero()[:, 0]
+        end = end.copy()
+        out = np.flatnonzero(~self.contains(end))
         start, moved = start[out], end[out]
-        for _ in range(_MAX_REFLECTIONS):
+        for _ in range(max_reflections):
             if not len(out):
                 return end
             share, face = self._first_face(start, moved)
-            row = torch.arange(len(out), device=end.device)
-            start = self._clamp(torch.lerp(start, moved, share[:, None]))
-            normal = local_normals(metric(self._clamp(moved)), face)
-            moved = moved - 2.0 * (moved - start)[row, face][:, None] * normal
+            start = self._clip(start + share[:, None] * (moved - start))
+            normal = local_normals(metric(self._clip(moved)), face)
+            beyond = (moved - start)[np.arange(len(out)), face]
+            moved = moved - 2.0 * beyond[:, None] * normal
             end[out] = moved
             outside = ~self.contains(moved)
             out, start, moved = out[outside], start[outside], moved[outside]
         # A step that is many times longer than the box is wide has forgotten where it came from.
-        return self._clamp(end)
+        return self._clip(end)
 
-    def _clamp(self, z):
-        return torch.minimum(torch.maximum(z, self.low), self.high)
+    def _clip(self, z: Floats) -> Floats:
+        return np.clip(z, self.low, self.high)
 
-    def _first_face(self, start, end):
+    def _first_face(self, start: Floats, end: Floats) -> tuple[Floats, np.ndarray]:
         """Share of each segment up to the first face that it crosses, and the face's axis."""
         step = end - start
-        bound = torch.where(step > 0, self.high, self.low)
+        bound = np.where(step > 0, self.high, self.low)
         crossed = (end < self.low) | (end > self.high)
-        share = torch.where(crossed, (bound - start) / step, torch.inf)
-        share, face = share.min(dim=1)
-        return share.clamp(0.0, 1.0), face
+        share = np.full(step.shape, np.inf)
+        np.divide(bound - start, step, out=share, where=crossed)
+        face = share.argmin(axis=1)
+        return share[np.arange(len(face)), face].clip(0.0, 1.0), face
 
 
-def local_normals(metric, face):
+def local_normals(metric: Floats, face: np.ndarray) -> Floats:
     """Compute normals of coordinate planes, of unit coordinate along their axes.
 
     Parameters
     ----------
-    metric : torch.Tensor, shape=[n_points, dim, dim]
+    metric : numpy.ndarray, shape=[n_points, dim, dim]
         Metric matrices.
-    face : torch.Tensor of int, shape=[n_points]
+    face : numpy.ndarray of int, shape=[n_points]
         Axes i of the planes.
 
     Returns
     -------
-    normal : torch.Tensor, shape=[n_points, dim]
+    normal : numpy.ndarray, shape=[n_points, dim]
         M^{-1} e_i, divided by its coordinate i; e_i where the metric is singular.
     """
-    axis = torch.nn.functional.one_hot(face, metric.shape[-1]).to(metric)
-    factor, info = torch.linalg.cholesky_ex(metric)
-    normal = torch.cholesky_solve(axis[:, :, None], factor)[:, :, 0]
-    normal = normal / (normal * axis).sum(1, keepdim=True)
-    sound = (info == 0) & normal.isfinite().all(1)
-    return torch.where(sound[:, None], normal, axis)
+    axis = np.eye(metric.shape[-1])[face]
+    matrix, right = torch.from_numpy(metric), torch.from_numpy(axis)
+    normal = positive_definite.solve(matrix, right[:, :, None])[:, :, 0].numpy()
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        normal = normal / (normal * axis).sum(axis=1, keepdims=True)
+    return np.where(np.all(np.isfinite(normal), axis=1)[:, None], normal, axis)
 
 
-def resolve_domain(domain, dim):
+def resolve_domain(domain: Any, dim: int) -> Box | Region | None:
     """Read what a user means by a domain.
 
     Parameters
@@ -162,10 +177,10 @@ def resolve_domain(domain, dim):
         return None
     if callable(domain):
         return Region(domain)
-    corners = np.asarray(to_tensor(domain, "domain").detach().cpu(), dtype=float)
+    corners = to_host(to_backend(domain, "domain"))
     if corners.shape != (2, dim) or not (corners[0] < corners[1]).all():
         raise ValueError(
             f"Expected domain to be the lower and the upper corner of a box, shape [2, {dim}], or "
             f"a callable, got {corners.tolist()}; use infinity where there is no face."
         )
-    return Box(*torch.from_numpy(corners))
+    return Box(*corners)

@@ -1,18 +1,16 @@
-"""Langevin dynamics on a manifold, adjusted so that its law is the density at any step size."""
+"""Langevin dynamics on a manifold, adjusted so that it samples the density at any step size."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from geomstats_vae.manifolds.arrays import to_array, to_tensor
-from geomstats_vae.sampling.coefficients import Coefficients
-from geomstats_vae.sampling.walk import Walkers, WalkSampler, WalkStatus
-
-# Step of the central differences, in standard deviations of a move. Errors of the gradient that
-# it makes are far below the noise, and errors of the density, by such a step, too.
-_DIFFERENCE_STEP = 0.1
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
+from geomstats_vae.sampling.coefficients import Coefficients, times
+from geomstats_vae.sampling.functions import PointFunction, real_values
+from geomstats_vae.sampling.walk import Seed, Walkers, WalkSampler, WalkStatus
 
 
 class LangevinDynamics(WalkSampler):
@@ -38,7 +36,10 @@ class LangevinDynamics(WalkSampler):
         walkers, 2 dim evaluations for each. While steps are adjusted, an inexact gradient costs
         acceptance, and no exactness; one that is zero makes a random walk of it.
     adjust : bool
-        Whether steps are adjusted. If not, the law is off by the order of the step's time.
+        Whether steps are adjusted. If not, the distribution is off by the order of the step's time.
+    difference_step : float
+        Step of the central differences, in standard deviations of a move. The error of the gradient
+        is far below the noise by such a step, and so is that of an inexact log_density.
     random_state : int, numpy.random.RandomState or None
         Seed of the noise. With an integer every call gives the same paths.
 
@@ -67,7 +68,16 @@ class LangevinDynamics(WalkSampler):
     >>> walk.points[:, -1], walk.acceptance
     """
 
-    def __init__(self, space, log_density, *, gradient=None, adjust=True, random_state=None):
+    def __init__(
+        self,
+        space: Any,
+        log_density: PointFunction,
+        *,
+        gradient: PointFunction | None = None,
+        adjust: bool = True,
+        difference_step: float = 0.1,
+        random_state: Seed = None,
+    ) -> None:
         super().__init__(space, random_state)
         for name, function in (("log_density", log_density), ("gradient", gradient)):
             if not callable(function) and not (name == "gradient" and function is None):
@@ -75,25 +85,37 @@ class LangevinDynamics(WalkSampler):
                     f"Expected a callable as {name}, got {type(function).__name__}; pass a "
                     "function of points, shape=[n_points, dim]."
                 )
+        if not difference_step > 0.0:
+            raise ValueError(f"Expected difference_step > 0, got {difference_step}.")
         self.log_density, self.gradient, self.adjust = log_density, gradient, adjust
+        self.difference_step = difference_step
 
-    def _walkers(self, geometry, z, random_state):
-        return _LangevinWalkers(self, geometry, z, random_state)
+    def _walkers(
+        self,
+        geometry: Geometry,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> Walkers:
+        return _LangevinWalkers(self, geometry, z, random_state, device)
 
 
 class _State(NamedTuple):
     """What a walker knows of its point; rows belong to walkers."""
 
-    log_density: torch.Tensor
-    push: torch.Tensor
+    log_density: Floats
+    push: Floats
     coefficients: Coefficients
 
     @property
-    def usable(self):
-        finite = self.log_density.isfinite() & self.push.isfinite().all(1)
+    def usable(self) -> Bools:
+        finite = np.isfinite(self.log_density) & np.all(np.isfinite(self.push), axis=1)
         return finite & self.coefficients.regular
 
-    def put(self, rows, other, chosen):
+    def take(self, rows: Ints) -> _State:
+        return _State(self.log_density[rows], self.push[rows], self.coefficients.take(rows))
+
+    def put(self, rows: Ints, other: _State, chosen: Bools) -> None:
         """Overwrite some rows by chosen ones of another state."""
         mine = (self.log_density, self.push, *self.coefficients)
         theirs = (other.log_density, other.push, *other.coefficients)
@@ -102,32 +124,38 @@ class _State(NamedTuple):
 
 
 class _LangevinWalkers(Walkers):
-    def __init__(self, dynamics, geometry, z, random_state):
-        super().__init__(geometry, z, random_state)
+    def __init__(
+        self,
+        dynamics: LangevinDynamics,
+        geometry: Geometry,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> None:
+        super().__init__(geometry, dynamics.space, z, random_state, device)
         self.dynamics = dynamics
-        self.n_accepted = torch.zeros_like(z[:, 0])
+        self.n_accepted = np.zeros(len(z))
         self.state: _State | None = None
 
     @property
-    def acceptance(self):
+    def acceptance(self) -> Floats | None:
         """Share of accepted moves; see `Walkers.acceptance`."""
         if not self.dynamics.adjust:
             return None
-        return self.n_accepted / self.n_substeps.clamp_min(1)
+        return self.n_accepted / np.maximum(self.n_substeps, 1)
 
-    def advance(self, rows, step):
+    def advance(self, rows: Ints, step: float) -> Ints:
         """Propose a move to every walker, and take it or stay; see `Walkers.advance`."""
         if self.state is None:
             self.state = self._begin(step)
             rows = rows[self.status[rows] == 0]
-        here = _State(*(part[rows] for part in self.state[:2]), self.state[2].take(rows))
-        start = self.z[rows]
-        mean = self._mean(start, here, step)
+        here, start = self.state.take(rows), self.z[rows]
         noise = self.noise(len(rows))
-        end = mean + step**0.5 * (here.coefficients.root @ noise[:, :, None])[:, :, 0]
-        belongs = end.isfinite().all(1)
-        belongs &= self.dynamics._belongs(torch.where(belongs[:, None], end, start))
-        end = torch.where(belongs[:, None], end, start)
+        with np.errstate(invalid="ignore", over="ignore"):
+            end = _mean(start, here, step) + step**0.5 * times(here.coefficients.root, noise)
+        belongs = np.all(np.isfinite(end), axis=1)
+        belongs &= self.in_space(np.where(belongs[:, None], end, start))
+        end = np.where(belongs[:, None], end, start)
         there = self._look(end, step)
         sound = belongs & there.usable
         self.n_substeps[rows] += 1
@@ -140,9 +168,9 @@ class _LangevinWalkers(Walkers):
         self.state.put(rows[sound], there, sound)
         return rows[self.status[rows] == 0]
 
-    def _begin(self, step):
+    def _begin(self, step: float) -> _State:
         state = self._look(self.z, step)
-        self.stop_irregular(torch.arange(len(self.z), device=self.z.device), state.coefficients)
+        self.stop_irregular(np.arange(len(self.z)), state.coefficients)
         bad = (self.status == 0) & ~state.usable
         if bad.any():
             raise ValueError(
@@ -151,55 +179,56 @@ class _LangevinWalkers(Walkers):
             )
         return state
 
-    def _look(self, z, step):
+    def _look(self, z: Floats, step: float) -> _State:
         """Evaluate metric and density at points."""
-        coefficients = self.geometry.coefficients(z)
-        if self.dynamics.gradient is not None:
-            log_density = self._density(z)
-            gradient = _checked(self.dynamics.gradient, "gradient", z, z.shape)
-            push = 0.5 * (coefficients.root @ (coefficients.root.mT @ gradient[:, :, None]))
-            return _State(log_density, push[:, :, 0], coefficients)
+        coefficients, gradient = self.coefficients(z), self.dynamics.gradient
+        if gradient is not None:
+            slope = real_values(gradient, "gradient", z, z.shape, self.device)
+            root = coefficients.root
+            with np.errstate(invalid="ignore", over="ignore"):
+                push = 0.5 * times(root, times(root.swapaxes(1, 2), slope))
+            return _State(self._log_densities(z), push, coefficients)
         # Differences along the frame: its vectors have unit length, whatever the coordinates.
-        offset = _DIFFERENCE_STEP * step**0.5
-        frame = torch.where(coefficients.regular[:, None, None], coefficients.root, 0.0)
-        moves = offset * frame.transpose(1, 2)
-        points = torch.stack((z[:, None] + moves, z[:, None] - moves), dim=1)
-        logs = self._density(torch.cat((z[:, None], points.flatten(1, 2)), dim=1).flatten(0, 1))
-        logs = logs.view(len(z), 1 + 2 * z.shape[1])
-        ahead, behind = logs[:, 1:].chunk(2, dim=1)
-        slope = (ahead - behind) / (2.0 * offset)
+        offset = self.dynamics.difference_step * step**0.5
+        frame = np.where(coefficients.regular[:, None, None], coefficients.root, 0.0)
+        moves = offset * frame.swapaxes(1, 2)
+        points = np.concatenate((z[:, None], z[:, None] + moves, z[:, None] - moves), axis=1)
+        logs = self._log_densities(points.reshape(-1, z.shape[1])).reshape(len(z), -1)
+        ahead, behind = np.split(logs[:, 1:], 2, axis=1)
         # Beside a point of positive density there may be none.
-        slope = torch.where(slope.isfinite(), slope, 0.0)
-        push = 0.5 * (frame @ slope[:, :, None])[:, :, 0]
-        return _State(logs[:, 0], push, coefficients)
+        with np.errstate(invalid="ignore"):
+            along = (ahead - behind) / (2.0 * offset)
+        along = np.where(np.isfinite(along), along, 0.0)
+        return _State(logs[:, 0].copy(), 0.5 * times(frame, along), coefficients)
 
-    def _density(self, z):
-        return _checked(self.dynamics.log_density, "log_density", z, z.shape[:1])
+    def _log_densities(self, z: Floats) -> Floats:
+        return real_values(self.dynamics.log_density, "log_density", z, z.shape[:1], self.device)
 
-    def _mean(self, z, state, step):
-        return z + step * (state.coefficients.drift + state.push)
-
-    def _accept(self, start, here, end, there, noise, step):
+    def _accept(
+        self,
+        start: Floats,
+        here: _State,
+        end: Floats,
+        there: _State,
+        noise: Floats,
+        step: float,
+    ) -> Bools:
         """Decide by Metropolis and Hastings: accept with the ratio of the fluxes there and back.
 
         In coordinates the target is p sqrt(det M), and the proposal normal with the covariance
         step M^{-1}, so that each direction brings one factor sqrt(det M).
         """
-        back = (start - self._mean(end, there, step))[:, :, None] / step**0.5
-        # Its square in the metric: the inverse of the root is triangular.
-        back = torch.linalg.solve_triangular(there.coefficients.root, back, upper=True)[:, :, 0]
-        log_ratio = there.log_density - here.log_density
-        log_ratio += 2.0 * (there.coefficients.log_volume - here.coefficients.log_volume)
-        log_ratio += 0.5 * (noise.square().sum(1) - back.square().sum(1))
-        uniform = torch.from_numpy(self.random_state.uniform(size=len(start))).to(start)
-        return uniform.log() < log_ratio  # which is false of NaN
+        uniform = self.random_state.uniform(size=len(start))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            # The noise that would lead back.
+            to_frame = there.coefficients.factor.swapaxes(1, 2)
+            back = times(to_frame, start - _mean(end, there, step)) / step**0.5
+            log_ratio = there.log_density - here.log_density
+            log_ratio += 2.0 * (there.coefficients.log_volume - here.coefficients.log_volume)
+            log_ratio += 0.5 * (np.square(noise).sum(axis=1) - np.square(back).sum(axis=1))
+            return np.log(uniform) < log_ratio  # which is false of NaN
 
 
-def _checked(function, name, z, shape):
-    values = to_tensor(function(to_array(z)), name).detach().to(z)
-    if values.shape != shape:
-        raise ValueError(
-            f"Expected {name} to return shape {list(shape)} for points of shape {list(z.shape)}, "
-            f"got {list(values.shape)}; return one row per point."
-        )
-    return values
+def _mean(z: Floats, state: _State, step: float) -> Floats:
+    """Mean of the proposal of a move."""
+    return z + step * (state.coefficients.drift + state.push)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import sys
-import warnings
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -14,9 +12,14 @@ import torch
 from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
 
-from geomstats_vae.manifolds.arrays import enter, to_array
-from geomstats_vae.manifolds.rows import decoder_metric
-from geomstats_vae.sampling.coefficients import resolve_geometry
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
+from geomstats_vae.manifolds import failures
+from geomstats_vae.manifolds.arrays import Array, enter
+from geomstats_vae.manifolds.geometries import geometry_of
+from geomstats_vae.sampling.coefficients import Coefficients, coefficients_at
+from geomstats_vae.sampling.functions import truth_values
+
+Seed = int | np.random.RandomState | None
 
 
 class WalkStatus(IntEnum):
@@ -30,7 +33,7 @@ class WalkStatus(IntEnum):
     OUTSIDE = 5
 
     @property
-    def message(self):
+    def message(self) -> str:
         """One sentence."""
         return _MESSAGES[self]
 
@@ -91,55 +94,74 @@ class Walkers(abc.ABC):
 
     Parameters
     ----------
-    geometry : DecoderGeometry or ArrayGeometry
+    geometry : Geometry
         The metric.
-    z : torch.Tensor, shape=[n_walkers, dim]
+    space : Manifold
+        Space that walkers may not leave.
+    z : numpy.ndarray, shape=[n_walkers, dim]
         Initial points.
     random_state : numpy.random.RandomState
         Source of the noise.
+    device : torch.device or None
+        Where functions of the user, and the space, get points, under pytorch.
     """
 
-    def __init__(self, geometry, z, random_state):
-        self.geometry, self.random_state = geometry, random_state
-        self.z = z.clone()
-        self.status = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        self.n_substeps = torch.zeros_like(self.status)
+    def __init__(
+        self,
+        geometry: Geometry,
+        space: Any,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> None:
+        self.geometry, self.space = geometry, space
+        self.random_state, self.device = random_state, device
+        self.z = z.copy()
+        self.status = np.zeros(len(z), dtype=np.int64)
+        self.n_substeps = np.zeros_like(self.status)
 
     @abc.abstractmethod
-    def advance(self, rows, step):
+    def advance(self, rows: Ints, step: float) -> Ints:
         """Move some walkers, none of which has stopped.
 
         Parameters
         ----------
-        rows : torch.Tensor of int, shape=[n_rows]
+        rows : numpy.ndarray of int, shape=[n_rows]
             The walkers.
         step : float
             Time step.
 
         Returns
         -------
-        done : torch.Tensor of int, shape=[n_done]
+        done : numpy.ndarray of int, shape=[n_done]
             Those of them whose time step is over.
         """
 
     @property
-    def acceptance(self):
+    def acceptance(self) -> Floats | None:
         """Share of accepted moves, shape=[n_walkers]; None where all are."""
         return None
 
-    def noise(self, n):
+    def noise(self, n: int) -> Floats:
         """Draw standard normal vectors, shape=[n, dim]."""
-        draws = self.random_state.standard_normal((n, self.z.shape[1]))
-        return torch.from_numpy(draws).to(self.z)
+        return self.random_state.standard_normal((n, self.z.shape[1]))
 
-    def stop_irregular(self, rows, coefficients):
+    def coefficients(self, z: Floats) -> Coefficients:
+        """Evaluate what a move needs of the metric."""
+        return coefficients_at(self.geometry, z)
+
+    def stop_irregular(self, rows: Ints, coefficients: Coefficients) -> Bools:
         """Stop walkers where the metric is not regular; return which go on, shape=[n_rows]."""
         regular = coefficients.regular
         stuck = rows[~regular]
         if len(stuck):
-            finite = self.geometry.metric(self.z[stuck]).isfinite().all(2).all(1)
-            self.status[stuck] = torch.where(finite, WalkStatus.SINGULAR, WalkStatus.NON_FINITE)
+            finite = np.all(np.isfinite(self.geometry.metrics(self.z[stuck])), axis=(1, 2))
+            self.status[stuck] = np.where(finite, WalkStatus.SINGULAR, WalkStatus.NON_FINITE)
         return regular
+
+    def in_space(self, z: Floats) -> Bools:
+        """Whether points are in the space, shape=[n_points]."""
+        return _belongs(self.space, z, self.device)
 
 
 class WalkSampler(abc.ABC):
@@ -158,7 +180,7 @@ class WalkSampler(abc.ABC):
         If the space is not in intrinsic coordinates, or has no metric.
     """
 
-    def __init__(self, space, random_state):
+    def __init__(self, space: Any, random_state: Seed) -> None:
         if not hasattr(space, "metric"):
             raise ValueError(
                 f"Expected a space with a metric, got {type(space).__name__} without one; "
@@ -172,10 +194,16 @@ class WalkSampler(abc.ABC):
         self.space, self.random_state = space, random_state
 
     @abc.abstractmethod
-    def _walkers(self, geometry, z, random_state) -> Walkers:
+    def _walkers(
+        self,
+        geometry: Geometry,
+        z: Floats,
+        random_state: np.random.RandomState,
+        device: torch.device | None,
+    ) -> Walkers:
         """Put walkers on their initial points."""
 
-    def sample_path(self, end_time, n_steps, initial_point):
+    def sample_path(self, end_time: float, n_steps: int, initial_point: Array) -> Array:
         """Sample paths.
 
         Parameters
@@ -206,7 +234,9 @@ class WalkSampler(abc.ABC):
         return self.sample_walk(end_time, n_steps, initial_point).points
 
     @torch.no_grad()
-    def sample_walk(self, end_time, n_steps, initial_point, *, every=1):
+    def sample_walk(
+        self, end_time: float, n_steps: int, initial_point: Array, *, every: int = 1
+    ) -> RandomWalk:
         """Sample paths, and say how they ended.
 
         Parameters
@@ -236,17 +266,17 @@ class WalkSampler(abc.ABC):
             As of `sample_path`.
         """
         _check_times(end_time, n_steps, every)
-        (z,), origin = enter(self.space.dim, _device(self.space), initial_points=initial_point)
-        n_outside = int((~self._belongs(z)).sum())
+        (z,), origin = enter(self.space.dim, initial_points=initial_point)
+        n_outside = int((~_belongs(self.space, z, origin.device)).sum())
         if n_outside:
             raise ValueError(
                 f"Expected initial points in the space, got {n_outside} of {len(z)} outside of "
                 f"{type(self.space).__name__}; project them with space.projection."
             )
-        geometry, scale = resolve_geometry(self.space, z.device)
-        walkers = self._walkers(geometry, z, check_random_state(self.random_state))
+        random_state = check_random_state(self.random_state)
+        walkers = self._walkers(geometry_of(self.space), z, random_state, origin.device)
         step = end_time / n_steps
-        kept, stopped = _follow(walkers, step / scale, n_steps, every)
+        kept, completed = _follow(walkers, step, n_steps, every)
         self._report(walkers.status)
         acceptance = walkers.acceptance
         origin = replace(origin, requires_grad=False)
@@ -255,62 +285,55 @@ class WalkSampler(abc.ABC):
             points=give(kept),
             times=replace(origin, batch_shape=(n_kept,)).give(np.linspace(0.0, end_time, n_kept)),
             status=give(walkers.status),
-            stop_time=give(step * stopped),
+            stop_time=give(step * completed),
             n_substeps=give(walkers.n_substeps),
             acceptance=None if acceptance is None else give(acceptance),
         )
 
-    def _belongs(self, z):
-        """Whether points are in the space, shape=[n_points]."""
-        if not isinstance(self.space, VectorSpaceOpenSet):
-            # Other spaces ask for embedded points, even of intrinsic coordinates.
-            return z.isfinite().all(1)
-        return torch.as_tensor(self.space.belongs(to_array(z)), device=z.device).expand(len(z))
-
-    def _report(self, status):
+    def _report(self, status: Ints) -> None:
         """Warn of walkers that had to stop, or raise, as the metric is told to."""
-        policy = getattr(self.space.metric, "on_failure", "warn")
-        values, counts = np.unique(status.cpu().numpy(), return_counts=True)
-        failed = {
-            WalkStatus(int(value)): int(count)
-            for value, count in zip(values, counts, strict=True)
-            if value not in (WalkStatus.COMPLETED, WalkStatus.ABSORBED)
-        }
-        if policy == "ignore" or not failed:
-            return
-        reasons = " ".join(f"{count} {code.name}: {code.message}" for code, count in failed.items())
-        message = (
-            f"{sum(failed.values())} of {len(status)} walkers stopped before the end. {reasons}"
+        failures.report(
+            getattr(self.space.metric, "on_failure", "warn"),
+            np.where(status == WalkStatus.ABSORBED, WalkStatus.COMPLETED, status),
+            WalkStatus,
+            "walkers",
+            happened="stopped before the end",
+            returned="Their paths stay at the last point; sample_walk gives the status of each.",
+            warning=RandomWalkWarning,
+            error=RandomWalkError,
         )
-        if policy == "raise":
-            raise RandomWalkError(message)
-        message += " Their paths stay at the last point; sample_walk gives the status of each."
-        warnings.warn(message, RandomWalkWarning, stacklevel=_caller_level())
 
 
-def _follow(walkers, step, n_steps, every):
+def _belongs(space: Any, z: Floats, device: torch.device | None) -> Bools:
+    if not isinstance(space, VectorSpaceOpenSet):
+        # Other spaces ask for embedded points, even of intrinsic coordinates.
+        return np.all(np.isfinite(z), axis=1)
+    return truth_values(space.belongs, "space.belongs", z, device)
+
+
+def _follow(walkers: Walkers, step: float, n_steps: int, every: int) -> tuple[Floats, Ints]:
     """Points kept, shape=[n_walkers, n_kept, dim], and the steps that each walker completed.
 
     Walkers are independent, and each has a clock of its own: none waits for those that take more
     moves to a step.
     """
     z = walkers.z
-    kept = z[:, None].repeat(1, n_steps // every + 1, 1)
-    completed = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    kept = np.repeat(z[:, None], n_steps // every + 1, axis=1)
+    completed = np.zeros(len(z), dtype=np.int64)
     while True:
-        rows = ((walkers.status == 0) & (completed < n_steps)).nonzero()[:, 0]
+        rows = np.flatnonzero((walkers.status == 0) & (completed < n_steps))
         if not len(rows):
             break
         done = walkers.advance(rows, step)
         completed[done] += 1
         keep = done if every == 1 else done[completed[done] % every == 0]
         kept[keep, completed[keep] // every] = z[keep]
-    for row in (completed < n_steps).nonzero()[:, 0]:
+    for row in np.flatnonzero(completed < n_steps):
         kept[row, completed[row] // every + 1 :] = z[row]
     return kept, completed
 
 
-def _check_times(end_time, n_steps, every):
+def _check_times(end_time: float, n_steps: int, every: int) -> None:
     if not 0.0 < end_time < np.inf:
         raise ValueError(f"Expected a positive and finite end_time, got {end_time}.")
     for name, value in (("n_steps", n_steps), ("every", every)):
@@ -320,24 +343,3 @@ def _check_times(end_time, n_steps, every):
         raise ValueError(
             f"Expected every to divide n_steps={n_steps}, got {every}; the last step must be kept."
         )
-
-
-def _device(space):
-    """Device of the decoder under the numpy backend; the host for other metrics."""
-    metric, _ = decoder_metric(space.metric)
-    return None if metric is None else metric.decoder.device
-
-
-def _caller_level():
-    """Stack level, for the function that calls this one, of the first frame outside this part."""
-    package = __name__.rpartition(".")[0]
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame, package):
-        frame = frame.f_back
-        level += 1
-    return level
-
-
-def _is_ours(frame, package):
-    # torch's decorators stand in between.
-    return frame.f_globals.get("__name__", "").startswith((package, "torch."))

@@ -21,10 +21,13 @@ from geomstats.learning.frechet_mean import FrechetMean
 from geomstats.numerics.bvp import ScipySolveBVP
 from geomstats.numerics.geodesic import LogODESolver
 
-from geomstats_vae import GeodesicConvergenceError, GeodesicConvergenceWarning, LatentSpace
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
-from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.manifolds.solvers import AdaptiveExpSolver, CollocationLogSolver
+from geomstats_vae.geodesics import (
+    GeodesicConvergenceError,
+    GeodesicConvergenceWarning,
+    GeodesicStatus,
+)
+from geomstats_vae.geodesics.flow import ExponentialSolver
+from geomstats_vae.manifolds import AdaptiveExpSolver, CollocationLogSolver, LatentSpace
 from tests.manifolds import spaces
 from tests.manifolds.spaces import array, host
 

@@ -8,48 +8,48 @@ from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import BrownianMotion
 from tests import surfaces
 from tests.manifolds.spaces import array, host, vae_like_decoder
-from tests.sampling import laws
+from tests.sampling import distributions
 
 START, TIME = np.array([0.3, -0.2]), 0.3
 
 
 @pytest.fixture(scope="module")
 def sphere():
-    return LatentSpace(laws.lambert, 2, on_failure="ignore")
+    return LatentSpace(distributions.lambert, 2, on_failure="ignore")
 
 
 def angles(space, n_steps, n_walkers=5000, **options):
     motion = BrownianMotion(space, random_state=0, **options)
     start = array(np.tile(START, (n_walkers, 1)))
     walk = motion.sample_walk(TIME, n_steps, start, every=n_steps)
-    return laws.sphere_angle(host(walk.points)[:, -1], START)
+    return distributions.sphere_angle(host(walk.points)[:, -1], START)
 
 
 def p_value(sample):
-    return stats.kstest(sample, lambda angle: laws.heat_kernel_cdf(angle, TIME)).pvalue
+    return stats.kstest(sample, lambda angle: distributions.heat_kernel_cdf(angle, TIME)).pvalue
 
 
-def test_euler_has_the_law_of_the_heat_kernel(sphere):
+def test_euler_has_the_distribution_of_the_heat_kernel(sphere):
     assert p_value(angles(sphere, 12)) > 0.01
 
 
-def test_geodesic_walk_has_the_law_of_the_heat_kernel(sphere):
-    # Its law is off by about TIME * step / 6 in the mean cosine, far below what 5,000 show.
+def test_geodesic_walk_has_the_distribution_of_the_heat_kernel(sphere):
+    # It is off by about TIME * step / 6 in the mean cosine, far below what 5,000 walkers show.
     assert p_value(angles(sphere, 3, method="geodesic")) > 0.01
 
 
-def test_without_drift_the_law_is_another(sphere):
+def test_without_drift_the_distribution_is_another(sphere):
     assert p_value(angles(sphere, 12, n_walkers=2000, drift=False)) < 1e-3
 
 
 def mean_embedding_error(space, step, **options):
     """Error of E[F] after one step: coordinates of the sphere decay by exp(-t) in the mean."""
-    quadrature = laws.QuadratureState(12)
+    quadrature = distributions.QuadratureState(12)
     start = array(np.tile(START, (len(quadrature.weights), 1)))
     motion = BrownianMotion(space, random_state=quadrature, max_change=None, **options)
     end = torch.as_tensor(host(motion.sample_path(step, 1, start)))[:, -1]
-    mean = torch.as_tensor(quadrature.weights) @ laws.lambert(end)
-    exact = np.exp(-step) * laws.lambert(torch.as_tensor(START))
+    mean = torch.as_tensor(quadrature.weights) @ distributions.lambert(end)
+    exact = np.exp(-step) * distributions.lambert(torch.as_tensor(START))
     return float((mean - exact).norm())
 
 
@@ -67,23 +67,23 @@ def test_local_weak_order(sphere, options, expected):
 
 @pytest.fixture(scope="module")
 def torus():
-    return laws.plane_with(laws.TorusMetric)
+    return distributions.plane_with(distributions.TorusMetric)
 
 
 def tube_angles(space, **options):
     start = array(np.random.default_rng(1).uniform(-np.pi, np.pi, (2000, 2)))
     motion = BrownianMotion(space, random_state=0, **options)
     walk = motion.sample_walk(10.0, 150, start, every=150)
-    return laws.wrap(host(walk.points)[:, -1, 0])
+    return distributions.wrap(host(walk.points)[:, -1, 0])
 
 
-def test_in_the_long_run_the_law_is_riemannian_volume(torus):
-    assert stats.kstest(tube_angles(torus), laws.tube_cdf).pvalue > 0.01
+def test_in_the_long_run_the_distribution_is_riemannian_volume(torus):
+    assert stats.kstest(tube_angles(torus), distributions.tube_cdf).pvalue > 0.01
 
 
-def test_in_the_long_run_the_law_without_drift_is_another(torus):
+def test_in_the_long_run_the_distribution_without_drift_is_another(torus):
     sample = tube_angles(torus, drift=False)
-    assert stats.kstest(sample, laws.tube_cdf).pvalue < 1e-3
+    assert stats.kstest(sample, distributions.tube_cdf).pvalue < 1e-3
     # The tube angle has the constant coefficient 1 / r^2: without drift it becomes uniform.
     assert stats.kstest(sample, stats.uniform(-np.pi, 2.0 * np.pi).cdf).pvalue > 0.01
 
@@ -108,7 +108,7 @@ def test_drift_is_the_trace_of_the_connection():
 def test_any_metric_of_geomstats_walks_as_the_decoder_of_the_same_surface():
     start = array([[0.5, 0.2], [2.0, -1.0]])
     ours = BrownianMotion(LatentSpace(surfaces.torus, 2), random_state=0)
-    theirs = BrownianMotion(laws.plane_with(laws.TorusMetric), random_state=0)
+    theirs = BrownianMotion(distributions.plane_with(distributions.TorusMetric), random_state=0)
     paths = (host(motion.sample_path(0.5, 10, start)) for motion in (ours, theirs))
     np.testing.assert_allclose(*paths, rtol=1e-9, atol=1e-12)
 

@@ -8,14 +8,14 @@ from geomstats_vae.estimators import LAND
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import LangevinDynamics, WalkStatus
 from tests.manifolds.spaces import array, host, vae_like_decoder
-from tests.sampling import laws
+from tests.sampling import distributions
 
 CONCENTRATION = 2.0
 
 
 @pytest.fixture(scope="module")
 def torus():
-    return laws.plane_with(laws.TorusMetric)
+    return distributions.plane_with(distributions.TorusMetric)
 
 
 def log_density(z):
@@ -31,13 +31,13 @@ def in_the_long_run(space, end_time=12.0, n_steps=60, **options):
     dynamics = LangevinDynamics(space, log_density, random_state=0, **options)
     start = array(np.random.default_rng(1).uniform(-np.pi, np.pi, (3000, 2)))
     walk = dynamics.sample_walk(end_time, n_steps, start, every=n_steps)
-    tube = laws.wrap(host(walk.points)[:, -1, 0])
-    cdf = lambda angle: laws.tube_cdf(angle, lambda a: CONCENTRATION * np.cos(a))  # noqa: E731
+    tube = distributions.wrap(host(walk.points)[:, -1, 0])
+    cdf = lambda angle: distributions.tube_cdf(angle, lambda a: CONCENTRATION * np.cos(a))  # noqa: E731
     return walk, stats.kstest(tube, cdf).pvalue
 
 
 @pytest.mark.parametrize("options", [{}, {"gradient": gradient}], ids=["differences", "gradient"])
-def test_adjusted_walkers_have_the_law_of_the_density_for_volume(torus, options):
+def test_adjusted_walkers_have_the_distribution_of_the_density_for_volume(torus, options):
     walk, p_value = in_the_long_run(torus, **options)
     acceptance = host(walk.acceptance)
     assert 0.5 < acceptance.mean() < 1.0
@@ -72,7 +72,7 @@ def test_differences_find_the_gradient(torus):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_walkers_take_the_law_of_land():
+def test_walkers_take_the_distribution_of_land():
     codes = np.random.default_rng(0).multivariate_normal([1.0, -1.0], [[1.0, 0.6], [0.6, 0.8]], 100)
     land = LAND(Euclidean(2), random_state=0).fit(codes)
     dynamics = LangevinDynamics(land.space, land.score_samples, random_state=0)
@@ -112,6 +112,11 @@ def test_a_start_without_density_is_refused(torus):
 def test_shapes_of_functions_are_checked(torus, options, message):
     with pytest.raises(ValueError, match=message):
         LangevinDynamics(torus, **options).sample_path(1.0, 2, array([[1.0, 0.0]]))
+
+
+def test_the_step_of_differences_must_be_positive(torus):
+    with pytest.raises(ValueError, match="Expected difference_step > 0, got 0"):
+        LangevinDynamics(torus, log_density, difference_step=0.0)
 
 
 def test_functions_must_be_callable(torus):

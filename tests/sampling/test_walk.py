@@ -6,6 +6,7 @@ from geomstats.geometry.hypersphere import Hypersphere
 from geomstats.information_geometry.beta import BetaDistributions
 
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geometry import local
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.sampling import (
     BrownianMotion,
@@ -151,7 +152,7 @@ def test_failures_follow_the_policy_of_the_metric():
 
 
 def test_a_geodesic_that_cannot_be_followed_stops_its_walker():
-    space = LatentSpace(not_finite, 2, exponential=ExponentialSolver(max_steps=50))
+    space = LatentSpace(not_finite, 2, exponential=ExponentialSolver(max_steps=15))
     motion = BrownianMotion(space, method="geodesic", random_state=1)
     start = array([[0.02, 0.0]] * 8 + [[9.0, 0.0]])
     with pytest.warns(RandomWalkWarning, match="LOST"):
@@ -160,6 +161,37 @@ def test_a_geodesic_that_cannot_be_followed_stops_its_walker():
     assert np.isfinite(points).all()
     assert WalkStatus.LOST in host(walk.status)[:8]
     assert host(walk.status)[8] == WalkStatus.COMPLETED
+
+
+def test_many_walkers_step_as_few_do(monkeypatch):
+    """More than are evaluated at once; the walks of each are independent of the others."""
+    monkeypatch.setattr(local, "_CHUNK_ENTRIES", 1)
+    assert local.CHUNK_SIZE < 1500
+    space, n = LatentSpace(vae_like_decoder(), 2), 1500
+    start = array(np.random.default_rng(0).uniform(-1.0, 1.0, (n, 2)))
+    noise = np.random.RandomState(0).standard_normal((n, 2))
+    many, few = (
+        host(
+            BrownianMotion(space, random_state=Drawn(noise[rows])).sample_path(0.1, 1, start[rows])
+        )
+        for rows in (slice(None), slice(700, 710))
+    )
+    np.testing.assert_allclose(many[700:710], few, rtol=1e-12)
+
+
+class Drawn(np.random.RandomState):
+    """A source of noise that was drawn before."""
+
+    def __new__(cls, noise):
+        return super().__new__(cls, 0)
+
+    def __init__(self, noise):
+        super().__init__(0)
+        self.noise = noise
+
+    def standard_normal(self, size=None):
+        assert size == self.noise.shape
+        return self.noise
 
 
 def test_a_step_out_of_the_space_stops_its_walker():
@@ -233,6 +265,7 @@ def test_spaces_must_be_intrinsic_and_have_a_metric(sampler):
         ({"method": "geodesic", "drift": False}, "Expected drift=True for method='geodesic'"),
         ({"max_change": 0.0}, "Expected max_change > 0"),
         ({"max_substeps": 0}, "Expected max_substeps >= 1"),
+        ({"rtol": 0.0}, "Expected rtol between 0 and 1"),
     ],
 )
 def test_options_are_checked(space, options, message):

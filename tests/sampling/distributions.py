@@ -1,4 +1,4 @@
-"""Spaces with laws in closed form, for walks to be compared with."""
+"""Spaces on which distributions are known in closed form, for walks to be compared with."""
 
 import geomstats.backend as gs
 import numpy as np
@@ -26,7 +26,7 @@ def sphere_angle(z, start):
 
 
 def heat_kernel_cdf(angle, time):
-    """Law of a Brownian walker's distance from its start on the unit sphere.
+    """Distribution of a Brownian walker's distance from its start on the unit sphere.
 
     The density is sum_l (2 l + 1) / 2 exp(-l (l + 1) t / 2) P_l(cos a) sin a, and
     (2 l + 1) P_l is the derivative of P_(l+1) - P_(l-1).
@@ -74,7 +74,7 @@ def plane_with(metric):
 
 
 def tube_cdf(angle, log_density=None):
-    """Law of the angle around the torus' tube, (-pi, pi], of a density of it for the area."""
+    """Distribution of the angle around the tube, (-pi, pi], by a density of it for the area."""
     outer, inner = TORUS_RADII
     grid = np.linspace(-np.pi, np.pi, 4001)
     weights = outer + inner * np.cos(grid)
