@@ -218,7 +218,7 @@ def three_digits():
 
 @pytest.fixture(scope="module")
 def saved_model(three_digits, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "vae.zip"
+    path = tmp_path_factory.mktemp("model") / "vae.safetensors"
     VAE(latent_dim=2, max_epochs=30, n_centers=8, random_state=0).fit(three_digits[0]).save(path)
     return path
 
@@ -308,13 +308,13 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x05\x06" + bytes(18)])
     def test_unreadable_model(self, capsys, tmp_path, content):
-        (tmp_path / "vae.zip").write_bytes(content)
-        arguments = ("--model", tmp_path / "vae.zip", "--output", tmp_path / "out")
-        assert "vae.zip" in self.refused(capsys, *arguments)
+        (tmp_path / "vae.safetensors").write_bytes(content)
+        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
+        assert "vae.safetensors" in self.refused(capsys, *arguments)
 
     def test_missing_model(self, capsys, tmp_path):
-        arguments = ("--model", tmp_path / "vae.zip", "--output", tmp_path / "out")
-        assert "vae.zip" in self.refused(capsys, *arguments)
+        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
+        assert "vae.safetensors" in self.refused(capsys, *arguments)
 
     def test_model_of_other_data(self, capsys, tmp_path, saved_model):
         np.save(tmp_path / "X.npy", np.random.default_rng(0).random((30, 5)))

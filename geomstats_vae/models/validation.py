@@ -6,12 +6,17 @@ which scikit-learn's checks hand tensors back.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 
-def validate_rows(estimator, X, **options):
+def validate_rows(estimator: BaseEstimator, X: ArrayLike, **options: Any) -> np.ndarray:
     """Validate data of an estimator; options as of `sklearn.utils.validation.validate_data`.
 
     Parameters
@@ -32,7 +37,7 @@ def validate_rows(estimator, X, **options):
         return validate_data(estimator, X, **options)
 
 
-def check_rows(X, **options):
+def check_rows(X: ArrayLike, **options: Any) -> np.ndarray:
     """Validate an array; options as of `sklearn.utils.check_array`.
 
     Parameters

@@ -61,7 +61,7 @@ def test_every_call_returns_a_new_estimator():
 
 
 def test_the_file_is_small_and_written_by_the_script(vae, tmp_path):
-    path = tmp_path / "vae.npz"
+    path = tmp_path / "vae.safetensors"
     digits_vae.write_single(vae, path)
     packaged = pretrained.digits_vae_file()
     assert path.read_bytes() == packaged.read_bytes()
@@ -70,7 +70,7 @@ def test_the_file_is_small_and_written_by_the_script(vae, tmp_path):
 
 def test_the_script_trains_and_writes(tmp_path, monkeypatch, capsys, digits):
     monkeypatch.setattr(digits_vae, "PARAMS", digits_vae.PARAMS | {"max_epochs": 1, "n_centers": 8})
-    path = tmp_path / "vae.npz"
+    path = tmp_path / "vae.safetensors"
     digits_vae.main(["--output", str(path)])
     assert "kB" in capsys.readouterr().out
     vae = archive.read(path, pretrained.KIND, pretrained.build)
