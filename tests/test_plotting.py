@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 
 from geomstats_vae import LatentSpace, plotting
 from tests import surfaces
-from tests.geometry import charts
+from tests.manifolds import charts
 
 
 @pytest.fixture

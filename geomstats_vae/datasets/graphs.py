@@ -39,6 +39,8 @@ class _Height(Protocol):
 
     def __call__(self, square: _Array, /) -> _Array: ...
 
+    def __hash__(self) -> int: ...
+
 
 def make_hyperboloid(
     n_samples: int = 100,

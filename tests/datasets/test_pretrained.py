@@ -6,18 +6,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from geomstats_vae import VAE
-from geomstats_vae.datasets import digits_vae, load_digits, load_digits_vae, pretrained
+from geomstats_vae.datasets import digits_vae, load_digits_vae, pretrained
 from geomstats_vae.models import archive
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return load_digits()
-
-
-@pytest.fixture(scope="module")
-def vae():
-    return load_digits_vae()
+@pytest.fixture
+def vae(packaged_vae):
+    return packaged_vae
 
 
 def test_it_has_the_parameters_of_the_script(vae):
