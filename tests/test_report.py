@@ -302,9 +302,9 @@ def quick():
 
 @pytest.fixture(scope="module")
 def report(three_digits, saved_model, tmp_path_factory, quick):
-    """The folder of a report on three labelled images of each digit."""
+    """The folder of a report on two labelled images of each digit."""
     folder = tmp_path_factory.mktemp("report")
-    few = np.flatnonzero(np.arange(len(three_digits[0])) % 60 < 3)
+    few = np.flatnonzero(np.arange(len(three_digits[0])) % 60 < 2)
     np.save(folder / "X.npy", three_digits[0][few])
     np.save(folder / "y.npy", three_digits[1][few])
     status = main(
@@ -353,7 +353,7 @@ class TestReport:
 
     @pytest.mark.usefixtures("quick")
     def test_data_without_shape_and_labels(self, three_digits, saved_model, tmp_path):
-        np.savetxt(tmp_path / "X.csv", three_digits[0][::36], delimiter=",")
+        np.savetxt(tmp_path / "X.csv", three_digits[0][::60], delimiter=",")
         out = tmp_path / "out"
         arguments = ["--data", str(tmp_path / "X.csv"), "--model", str(saved_model)]
         status = main(["report", "--quiet", "--n-pairs", "2", "--output", str(out), *arguments])

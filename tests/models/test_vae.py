@@ -341,7 +341,7 @@ class TestBadInput:
 
 class TestCollapse:
     def test_dimension_without_information_is_reported(self, quick):
-        line = np.random.default_rng(0).uniform(size=(300, 1)) @ np.ones((1, 4))
+        line = np.random.default_rng(0).uniform(size=(200, 1)) @ np.ones((1, 4))
         quick.set_params(latent_dim=3, max_epochs=100, hidden_dims=(16,), weight_decay=10.0)
         message = r"Expected 3 informative latent dimensions, got 1: .* Reduce latent_dim"
         with pytest.warns(LatentCollapseWarning, match=message):
