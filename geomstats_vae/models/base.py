@@ -1,4 +1,4 @@
-"""What any fitted model with an encoder and a Gaussian decoder does."""
+"""Methods of any fitted model with an encoder and a Gaussian decoder."""
 
 from __future__ import annotations
 

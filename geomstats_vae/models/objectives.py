@@ -1,4 +1,4 @@
-"""What the two stages of training minimise: the negative ELBO, then the likelihood of residuals."""
+"""Objectives of the two stages of training: the negative ELBO, then the likelihood of residuals."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ from geomstats_vae.models.networks import (
 from geomstats_vae.models.objectives import NegativeElbo, ResidualLikelihood, sample_codes
 from geomstats_vae.models.training import TrainingOptions, TrainingResult, train
 
-# Smallest noise standard deviation as a share of the data's own: without it the likelihood of data
-# that the mean reproduces exactly, such as constant columns, would be unbounded.
+# Smallest standard deviation of the noise, as a share of the data's own. Without it the likelihood
+# would be unbounded on data that the mean reproduces exactly, such as constant columns.
 _NOISE_FLOOR = 1e-3
-# Smallest variance of an output as a share of the mean squared residual, for either kind of
-# standard deviation. Smaller ones make nearly constant outputs, such as the pixels on the border
-# of images, overconfident: on digits the held-out likelihood is best near this value.
+# Smallest variance of an output as a share of the mean squared residual, for both kinds of standard
+# deviation. With a smaller one, nearly constant outputs such as pixels on the border of images
+# become overconfident. On digits the held-out likelihood is best near this value.
 _RESIDUAL_FLOOR = 3e-3
 
 
@@ -164,10 +164,13 @@ class Rows:
 
 
 def _scaling(x: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Mean of every feature, and one standard deviation for all: the metric of data space stays."""
+    """Return the mean of every feature, and one standard deviation for all features together.
+
+    One scale for all features keeps the metric of data space, up to a factor.
+    """
     shift = x.mean(dim=0)
     scale = (x - shift).square().mean().sqrt().item()
-    # Data that vary by rounding only are constant, and constant data have no scale of their own.
+    # Data that vary by rounding errors only are constant: they are not scaled.
     rounding = torch.finfo(x.dtype).eps * max(1.0, x.abs().max().item())
     return shift, scale if scale > rounding else 1.0
 

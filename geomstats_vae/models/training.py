@@ -1,4 +1,4 @@
-"""The training loop: early stopping on held-out data, the best state kept, interrupts survived."""
+"""The training loop: stops early by held-out data, keeps the best state, may be interrupted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training.
+    """Losses of a training, and how it ended.
 
     Attributes
     ----------

@@ -38,10 +38,10 @@ from geomstats_vae.models.validation import validate_rows
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
 # Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
 _ACTIVE_VARIANCE = 1e-2
-# What an interrupted fit still spends on its second stage.
+# Effort of the second stage after an interrupt.
 _EPOCHS_AFTER_INTERRUPT = 5
 _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
-# Codes kept with the estimator; the geometry starts its searches from them.
+# Codes kept with the estimator; the geometry builds its graph from them.
 _MAX_CODES = 5000
 
 
@@ -76,8 +76,9 @@ class VAE(LatentVariableModel):
         Number of radial basis functions in the decoder's precision.
     a : float
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
-        the clusters of codes; see `RBFPrecision.fit`. The study's 1.25 smooths the walls away
-        that keep geodesics to the data on the digits; 1 costs half a nat of likelihood there.
+        the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
+        with it the walls of uncertainty that keep geodesics near the data. On the digits 1 keeps
+        these walls, at a cost of half a nat of likelihood against the study's 1.25.
     zeta : float, optional
         Precision far from the data. By default the inverse of the largest squared residual.
     max_epochs : int
@@ -141,8 +142,8 @@ class VAE(LatentVariableModel):
     any scale of data works, and the Euclidean metric of data space is not distorted. Scale
     features of different units, for instance with `sklearn.preprocessing.StandardScaler`.
 
-    Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns; during
-    the first epoch, or twice, it ends `fit` and leaves the estimator as it was.
+    Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns. During
+    the first epoch, or if pressed twice, it ends `fit` and leaves the estimator as it was.
 
     References
     ----------

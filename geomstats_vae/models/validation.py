@@ -1,7 +1,7 @@
-"""Data as rows of numpy, whatever scikit-learn is told of other array libraries.
+"""scikit-learn's checks of data, which here always return arrays of numpy.
 
-geomstats' tools on its pytorch backend need ``sklearn.set_config(array_api_dispatch=True)``, under
-which scikit-learn's checks hand tensors back.
+On its pytorch backend geomstats needs ``sklearn.set_config(array_api_dispatch=True)``. With this
+setting scikit-learn's checks return tensors for tensors, so it is switched off around them.
 """
 
 from __future__ import annotations

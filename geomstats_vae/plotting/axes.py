@@ -158,6 +158,6 @@ def add_lines(
     if curves and widen:
         points = np.concatenate(curves)
         ax.auto_scale_xyz(*points[np.isfinite(points).all(axis=1)].T, had_data=had_data)
-    # In three dimensions the aspect is that of the view at the time of the call.
+    # In three dimensions equal units are those of the present view: this comes last.
     ax.set_aspect("equal")
     return lines

@@ -44,7 +44,7 @@ def geodesics(
     path : GeodesicPath or array-like, shape=[..., n_points, dim]
         One or many paths, or the points on them.
     converged : array-like of bool, shape=[...], optional
-        Which paths are geodesics for certain; by default what the path says, all if it is an array.
+        Which paths converged. By default the ``converged`` of the path; all, if it is an array.
     plane : tuple of int
         The two coordinates that flat axes show.
     color : str

@@ -51,10 +51,11 @@ def random_walks(
         One or many walks, or the points on them. A walk ends before the first point that is not
         finite.
     color : str, {'walker', 'time'}
-        What colours tell apart: walkers, whose colours repeat, or times.
+        What the colours show: 'walker' gives each walk one, and repeats them; 'time' colours the
+        parts of each walk by their times.
     end_time : float, optional
-        Time of the last point, the first being at zero; by default that of the walk, and of an
-        array its steps are counted.
+        Time of the last point, where the first is at zero. By default that of the walk; steps are
+        counted if the walk is an array.
     plane : tuple of int
         The two coordinates that flat axes show.
     width : float
