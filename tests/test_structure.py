@@ -93,7 +93,8 @@ def test_numeric_constants_of_geodesics(sample):
     assert sample.coefficients == ["geodesics/solver.py: _ERROR"]
 
 
-def test_report_of_the_package(structure):
-    text = structure.report(structure.measure())
-    assert "public functions annotated" in text
-    assert "numeric constants of geodesics" in text
+def test_report_names_its_figures(structure, sample):
+    text = structure.report(sample)
+    assert "files: 2, " in text
+    assert "public functions annotated: 1 of 2; all: 3 of 5" in text
+    assert "numeric constants of geodesics: 4, and 1 coefficients of formulas" in text
