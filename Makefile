@@ -3,15 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 REPORT ?= report
 
-.PHONY: demo test docs lint format clean
+.PHONY: demo test test-long docs lint format clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
 
+# The tests that every change waits for; those marked `long`, the gallery among them, are test-long's.
 test: $(VENV)/.stamp-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not long"
+
+test-long: $(VENV)/.stamp-test
+	$(PYTEST) -m long
 
 # SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.
 # A fresh environment, for autosummary writes no pages of modules that an old one does not know.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae import LatentSpace, datasets
+from geomstats_vae import LatentSpace
 from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.sampling import WalkStatus
@@ -16,19 +16,19 @@ from geomstats_vae.sampling import WalkStatus
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
 PAGES = [DOCS / "index.md", *(page for page in GUIDE if page.name != "index.md")]
+LONG = {"geomstats", "performance", "sklearn"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def vae():
-    return datasets.load_digits_vae()
+def with_marks(page):
+    marks = [pytest.mark.long] if page.stem in LONG else []
+    return pytest.param(page, id=page.stem, marks=marks)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_blocks_run_in_order(page, vae, monkeypatch):
-    # The pages share one, whose graph of global starts is built once.
-    monkeypatch.setattr(datasets, "load_digits_vae", lambda: vae)
+@pytest.mark.usefixtures("share_packaged_vae")
+@pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
+def test_code_blocks_run_in_order(page):
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert blocks
     names = {}

@@ -281,7 +281,7 @@ class TestBalls:
 
     def test_circles_of_the_sphere(self, ax):
         *artists, one, two, three = plotting.geodesic_balls(
-            ax, self.sphere, [0, 0], self.radii, n_directions=12
+            ax, self.sphere, [0, 0], self.radii, n_directions=6
         )
         *circles, center = artists
         np.testing.assert_array_equal(center.get_offsets(), [[0.0, 0.0]])
@@ -295,7 +295,7 @@ class TestBalls:
 
     def test_points_on_a_circle_are_as_far_from_the_centre_as_it_says(self, ax):
         center = gs.array([0.3, -0.2])
-        circle, *_ = plotting.geodesic_balls(ax, self.sphere, center, [0.7], n_directions=12)
+        circle, *_ = plotting.geodesic_balls(ax, self.sphere, center, [0.7], n_directions=6)
         points = torch.tensor(circle.get_segments()[0])
         distances = surfaces.sphere_distance(torch.tensor([0.3, -0.2], dtype=float), points)
         np.testing.assert_allclose(distances, 0.7, rtol=1e-6)
@@ -325,7 +325,7 @@ class TestBalls:
 
     def test_a_map_keeps_its_view(self, ax):
         ax.imshow(np.zeros((2, 2)), extent=(-0.1, 0.1, -0.1, 0.1))
-        plotting.geodesic_balls(ax, self.sphere, [0.0, 0.0], [1.0], n_directions=6)
+        plotting.geodesic_balls(ax, self.sphere, [0.0, 0.0], [1.0], n_directions=3)
         assert ax.get_xlim() == (-0.1, 0.1)
 
     @pytest.mark.parametrize(

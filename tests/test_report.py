@@ -4,14 +4,16 @@ import logging
 import re
 import time
 import warnings
+from functools import partial
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
-from geomstats_vae.datasets import load_digits
 from geomstats_vae.models import VAE
-from geomstats_vae.report import ReportError, analysis, command, main, read_inputs
+from geomstats_vae.report import ReportError, ReportOptions, analysis, command, main, read_inputs
 from geomstats_vae.report.figures import pairs_to_draw
 from geomstats_vae.report.inputs import parse_image_shape, read_data, read_labels
 from geomstats_vae.report.journal import Journal
@@ -180,14 +182,65 @@ class TestJournal:
         assert capsys.readouterr() == ("", "")
 
 
-def test_page_escapes_its_text():
-    page = Page("a < b")
-    page.paragraph("<script>")
-    page.table(["x"], [["<i>"]])
-    html = page.html()
-    assert "<script" not in html
-    assert "<i>" not in html
-    assert "a &lt; b" in html
+class Elements(HTMLParser):
+    """Lists the elements of a page with their attributes, and its texts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+class TestPage:
+    # What a page would be broken by, were it not escaped: markup, quotes, a template's own signs.
+    hostile = "<script>alert('1')</script> & \" onerror=\"x {{ 7 * 7 }} {% raw %} </td>"
+
+    def test_all_text_is_escaped(self, tmp_path):
+        picture = tmp_path / "picture.png"
+        picture.write_bytes(b"\x89PNG")
+        page = Page(self.hostile)
+        page.heading(self.hostile)
+        page.paragraph(self.hostile)
+        page.figure(picture, self.hostile)
+        page.table([self.hostile], [[self.hostile]])
+        page.table(["x"], [["1"]], summary=self.hostile)
+        html = page.html()
+        found = Elements(html)
+        assert "<script" not in html
+        # Title and heading, heading, paragraph, caption, two cells and the summary.
+        assert found.texts.count(self.hostile) == 8
+        ((attributes),) = [attributes for tag, attributes in found.elements if tag == "img"]
+        assert attributes == {
+            "src": "data:image/png;base64,iVBORw==",
+            "alt": self.hostile,
+        }
+
+    def test_parts_stand_in_their_order(self):
+        page = Page("title")
+        page.heading("first")
+        page.table(["second"], [["third"], ["fourth"]], summary="hidden")
+        page.paragraph("fifth")
+        texts = [text for text in Elements(page.html()).texts if text.strip()]
+        assert texts[2:] == ["title", "first", "hidden", "second", "third", "fourth", "fifth"]
+
+    def test_columns_of_numbers_are_aligned_to_the_right(self):
+        page = Page("")
+        page.table(["name", "value", "mixed"], [["a", "1.5", "2"], ["b", "-3e4", "none"]])
+        cells = [(tag, names) for tag, names in Elements(page.html()).elements if tag[0] == "t"]
+        is_text = ["class" in names for tag, names in cells if tag in ("th", "td")]
+        assert is_text == 3 * [True, False, True]
+
+    def test_a_part_without_its_entry_is_an_error(self):
+        page = Page("")
+        page.parts.append(SimpleNamespace(kind="paragraph"))
+        with pytest.raises(UndefinedError):
+            page.html()
 
 
 def test_pairs_join_distinct_samples():
@@ -209,26 +262,51 @@ def test_drawn_pairs_are_distinct():
 
 
 @pytest.fixture(scope="module")
-def three_digits():
-    """Ten images of each of three digits."""
-    digits = load_digits()
-    chosen = np.concatenate([np.flatnonzero(digits.target == k)[:10] for k in (0, 1, 4)])
+def three_digits(digits):
+    """Sixty images of each of three digits, sorted by digit."""
+    chosen = np.concatenate([np.flatnonzero(digits.target == k)[:60] for k in (0, 1, 4)])
     return digits.data[chosen], digits.target[chosen]
 
 
 @pytest.fixture(scope="module")
 def saved_model(three_digits, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "vae.zip"
-    VAE(latent_dim=2, max_epochs=30, n_centers=8, random_state=0).fit(three_digits[0]).save(path)
+    path = tmp_path_factory.mktemp("model") / "vae.safetensors"
+    options = {"hidden_dims": (16,), "max_epochs": 30, "n_centers": 8, "zeta": 1.0}
+    VAE(latent_dim=2, random_state=0, **options).fit(three_digits[0]).save(path)
     return path
 
 
+@pytest.mark.long
+def test_report_on_all_digits_with_a_model_trained_for_it(tmp_path):
+    """What ``make demo`` does, with fewer pairs."""
+    assert main(["report", "--quiet", "--n-pairs", "10", "--output", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", *PICTURES}
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "trained for this report" in html
+    assert "1797 samples of 64 features in 10 classes" in html
+    found = re.search(r"pairs that converged</td><td[^>]*>(\d+) of 10<", html)
+    assert int(found[1]) >= 9
+
+
+# Rougher pictures of fewer samples, with the same parts as any report.
+QUICK = ReportOptions(mean_max_iter=2, n_sensitivity=10, n_cells=40, dpi=50)
+
+
 @pytest.fixture(scope="module")
-def report(three_digits, saved_model, tmp_path_factory):
-    """A report on labelled images, and the folder that it lies in."""
+def quick():
+    """Let the command line measure and draw less than it would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "build_report", partial(command.build_report, options=QUICK))
+        yield
+
+
+@pytest.fixture(scope="module")
+def report(three_digits, saved_model, tmp_path_factory, quick):
+    """The folder of a report on two labelled images of each digit."""
     folder = tmp_path_factory.mktemp("report")
-    np.save(folder / "X.npy", three_digits[0])
-    np.save(folder / "y.npy", three_digits[1])
+    few = np.flatnonzero(np.arange(len(three_digits[0])) % 60 < 2)
+    np.save(folder / "X.npy", three_digits[0][few])
+    np.save(folder / "y.npy", three_digits[1][few])
     status = main(
         [
             *("report", "--quiet", "--n-pairs", "4", "--model", str(saved_model)),
@@ -273,8 +351,9 @@ class TestReport:
         html = (report / "index.html").read_text(encoding="utf-8")
         assert len(re.findall(r"<td class=text>\d+ to \d+</td>", html)) == 4
 
+    @pytest.mark.usefixtures("quick")
     def test_data_without_shape_and_labels(self, three_digits, saved_model, tmp_path):
-        np.savetxt(tmp_path / "X.csv", three_digits[0][::4], delimiter=",")
+        np.savetxt(tmp_path / "X.csv", three_digits[0][::60], delimiter=",")
         out = tmp_path / "out"
         arguments = ["--data", str(tmp_path / "X.csv"), "--model", str(saved_model)]
         status = main(["report", "--quiet", "--n-pairs", "2", "--output", str(out), *arguments])
@@ -308,13 +387,13 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x05\x06" + bytes(18)])
     def test_unreadable_model(self, capsys, tmp_path, content):
-        (tmp_path / "vae.zip").write_bytes(content)
-        arguments = ("--model", tmp_path / "vae.zip", "--output", tmp_path / "out")
-        assert "vae.zip" in self.refused(capsys, *arguments)
+        (tmp_path / "vae.safetensors").write_bytes(content)
+        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
+        assert "vae.safetensors" in self.refused(capsys, *arguments)
 
     def test_missing_model(self, capsys, tmp_path):
-        arguments = ("--model", tmp_path / "vae.zip", "--output", tmp_path / "out")
-        assert "vae.zip" in self.refused(capsys, *arguments)
+        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
+        assert "vae.safetensors" in self.refused(capsys, *arguments)
 
     def test_model_of_other_data(self, capsys, tmp_path, saved_model):
         np.save(tmp_path / "X.npy", np.random.default_rng(0).random((30, 5)))

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 
-def load_pbmc68k():
+def load_pbmc68k() -> Bunch:
     """Load 700 blood cells of ten types, a part of 10x Genomics' "PBMC 68k".
 
     The file is part of the scanpy package: no network is needed.

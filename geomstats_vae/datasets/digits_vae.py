@@ -8,19 +8,21 @@ single precision: half the size, at a relative error of 1e-7.
 from __future__ import annotations
 
 import argparse
-import tempfile
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from geomstats_vae.datasets.images import load_digits
 from geomstats_vae.datasets.pretrained import KIND, digits_vae_file
-from geomstats_vae.models import VAE, archive
+from geomstats_vae.models import VAE, archive, persistence
 
-PARAMS = {"latent_dim": 2, "random_state": 0}
+PARAMS: dict[str, Any] = {"latent_dim": 2, "random_state": 0}
 
 
-def write_single(vae, path):
+def write_single(vae: VAE, path: str | os.PathLike[str]) -> None:
     """Write a fitted VAE in single precision.
 
     Parameters
@@ -30,11 +32,7 @@ def write_single(vae, path):
     path : str or os.PathLike
         File to write; an existing one is replaced.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        double = Path(folder) / "double.npz"
-        vae.save(double)
-        header, arrays = archive.read(double, "VAE", lambda *contents: contents)
-    header = {key: value for key, value in header.items() if not key.startswith("format")}
+    header, arrays = persistence.contents(vae)
     single = {
         name: array.astype(np.float32) if array.dtype == np.float64 else array
         for name, array in arrays.items()
@@ -42,7 +40,7 @@ def write_single(vae, path):
     archive.write(path, KIND, header, single)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train the VAE and write it.
 
     Parameters

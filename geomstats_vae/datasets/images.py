@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import sklearn.datasets
+from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 _DIGITS = tuple("0123456789")
@@ -17,7 +20,7 @@ _CLOTHES = (
 _SUBSETS = {"train": slice(60_000), "test": slice(60_000, 70_000), "all": slice(70_000)}
 
 
-def load_digits():
+def load_digits() -> Bunch:
     """Load scikit-learn's handwritten digits, scaled to [0, 1].
 
     Returns
@@ -31,7 +34,7 @@ def load_digits():
     return _images(digits.data / 16.0, digits.target, _DIGITS, (8, 8))
 
 
-def load_mnist_subset():
+def load_mnist_subset() -> Bunch:
     """Load 5,000 images of MNIST, 500 of each digit, scaled to [0, 1].
 
     Returns
@@ -55,7 +58,7 @@ def load_mnist_subset():
     return _images(np.asarray(data) / 255.0, np.asarray(target), _DIGITS, (28, 28))
 
 
-def load_mnist(subset="train", *, data_home=None):
+def load_mnist(subset: str = "train", *, data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """Load MNIST, 70,000 images of handwritten digits, scaled to [0, 1].
 
     The first call downloads them, by torchvision where it is installed and otherwise from
@@ -84,7 +87,9 @@ def load_mnist(subset="train", *, data_home=None):
     return _download("MNIST", "mnist_784", _DIGITS, subset, data_home)
 
 
-def load_fashion_mnist(subset="train", *, data_home=None):
+def load_fashion_mnist(
+    subset: str = "train", *, data_home: str | os.PathLike[str] | None = None
+) -> Bunch:
     """Load Fashion-MNIST, 70,000 images of clothes in ten classes, scaled to [0, 1].
 
     The first call downloads them, as `load_mnist` does.
@@ -111,7 +116,13 @@ def load_fashion_mnist(subset="train", *, data_home=None):
     return _download("FashionMNIST", "Fashion-MNIST", _CLOTHES, subset, data_home)
 
 
-def _download(torch_name, openml_name, target_names, subset, data_home):
+def _download(
+    torch_name: str,
+    openml_name: str,
+    target_names: Sequence[str],
+    subset: str,
+    data_home: str | os.PathLike[str] | None,
+) -> Bunch:
     if subset not in _SUBSETS:
         raise ValueError(
             f"Expected subset to be one of {', '.join(map(repr, _SUBSETS))}, got {subset!r}."
@@ -126,7 +137,7 @@ def _download(torch_name, openml_name, target_names, subset, data_home):
     return _images(data, np.asarray(target[rows]).astype(int), target_names, (28, 28))
 
 
-def _from_torchvision(name, home):
+def _from_torchvision(name: str, home: str) -> tuple[np.ndarray, np.ndarray]:
     from torchvision import datasets
 
     try:
@@ -142,7 +153,7 @@ def _from_torchvision(name, home):
     return data, np.concatenate([part.targets.numpy() for part in parts])
 
 
-def _from_openml(name, home):
+def _from_openml(name: str, home: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         # Version 1 of either has the images for training first.
         return sklearn.datasets.fetch_openml(
@@ -152,7 +163,7 @@ def _from_openml(name, home):
         raise _no_download(name, home, error) from error
 
 
-def _no_download(name, home, error):
+def _no_download(name: str, home: str, error: Exception) -> ConnectionError:
     return ConnectionError(
         f"Expected a connection to download {name}, got {type(error).__name__}: {error}. Call this "
         f"function once where there is one and copy {home}, or use load_digits() or "
@@ -160,7 +171,12 @@ def _no_download(name, home, error):
     )
 
 
-def _images(data, target, target_names, image_shape):
+def _images(
+    data: NDArray[np.float64],
+    target: NDArray[np.int64],
+    target_names: Sequence[str],
+    image_shape: tuple[int, int],
+) -> Bunch:
     height, width = image_shape
     return Bunch(
         data=data,

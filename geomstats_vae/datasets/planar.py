@@ -1,4 +1,4 @@
-"""Samples of the plane in two groups, with a gap between them that no data fill."""
+"""Samples of the plane in two groups, with a gap between them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from functools import partial
 
 import numpy as np
 import sklearn.datasets
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch, check_random_state
 
 from geomstats_vae.datasets.surfaces import (
+    Floats,
     add_noise,
     check_arguments,
     surface_bunch,
@@ -19,7 +21,12 @@ _CENTERS = np.array([[-2.0, 0.0], [2.0, 0.0]])
 _STD = 0.6
 
 
-def make_moons(n_samples=100, *, noise=0.0, random_state=None):
+def make_moons(
+    n_samples: int = 100,
+    *,
+    noise: float = 0.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Sample two interleaving half circles.
 
     The data are those of `sklearn.datasets.make_moons` for the same arguments.
@@ -37,16 +44,21 @@ def make_moons(n_samples=100, *, noise=0.0, random_state=None):
     -------
     moons : sklearn.utils.Bunch
         With ``data``, shape=[n_samples, 2]; ``coordinates``, shape=[n_samples, 2], the data before
-        noise; ``target``, shape=[n_samples], 0 or 1, which moon; ``embedding``, the identity; and
-        ``distances``, None: the moons are no surface.
+        noise; ``target``, shape=[n_samples], 0 or 1, the number of the moon; ``embedding``, the
+        identity; and ``distances``, None: the moons are not a surface.
     """
     generate = partial(sklearn.datasets.make_moons, n_samples)
     data, points, target = with_and_without_noise(generate, noise, random_state)
     return surface_bunch(data, points, target, _identity, None)
 
 
-def make_two_gaussians(n_samples=100, *, noise=0.0, random_state=None):
-    """Sample two normal distributions in the plane, which hardly overlap.
+def make_two_gaussians(
+    n_samples: int = 100,
+    *,
+    noise: float = 0.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    """Sample two normal distributions in the plane that hardly overlap.
 
     Their means are (-2, 0) and (2, 0), the standard deviation of both is 0.6 in every direction.
 
@@ -62,15 +74,15 @@ def make_two_gaussians(n_samples=100, *, noise=0.0, random_state=None):
     Returns
     -------
     gaussians : sklearn.utils.Bunch
-        As of `make_moons`; ``target`` is 0 or 1, which distribution.
+        As of `make_moons`; ``target`` is 0 or 1, the number of the distribution.
     """
     check_arguments(n_samples, noise)
-    random_state = check_random_state(random_state)
-    target = random_state.permutation(np.arange(n_samples) >= n_samples // 2).astype(int)
-    points = _CENTERS[target] + _STD * random_state.standard_normal((n_samples, 2))
-    data = add_noise(points, noise, random_state)
+    rng = check_random_state(random_state)
+    target = rng.permutation(np.arange(n_samples) >= n_samples // 2).astype(int)
+    points = _CENTERS[target] + _STD * rng.standard_normal((n_samples, 2))
+    data = add_noise(points, noise, rng)
     return surface_bunch(data, points, target, _identity, None)
 
 
-def _identity(coordinates):
+def _identity(coordinates: ArrayLike) -> Floats:
     return np.asarray(coordinates, dtype=float)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geomstats_vae.models import VAE, archive, persistence
+from geomstats_vae.models.archive import Arrays, Header
+
+if TYPE_CHECKING:
+    # New in Python 3.11.
+    from importlib.resources.abc import Traversable
 
 KIND = "VAE in single precision"
 
 
-def load_digits_vae():
+def load_digits_vae() -> VAE:
     """Load a VAE of scikit-learn's digits that ships with the package.
 
     It is ``VAE(latent_dim=2, random_state=0).fit(load_digits().data)`` rounded to single
@@ -34,7 +40,7 @@ def load_digits_vae():
         return archive.read(path, KIND, build)
 
 
-def digits_vae_file():
+def digits_vae_file() -> Traversable:
     """Find the packaged file.
 
     Returns
@@ -42,10 +48,10 @@ def digits_vae_file():
     file : importlib.resources.abc.Traversable
         The file that `load_digits_vae` reads.
     """
-    return resources.files(__package__) / "digits_vae.npz"
+    return resources.files(__package__) / "digits_vae.safetensors"
 
 
-def build(header, arrays):
+def build(header: Header, arrays: Arrays) -> VAE:
     """Build a VAE from what its file holds, in double precision.
 
     Parameters
@@ -64,4 +70,4 @@ def build(header, arrays):
         name: array.astype(np.float64) if array.dtype == np.float32 else array
         for name, array in arrays.items()
     }
-    return persistence._build(VAE, header, wide)
+    return persistence.build(VAE, header, wide)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import sklearn.datasets
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
+Floats: TypeAlias = NDArray[np.float64]
+Embedding: TypeAlias = Callable[[ArrayLike], Floats]
+Distances: TypeAlias = Callable[[ArrayLike, ArrayLike], Floats]
 
-def make_sphere(n_samples=100, *, noise=0.0, random_state=None, max_colatitude=np.pi / 2):
+
+def make_sphere(
+    n_samples: int = 100,
+    *,
+    noise: float = 0.0,
+    random_state: int | np.random.RandomState | None = None,
+    max_colatitude: float = np.pi / 2,
+) -> Bunch:
     """Sample a cap of the unit sphere, uniformly by area.
 
-    The default cap, the upper hemisphere, holds the shortest way between any two of its points.
+    The default cap is the upper hemisphere. It is convex: it holds a shortest path between any
+    two of its points.
 
     Parameters
     ----------
@@ -51,16 +65,21 @@ def make_sphere(n_samples=100, *, noise=0.0, random_state=None, max_colatitude=n
         raise ValueError(
             f"Expected 0 < max_colatitude <= pi, got {max_colatitude}; pass an angle in radians."
         )
-    random_state = check_random_state(random_state)
+    rng = check_random_state(random_state)
     # Archimedes: slices of equal height have equal areas.
-    height = random_state.uniform(np.cos(max_colatitude), 1.0, size=n_samples)
-    longitude = random_state.uniform(-np.pi, np.pi, size=n_samples)
+    height = rng.uniform(np.cos(max_colatitude), 1.0, size=n_samples)
+    longitude = rng.uniform(-np.pi, np.pi, size=n_samples)
     coordinates = np.stack([np.arccos(height), longitude], axis=1)
-    data = add_noise(_sphere(coordinates), noise, random_state)
+    data = add_noise(_sphere(coordinates), noise, rng)
     return surface_bunch(data, coordinates, coordinates[:, 0], _sphere, _great_circle)
 
 
-def make_s_curve(n_samples=100, *, noise=0.0, random_state=None):
+def make_s_curve(
+    n_samples: int = 100,
+    *,
+    noise: float = 0.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Sample the S curve, uniformly by area.
 
     The data are those of `sklearn.datasets.make_s_curve` for the same arguments.
@@ -87,7 +106,12 @@ def make_s_curve(n_samples=100, *, noise=0.0, random_state=None):
     return surface_bunch(data, coordinates, t, _s_curve, _flat)
 
 
-def make_swiss_roll(n_samples=100, *, noise=0.0, random_state=None):
+def make_swiss_roll(
+    n_samples: int = 100,
+    *,
+    noise: float = 0.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Sample the swiss roll, uniformly in angle and height: denser by area towards the centre.
 
     The data are those of `sklearn.datasets.make_swiss_roll` for the same arguments.
@@ -114,7 +138,13 @@ def make_swiss_roll(n_samples=100, *, noise=0.0, random_state=None):
     return surface_bunch(data, coordinates, t, _swiss_roll, _unrolled)
 
 
-def surface_bunch(data, coordinates, target, embedding, distances):
+def surface_bunch(
+    data: Floats,
+    coordinates: Floats,
+    target: np.ndarray,
+    embedding: Embedding,
+    distances: Distances | None,
+) -> Bunch:
     """Put together what a generator of points on a surface returns.
 
     Parameters
@@ -124,14 +154,14 @@ def surface_bunch(data, coordinates, target, embedding, distances):
     coordinates : numpy.ndarray, shape=[n_samples, 2]
         Their coordinates on the surface, before noise.
     target : numpy.ndarray, shape=[n_samples]
-        What to colour the points by.
+        The value that colours the points in a picture.
     embedding, distances : callable
         Functions of coordinates.
 
     Returns
     -------
     surface : sklearn.utils.Bunch
-        All of it.
+        The arguments as attributes.
     """
     return Bunch(
         data=data,
@@ -142,8 +172,8 @@ def surface_bunch(data, coordinates, target, embedding, distances):
     )
 
 
-def check_arguments(n_samples, noise):
-    """Check what all generators take.
+def check_arguments(n_samples: int, noise: float) -> None:
+    """Check the arguments that all generators share.
 
     Parameters
     ----------
@@ -163,7 +193,7 @@ def check_arguments(n_samples, noise):
         raise ValueError(f"Expected 0 <= noise < inf, got {noise}; pass a standard deviation.")
 
 
-def add_noise(points, noise, random_state):
+def add_noise(points: Floats, noise: float, random_state: np.random.RandomState) -> Floats:
     """Add normal noise to every coordinate.
 
     Parameters
@@ -183,8 +213,14 @@ def add_noise(points, noise, random_state):
     return points + noise * random_state.standard_normal(points.shape)
 
 
-def with_and_without_noise(generate, noise, random_state):
-    """Call a generator of scikit-learn twice in the same state, for the points before noise.
+def with_and_without_noise(
+    generate: Callable[..., tuple[Floats, np.ndarray]],
+    noise: float,
+    random_state: int | np.random.RandomState | None,
+) -> tuple[Floats, Floats, np.ndarray]:
+    """Sample points with and without noise by a generator of scikit-learn.
+
+    The generator is called twice from the same random state.
 
     Parameters
     ----------
@@ -200,17 +236,17 @@ def with_and_without_noise(generate, noise, random_state):
     data, points : numpy.ndarray, shape=[n_samples, n_features]
         The same points with noise and without.
     target : numpy.ndarray, shape=[n_samples]
-        What else the generator returns.
+        The second value that the generator returns.
     """
-    random_state = check_random_state(random_state)
-    state = random_state.get_state()
-    points, target = generate(noise=0.0, random_state=random_state)
-    random_state.set_state(state)
-    data, _ = generate(noise=noise, random_state=random_state)
+    rng = check_random_state(random_state)
+    state = rng.get_state()
+    points, target = generate(noise=0.0, random_state=rng)
+    rng.set_state(state)
+    data, _ = generate(noise=noise, random_state=rng)
     return data, points, target
 
 
-def _sphere(coordinates):
+def _sphere(coordinates: ArrayLike) -> Floats:
     colatitude, longitude = np.moveaxis(np.asarray(coordinates, dtype=float), -1, 0)
     ring = np.sin(colatitude)
     return np.stack(
@@ -218,32 +254,32 @@ def _sphere(coordinates):
     )
 
 
-def _great_circle(coordinates_a, coordinates_b):
+def _great_circle(coordinates_a: ArrayLike, coordinates_b: ArrayLike) -> Floats:
     x, y = _sphere(coordinates_a), _sphere(coordinates_b)
     # By half angles: inverse sine and cosine lose digits where they are steep.
     return 2.0 * np.arctan2(np.linalg.norm(x - y, axis=-1), np.linalg.norm(x + y, axis=-1))
 
 
-def _s_curve(coordinates):
+def _s_curve(coordinates: ArrayLike) -> Floats:
     t, width = np.moveaxis(np.asarray(coordinates, dtype=float), -1, 0)
     return np.stack([np.sin(t), width, np.sign(t) * (np.cos(t) - 1.0)], axis=-1)
 
 
-def _swiss_roll(coordinates):
+def _swiss_roll(coordinates: ArrayLike) -> Floats:
     t, height = np.moveaxis(np.asarray(coordinates, dtype=float), -1, 0)
     return np.stack([t * np.cos(t), height, t * np.sin(t)], axis=-1)
 
 
-def _flat(coordinates_a, coordinates_b):
+def _flat(coordinates_a: ArrayLike, coordinates_b: ArrayLike) -> Floats:
     difference = np.asarray(coordinates_a, dtype=float) - np.asarray(coordinates_b, dtype=float)
     return np.linalg.norm(difference, axis=-1)
 
 
-def _unrolled(coordinates_a, coordinates_b):
+def _unrolled(coordinates_a: ArrayLike, coordinates_b: ArrayLike) -> Floats:
     return _flat(_arc_length(coordinates_a), _arc_length(coordinates_b))
 
 
-def _arc_length(coordinates):
-    """Replace the angle of a spiral of Archimedes by the arc length from its centre."""
+def _arc_length(coordinates: ArrayLike) -> Floats:
+    """Replace the angle along a spiral of Archimedes by the arc length from its centre."""
     t, height = np.moveaxis(np.asarray(coordinates, dtype=float), -1, 0)
     return np.stack([0.5 * (t * np.sqrt(1.0 + t**2) + np.arcsinh(t)), height], axis=-1)

@@ -1,14 +1,19 @@
-"""What any fitted model with an encoder and a Gaussian decoder does."""
+"""Methods of any fitted model with an encoder and a Gaussian decoder."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from geomstats_vae.models import persistence
+from geomstats_vae.immersions.gaussian import GaussianDecoder
+from geomstats_vae.manifolds import LatentSpace
+from geomstats_vae.models.networks import Encoder
 from geomstats_vae.models.objectives import gaussian_log_density, kl_divergence
 from geomstats_vae.models.validation import check_rows, validate_rows
 
@@ -24,14 +29,18 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     back to None.
     """
 
-    _latent_space = None
+    latent_dim: int
+    encoder_: Encoder
+    decoder_: GaussianDecoder
+    codes_: NDArray[np.float64]
+    _latent_space: LatentSpace | None = None
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return self.latent_dim
 
     @property
-    def latent_space_(self):
+    def latent_space_(self) -> LatentSpace:
         """The latent space as a geomstats manifold with the decoder's pullback metric.
 
         Returns
@@ -41,19 +50,16 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """
         check_is_fitted(self, "decoder_")
         if self._latent_space is None:
-            # The models do not depend on geomstats.
-            from geomstats_vae.manifolds import LatentSpace
-
             self._latent_space = LatentSpace(self.decoder_, self.latent_dim, points=self.codes_)
         return self._latent_space
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Leave the latent space out: it is rebuilt on demand."""
         state = super().__getstate__()
         return {**state, "_latent_space": None} if "_latent_space" in state else state
 
     @torch.no_grad()
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Encode data as the means of the encoder's distributions.
 
         Parameters
@@ -72,7 +78,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return mean.numpy().astype(X.dtype, copy=False)
 
     @torch.no_grad()
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Decode latent codes as the mean of the decoder's distributions.
 
         Parameters
@@ -101,7 +107,7 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return mean.numpy().astype(codes.dtype, copy=False)
 
     @torch.no_grad()
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Evaluate the evidence lower bound (ELBO) of each sample.
 
         E_q [log p(x | z)] - KL(q(z | x) | N(0, I)), with the decoder's mean and RBF standard
@@ -131,13 +137,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         ]
         return torch.cat(batches).numpy()
 
-    def _elbo(self, x, nodes):
+    def _elbo(self, x: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
         code_mean, code_std = self.encoder_(x)
         mean, std = self.decoder_(code_mean + code_std * nodes[:, None, :])
         log_density = gaussian_log_density((x - mean) ** 2, std).mean(dim=0)
         return log_density - kl_divergence(code_mean, code_std).sum(dim=1)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: None = None) -> float:
         """Average the evidence lower bound over samples; see `score_samples`.
 
         Parameters
@@ -155,7 +161,9 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return float(self.score_samples(X).mean())
 
     @torch.no_grad()
-    def sample(self, n_samples=1, *, random_state=None):
+    def sample(
+        self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None
+    ) -> NDArray[np.float64]:
         """Draw data from the model: codes from the prior, then data from the decoder.
 
         Parameters
@@ -173,48 +181,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_is_fitted(self, "decoder_")
         if n_samples < 1:
             raise ValueError(f"Expected n_samples >= 1, got {n_samples}; ask for one or more.")
-        random_state = check_random_state(random_state)
-        codes = random_state.standard_normal((n_samples, self.latent_dim))
+        rng = check_random_state(random_state)
+        codes = rng.standard_normal((n_samples, self.latent_dim))
         mean, std = self.decoder_(torch.as_tensor(codes))
-        return mean.numpy() + std.numpy() * random_state.standard_normal(tuple(mean.shape))
-
-    def save(self, path):
-        """Save the fitted estimator as an archive of arrays with a JSON header, without pickle.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            File to write, any ending; an existing one is replaced. A `random_state` that is a
-            generator is not kept.
-        """
-        check_is_fitted(self, "decoder_")
-        persistence.save(self, path)
-
-    @classmethod
-    def load(cls, path):
-        """Load an estimator that `save` wrote.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            File to read. No code in it can run.
-
-        Returns
-        -------
-        model : object
-            The fitted estimator.
-
-        Raises
-        ------
-        OSError
-            If there is no such file, or it may not be read.
-        ValueError
-            If the file is not one that `save` wrote, is damaged, or of another version.
-        """
-        return persistence.load(cls, path)
+        return mean.numpy() + std.numpy() * rng.standard_normal(tuple(mean.shape))
 
 
-def _normal_nodes(n_nodes, dim):
+def _normal_nodes(n_nodes: int, dim: int) -> torch.Tensor:
     """Quasi-random points of the standard normal distribution, shape=[n_nodes, dim]."""
     sobol = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0)
     uniform = sobol.draw(n_nodes, dtype=torch.float64)

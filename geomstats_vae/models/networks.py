@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -16,21 +18,24 @@ ACTIVATIONS = {
 }
 
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
 class Encoder(nn.Module):
     """Gaussian encoder q(z | x) = N(mean(x), diag(std(x)^2)).
 
     Parameters
     ----------
-    body : torch.nn.Module
+    body : torch.nn.Sequential
         Maps data, shape=[..., n_features], to means and log variances side by side,
         shape=[..., 2 * dim].
     """
 
-    def __init__(self, body):
+    def __init__(self, body: nn.Sequential) -> None:
         super().__init__()
         self.body = body
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean and the standard deviation of the codes of data.
 
         Parameters
@@ -54,7 +59,7 @@ class StdNetwork(nn.Module):
 
     Parameters
     ----------
-    log_variance : torch.nn.Module
+    log_variance : torch.nn.Sequential
         Maps latent codes, shape=[..., dim], to log variances, shape=[..., n_outputs].
     floor : float
         Smallest variance, in data units squared.
@@ -62,12 +67,12 @@ class StdNetwork(nn.Module):
 
     floor: torch.Tensor
 
-    def __init__(self, log_variance, floor=0.0):
+    def __init__(self, log_variance: nn.Sequential, floor: float = 0.0) -> None:
         super().__init__()
         self.log_variance = log_variance
         self.register_buffer("floor", torch.as_tensor(floor, dtype=torch.float64))
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate the standard deviation.
 
         Parameters
@@ -83,7 +88,13 @@ class StdNetwork(nn.Module):
         return torch.sqrt(torch.exp(self.log_variance(z)) + self.floor)
 
 
-def multilayer_perceptron(sizes, activation, *, dtype, generator=None):
+def multilayer_perceptron(
+    sizes: Sequence[int],
+    activation: str,
+    *,
+    dtype: torch.dtype,
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
     """Chain linear layers, with an activation between any two.
 
     Parameters
@@ -103,7 +114,7 @@ def multilayer_perceptron(sizes, activation, *, dtype, generator=None):
     network : torch.nn.Sequential
         The network.
     """
-    layers = []
+    layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
         # On the meta device the constructor draws nothing from torch's global generator.
         layer = nn.Linear(n_in, n_out, dtype=dtype, device="meta")
@@ -115,7 +126,15 @@ def multilayer_perceptron(sizes, activation, *, dtype, generator=None):
     return nn.Sequential(*layers[:-1])
 
 
-def build_encoder(n_features, dim, hidden_dims, activation, *, dtype, generator=None):
+def build_encoder(
+    n_features: int,
+    dim: int,
+    hidden_dims: Sequence[int],
+    activation: str,
+    *,
+    dtype: torch.dtype,
+    generator: torch.Generator | None = None,
+) -> Encoder:
     """Build a Gaussian encoder.
 
     Parameters
@@ -141,8 +160,15 @@ def build_encoder(n_features, dim, hidden_dims, activation, *, dtype, generator=
 
 
 def build_decoder(
-    n_features, dim, hidden_dims, activation, *, bounded=False, dtype, generator=None
-):
+    n_features: int,
+    dim: int,
+    hidden_dims: Sequence[int],
+    activation: str,
+    *,
+    bounded: bool = False,
+    dtype: torch.dtype,
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
     """Build a network from codes to data, the mirror image of the encoder.
 
     Parameters
@@ -173,7 +199,7 @@ def build_decoder(
 
 
 @torch.no_grad()
-def absorb_input_scaling(layer, shift, scale):
+def absorb_input_scaling(layer: nn.Linear, shift: torch.Tensor, scale: float) -> None:
     """Change a linear layer so that it does to x what it did to (x - shift) / scale.
 
     Parameters
@@ -190,7 +216,7 @@ def absorb_input_scaling(layer, shift, scale):
 
 
 @torch.no_grad()
-def absorb_output_scaling(layer, shift, scale):
+def absorb_output_scaling(layer: nn.Linear, shift: torch.Tensor, scale: float) -> None:
     """Change a linear layer that returned y so that it returns shift + scale * y.
 
     Parameters
@@ -206,7 +232,7 @@ def absorb_output_scaling(layer, shift, scale):
     layer.bias.mul_(scale).add_(shift)
 
 
-def freeze(module):
+def freeze(module: _Module) -> _Module:
     """Put a trained module into evaluation mode, without gradients, on the CPU.
 
     Parameters

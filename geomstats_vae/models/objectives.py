@@ -1,15 +1,17 @@
-"""What the two stages of training minimise: the negative ELBO, then the likelihood of residuals."""
+"""Objectives of the two stages of training: the negative ELBO, then the likelihood of residuals."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import torch
 
 _LOG_2_PI = math.log(2.0 * math.pi)
 
 
-def kl_divergence(mean, std):
+def kl_divergence(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """Kullback-Leibler divergence of N(mean, std^2) from N(0, 1), for each latent dimension.
 
     Parameters
@@ -31,7 +33,7 @@ def kl_divergence(mean, std):
     return 0.5 * (mean**2 + std**2 - 1.0) - torch.log(std)
 
 
-def gaussian_log_density(squared_residuals, std):
+def gaussian_log_density(squared_residuals: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """Log density of independent Gaussian residuals, summed over the outputs.
 
     Parameters
@@ -50,7 +52,11 @@ def gaussian_log_density(squared_residuals, std):
     return -(0.5 * (standardised + _LOG_2_PI) + torch.log(std)).sum(dim=-1)
 
 
-def sample_codes(encoder, x, generator):
+def sample_codes(
+    encoder: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+    x: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
     """Draw one code from the encoder's distribution of every row.
 
     Parameters
@@ -71,10 +77,20 @@ def sample_codes(encoder, x, generator):
     return mean + std * _normal(mean, generator)
 
 
-def _normal(like, generator, *leading):
+def _normal(like: torch.Tensor, generator: torch.Generator, *leading: int) -> torch.Tensor:
     # Drawn on the CPU, so that a seed means the same on every device.
     noise = torch.randn(*leading, *like.shape, generator=generator, dtype=like.dtype)
     return noise.to(like.device)
+
+
+class EncoderDecoder(Protocol):
+    """What the first stage trains."""
+
+    def encoder(self, x: torch.Tensor, /) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return means and standard deviations of codes."""
+
+    def decoder(self, z: torch.Tensor, /) -> torch.Tensor:
+        """Return means of the data."""
 
 
 class NegativeElbo:
@@ -112,8 +128,17 @@ class NegativeElbo:
     n_held_out_draws = 8
 
     def __init__(
-        self, model, inputs, targets, held_out, *, warmup_epochs, variance_floor, unit, generator
-    ):
+        self,
+        model: EncoderDecoder,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        held_out: tuple[torch.Tensor, torch.Tensor],
+        *,
+        warmup_epochs: int,
+        variance_floor: float,
+        unit: float,
+        generator: torch.Generator,
+    ) -> None:
         self.model = model
         self.inputs, self.targets = inputs, targets
         self.held_out_inputs, self.held_out_targets = held_out
@@ -127,10 +152,10 @@ class NegativeElbo:
         like = model.encoder(self.held_out_inputs)[0].detach()
         self._held_out_noise = _normal(like, generator, self.n_held_out_draws)
 
-    def _kl_weight(self, epoch):
+    def _kl_weight(self, epoch: int) -> float:
         return min(1.0, (epoch + 1) / max(self.warmup_epochs, 1))
 
-    def epoch_losses(self, batches, epoch):
+    def epoch_losses(self, batches: Iterable[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:
         """Generate one epoch's losses to be minimised, and learn its noise variance.
 
         Parameters
@@ -159,13 +184,13 @@ class NegativeElbo:
         self.noise_variance = total_error + self.variance_floor
         self.train_loss = self._negative_elbo(total_error, total_kl)
 
-    def _negative_elbo(self, error, kl):
+    def _negative_elbo(self, error: float, kl: float) -> float:
         log_variance = math.log(self.noise_variance) + 2.0 * math.log(self.unit)
         per_output = 0.5 * (error / self.noise_variance + log_variance + _LOG_2_PI)
         return self.targets.shape[1] * per_output + kl
 
     @torch.no_grad()
-    def held_out_loss(self):
+    def held_out_loss(self) -> float:
         """Evaluate the negative ELBO of the held-out rows, with the last epoch's noise.
 
         Returns
@@ -198,13 +223,22 @@ class ResidualLikelihood:
         Source of all noise.
     """
 
-    def __init__(self, std, encoder, mean, x, held_out, *, generator):
+    def __init__(
+        self,
+        std: Callable[[torch.Tensor], torch.Tensor],
+        encoder: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+        mean: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+        held_out: torch.Tensor,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         self.std, self.encoder, self.mean = std, encoder, mean
         self.x, self.generator = x, generator
         self.train_loss = math.nan
         self._held_out = self._residuals(held_out)
 
-    def mean_squared_residuals(self):
+    def mean_squared_residuals(self) -> torch.Tensor:
         """Average the squared residuals of the training rows at codes drawn for the purpose.
 
         Returns
@@ -215,14 +249,14 @@ class ResidualLikelihood:
         return self._residuals(self.x)[1].mean(dim=0)
 
     @torch.no_grad()
-    def _residuals(self, x):
+    def _residuals(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = sample_codes(self.encoder, x, self.generator)
         return z, (x - self.mean(z)) ** 2
 
-    def _loss(self, z, squared_residuals):
+    def _loss(self, z: torch.Tensor, squared_residuals: torch.Tensor) -> torch.Tensor:
         return -gaussian_log_density(squared_residuals, self.std(z)).mean()
 
-    def epoch_losses(self, batches, epoch):
+    def epoch_losses(self, batches: Iterable[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:
         """Generate one epoch's losses to be minimised.
 
         Parameters
@@ -245,7 +279,7 @@ class ResidualLikelihood:
         self.train_loss = total
 
     @torch.no_grad()
-    def held_out_loss(self):
+    def held_out_loss(self) -> float:
         """Evaluate the negative log likelihood of the held-out rows.
 
         Returns

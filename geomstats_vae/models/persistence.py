@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -10,16 +13,39 @@ import torch
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import archive
+from geomstats_vae.models.archive import Arrays, Header
 from geomstats_vae.models.networks import freeze
+from geomstats_vae.models.stages import Architecture
 
-_KIND = "VAE"
+KIND = "VAE"
 _MODULES = ("encoder_", "decoder_", "variance_head_")
 _ARRAYS = ("codes_", "kl_per_dim_", "active_dims_")
 _NUMBERS = {"n_features_in_": Integral, "n_iter_": Integral, "noise_std_": Real}
 _HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
-def save(vae, path):
+class Saved(Protocol):
+    """What is asked of a `VAE` to be saved and loaded, beside the attributes named above."""
+
+    latent_dim: int
+    output_activation_: str
+    n_features_in_: int
+    n_iter_: int
+    history_: dict[str, np.ndarray]
+    feature_names_in_: np.ndarray
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+
+    def _validate_params(self) -> None: ...
+
+    def _architecture(self, n_features: int, output_activation: str) -> Architecture: ...
+
+
+_Model = TypeVar("_Model", bound=Saved)
+
+
+def save(vae: Saved, path: str | os.PathLike[str]) -> None:
     """Save a fitted VAE.
 
     Parameters
@@ -29,21 +55,10 @@ def save(vae, path):
     path : str or os.PathLike
         File to write.
     """
-    header = {
-        "params": {name: _plain(value) for name, value in vae.get_params(deep=False).items()},
-        "numbers": {name: _plain(getattr(vae, name)) for name in _NUMBERS},
-        "output_activation": vae.output_activation_,
-        "feature_names_in": _plain(getattr(vae, "feature_names_in_", None)),
-    }
-    arrays = {name: getattr(vae, name) for name in _ARRAYS}
-    arrays |= {f"history_.{name}": vae.history_[name] for name in _HISTORY}
-    for part in _MODULES:
-        state = getattr(vae, part).state_dict()
-        arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in state.items()}
-    archive.write(path, _KIND, header, arrays)
+    archive.write(path, KIND, *contents(vae))
 
 
-def load(cls, path):
+def load(cls: type[_Model], path: str | os.PathLike[str]) -> _Model:
     """Load a fitted VAE.
 
     Parameters
@@ -58,15 +73,64 @@ def load(cls, path):
     vae : VAE
         Fitted estimator.
     """
-    return archive.read(path, _KIND, lambda header, arrays: _build(cls, header, arrays))
+    return archive.read(path, KIND, lambda header, arrays: build(cls, header, arrays))
 
 
-def _build(cls, header, arrays):
+def contents(vae: Saved) -> tuple[Header, Arrays]:
+    """Collect what a file of a fitted VAE holds.
+
+    Parameters
+    ----------
+    vae : VAE
+        Fitted estimator.
+
+    Returns
+    -------
+    header : dict
+        Parameters and fitted numbers, as JSON can hold them.
+    arrays : dict of str to numpy.ndarray
+        Fitted arrays, and the parameters of the networks.
+    """
+    header = {
+        "params": {name: _plain(value) for name, value in vae.get_params(deep=False).items()},
+        "numbers": {name: _plain(getattr(vae, name)) for name in _NUMBERS},
+        "output_activation": vae.output_activation_,
+        "feature_names_in": _plain(getattr(vae, "feature_names_in_", None)),
+    }
+    arrays = {name: getattr(vae, name) for name in _ARRAYS}
+    arrays |= {f"history_.{name}": vae.history_[name] for name in _HISTORY}
+    for part in _MODULES:
+        state = getattr(vae, part).state_dict()
+        arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in state.items()}
+    return header, arrays
+
+
+def build(cls: type[_Model], header: Header, arrays: Arrays) -> _Model:
+    """Build a fitted VAE from what its file holds.
+
+    Parameters
+    ----------
+    cls : type
+        The class of the estimator.
+    header, arrays : dict
+        As of `contents`.
+
+    Returns
+    -------
+    vae : VAE
+        Fitted estimator.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together. Other errors that missing entries and wrong types cause are
+        raised as they come; `archive.read` turns them all into one.
+    """
     vae = cls(**_parameters(header["params"]))
     vae._validate_params()
     for name, kind in _NUMBERS.items():
         value = header["numbers"][name]
-        if not isinstance(value, kind) or not 0 <= value < np.inf:
+        if not (isinstance(value, kind) and 0 <= float(value) < np.inf):
             raise ValueError(f"{name} is {value!r}")
         setattr(vae, name, value)
     vae.output_activation_ = header["output_activation"]
@@ -80,13 +144,13 @@ def _build(cls, header, arrays):
     return vae
 
 
-def _parameters(params):
+def _parameters(params: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(params["hidden_dims"], list):
         params = {**params, "hidden_dims": tuple(params["hidden_dims"])}
     return params
 
 
-def _set_arrays(vae, arrays):
+def _set_arrays(vae: Saved, arrays: Arrays) -> None:
     codes = arrays["codes_"]
     shapes = {
         "codes_": (len(codes), vae.latent_dim),
@@ -101,7 +165,7 @@ def _set_arrays(vae, arrays):
         _check_shape(name, values, (vae.n_iter_,))
 
 
-def _set_modules(vae, arrays):
+def _set_modules(vae: Saved, arrays: Arrays) -> None:
     """Fill networks of the architecture that the parameters say with the file's arrays."""
     architecture = vae._architecture(vae.n_features_in_, vae.output_activation_)
     states = {part: _state(arrays, part) for part in _MODULES}
@@ -121,7 +185,7 @@ def _set_modules(vae, arrays):
         setattr(vae, part, freeze(module))
 
 
-def _state(arrays, part):
+def _state(arrays: Arrays, part: str) -> dict[str, torch.Tensor]:
     prefix = f"{part}."
     state = {
         name.removeprefix(prefix): torch.from_numpy(array)
@@ -134,12 +198,12 @@ def _state(arrays, part):
     return state
 
 
-def _check_shape(name, array, shape):
+def _check_shape(name: str, array: np.ndarray | torch.Tensor, shape: tuple[int, ...]) -> None:
     if tuple(array.shape) != shape:
         raise ValueError(f"{name} has shape {list(array.shape)} instead of {list(shape)}")
 
 
-def _plain(value):
+def _plain(value: object) -> Any:
     """Turn a parameter into what JSON can hold; the state of a random generator is not kept."""
     if value is None or isinstance(value, (bool, str)):
         return value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models.networks import (
+    Encoder,
     StdNetwork,
     absorb_input_scaling,
     absorb_output_scaling,
@@ -17,14 +20,14 @@ from geomstats_vae.models.networks import (
     freeze,
 )
 from geomstats_vae.models.objectives import NegativeElbo, ResidualLikelihood, sample_codes
-from geomstats_vae.models.training import TrainingResult, train
+from geomstats_vae.models.training import TrainingOptions, TrainingResult, train
 
-# Smallest noise standard deviation as a share of the data's own: without it the likelihood of data
-# that the mean reproduces exactly, such as constant columns, would be unbounded.
+# Smallest standard deviation of the noise, as a share of the data's own. Without it the likelihood
+# would be unbounded on data that the mean reproduces exactly, such as constant columns.
 _NOISE_FLOOR = 1e-3
-# Smallest variance of an output as a share of the mean squared residual, for either kind of
-# standard deviation. Smaller ones make nearly constant outputs, such as the pixels on the border
-# of images, overconfident: on digits the held-out likelihood is best near this value.
+# Smallest variance of an output as a share of the mean squared residual, for both kinds of standard
+# deviation. With a smaller one, nearly constant outputs such as pixels on the border of images
+# become overconfident. On digits the held-out likelihood is best near this value.
 _RESIDUAL_FLOOR = 3e-3
 
 
@@ -50,10 +53,12 @@ class Architecture:
     activation: str
     bounded: bool
 
-    def _sizes(self):
+    def _sizes(self) -> tuple[int, int, tuple[int, ...], str]:
         return self.n_features, self.dim, self.hidden_dims, self.activation
 
-    def encoder(self, dtype=torch.float64, generator=None):
+    def encoder(
+        self, dtype: torch.dtype = torch.float64, generator: torch.Generator | None = None
+    ) -> Encoder:
         """Build the encoder.
 
         Parameters
@@ -70,7 +75,9 @@ class Architecture:
         """
         return build_encoder(*self._sizes(), dtype=dtype, generator=generator)
 
-    def mean(self, dtype=torch.float64, generator=None):
+    def mean(
+        self, dtype: torch.dtype = torch.float64, generator: torch.Generator | None = None
+    ) -> nn.Sequential:
         """Build the decoder's mean.
 
         Parameters
@@ -88,7 +95,7 @@ class Architecture:
         sizes = self._sizes()
         return build_decoder(*sizes, bounded=self.bounded, dtype=dtype, generator=generator)
 
-    def variance_head(self, generator=None):
+    def variance_head(self, generator: torch.Generator | None = None) -> StdNetwork:
         """Build the decoder's own variance head.
 
         Parameters
@@ -119,7 +126,7 @@ class Rows:
     held_out: torch.Tensor
 
     @classmethod
-    def split(cls, x, held_out_fraction, generator):
+    def split(cls, x: torch.Tensor, held_out_fraction: float, generator: torch.Generator) -> Rows:
         """Split data at random.
 
         Parameters
@@ -140,7 +147,7 @@ class Rows:
         n_held_out = min(len(x) - 1, max(1, round(held_out_fraction * len(x))))
         return cls(train=x[order[n_held_out:]], held_out=x[order[:n_held_out]])
 
-    def map(self, function):
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Rows:
         """Apply a function to both parts.
 
         Parameters
@@ -156,17 +163,20 @@ class Rows:
         return Rows(function(self.train), function(self.held_out))
 
 
-def _scaling(x):
-    """Mean of every feature, and one standard deviation for all: the metric of data space stays."""
+def _scaling(x: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return the mean of every feature, and one standard deviation for all features together.
+
+    One scale for all features keeps the metric of data space, up to a factor.
+    """
     shift = x.mean(dim=0)
     scale = (x - shift).square().mean().sqrt().item()
-    # Data that vary by rounding only are constant, and constant data have no scale of their own.
+    # Data that vary by rounding errors only are constant: they are not scaled.
     rounding = torch.finfo(x.dtype).eps * max(1.0, x.abs().max().item())
     return shift, scale if scale > rounding else 1.0
 
 
 class _Autoencoder(nn.Module):
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder: Encoder, decoder: nn.Sequential) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
@@ -177,7 +187,8 @@ class MeanStage:
 
     Attributes
     ----------
-    encoder, mean : torch.nn.Module
+    encoder : Encoder
+    mean : torch.nn.Sequential
         Trained networks on data units, float64, frozen.
     scale : float
         Standard deviation of the data, over all features.
@@ -185,13 +196,13 @@ class MeanStage:
         Losses, in nats per row for densities on data units.
     """
 
-    encoder: nn.Module
-    mean: nn.Module
+    encoder: Encoder
+    mean: nn.Sequential
     scale: float
     training: TrainingResult
 
     @property
-    def variance_floor(self):
+    def variance_floor(self) -> float:
         """Smallest noise variance.
 
         Returns
@@ -202,7 +213,15 @@ class MeanStage:
         return (_NOISE_FLOOR * self.scale) ** 2
 
 
-def fit_mean(rows, architecture, options, generator, *, device, verbose):
+def fit_mean(
+    rows: Rows,
+    architecture: Architecture,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    *,
+    device: torch.device,
+    verbose: bool,
+) -> MeanStage:
     """First stage: encoder and mean, by the ELBO with one noise variance for all outputs.
 
     Parameters
@@ -248,13 +267,15 @@ def fit_mean(rows, architecture, options, generator, *, device, verbose):
         model, objective, len(rows.train), options, generator, desc="VAE: mean", verbose=verbose
     )
     model = freeze(model.to("cpu", torch.float64))
-    absorb_input_scaling(model.encoder.body[0], shift, scale)
+    absorb_input_scaling(cast(nn.Linear, model.encoder.body[0]), shift, scale)
     if not architecture.bounded:
-        absorb_output_scaling(model.decoder[-1], shift, scale)
+        absorb_output_scaling(cast(nn.Linear, model.decoder[-1]), shift, scale)
     return MeanStage(model.encoder, model.decoder, scale, result)
 
 
-def fit_precision(stage, x, generator, **options):
+def fit_precision(
+    stage: MeanStage, x: torch.Tensor, generator: torch.Generator, **options: Any
+) -> RBFPrecision:
     """Second stage: RBF precision, with the mean frozen.
 
     Parameters
@@ -279,7 +300,15 @@ def fit_precision(stage, x, generator, **options):
     return RBFPrecision.fit(z, squared_residuals, residual_floor=_RESIDUAL_FLOOR, **options)
 
 
-def fit_variance_head(stage, rows, architecture, options, generator, *, verbose):
+def fit_variance_head(
+    stage: MeanStage,
+    rows: Rows,
+    architecture: Architecture,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    *,
+    verbose: bool,
+) -> tuple[StdNetwork, TrainingResult]:
     """Second stage, for comparison: the decoder's own variance head, with the mean frozen.
 
     Parameters
@@ -312,7 +341,7 @@ def fit_variance_head(stage, rows, architecture, options, generator, *, verbose)
         variances = objective.mean_squared_residuals() + stage.variance_floor
         head.floor.fill_(_RESIDUAL_FLOOR * variances.mean().item())
         # Start at the best constant, so that the network only learns deviations from it.
-        head.log_variance[-1].bias.copy_(variances.log())
+        cast(nn.Linear, head.log_variance[-1]).bias.copy_(variances.log())
     result = train(
         head,
         objective,

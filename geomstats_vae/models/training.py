@@ -1,9 +1,11 @@
-"""The training loop: early stopping on held-out data, the best state kept, interrupts survived."""
+"""The training loop: stops early by held-out data, keeps the best state, may be interrupted."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
@@ -37,7 +39,7 @@ class TrainingOptions:
     patience: int
     warmup_epochs: int = 0
 
-    def learning_rate_at(self, epoch):
+    def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch.
 
         Parameters
@@ -56,7 +58,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training.
+    """Losses of a training, and how it ended.
 
     Attributes
     ----------
@@ -74,33 +76,61 @@ class TrainingResult:
     interrupted: bool
 
 
+class Objective(Protocol):
+    """What is minimised.
+
+    Attributes
+    ----------
+    train_loss : float
+        Mean loss of the training rows over the last epoch.
+    """
+
+    train_loss: float
+
+    def epoch_losses(self, batches: Iterable[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:
+        """Generate one epoch's losses, a batch of rows each; at the end `train_loss` is theirs."""
+
+    def held_out_loss(self) -> float:
+        """Evaluate the loss of the held-out rows, by which epochs are compared."""
+
+
 class _BestState:
     """The state of a module at its lowest held-out loss."""
 
-    def __init__(self, module):
+    def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self.epoch, self.loss, self.state = -1, math.inf, None
+        self.epoch, self.loss = -1, math.inf
+        self.state: dict[str, torch.Tensor] | None = None
 
-    def offer(self, epoch, loss):
+    def keep_if_better(self, epoch: int, loss: float) -> None:
         if loss < self.loss:
             state = {name: t.detach().clone() for name, t in self.module.state_dict().items()}
             # One assignment: an interrupt leaves either the old state or the new one.
             self.epoch, self.loss, self.state = epoch, loss, state
 
-    def restore(self):
-        self.module.load_state_dict(self.state)
+    def restore(self) -> None:
+        if self.state is not None:
+            self.module.load_state_dict(self.state)
 
 
-def train(module, objective, n_rows, options, generator, *, desc="", verbose=False):
+def train(
+    module: torch.nn.Module,
+    objective: Objective,
+    n_rows: int,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    *,
+    desc: str = "",
+    verbose: bool = False,
+) -> TrainingResult:
     """Minimise an objective by Adam, and keep the best state.
 
     Parameters
     ----------
     module : torch.nn.Module
         What is trained; left in the state of lowest held-out loss.
-    objective : NegativeElbo or ResidualLikelihood
-        Its ``epoch_losses(batches, epoch)`` generates losses and leaves ``train_loss``; its
-        ``held_out_loss()`` is what epochs are compared by.
+    objective : Objective
+        What is minimised, such as a `NegativeElbo`.
     n_rows : int
         Number of training rows.
     options : TrainingOptions
@@ -126,7 +156,8 @@ def train(module, objective, n_rows, options, generator, *, desc="", verbose=Fal
         If no epoch gave a finite held-out loss.
     """
     best = _BestState(module)
-    train_loss, held_out_loss = [], []
+    train_loss: list[float] = []
+    held_out_loss: list[float] = []
     interrupted = False
     try:
         for epoch_train, epoch_held_out in _epochs(
@@ -147,7 +178,16 @@ def train(module, objective, n_rows, options, generator, *, desc="", verbose=Fal
     return TrainingResult(train_loss, held_out_loss, best.epoch, interrupted)
 
 
-def _epochs(module, objective, n_rows, options, generator, best, desc, verbose):
+def _epochs(
+    module: torch.nn.Module,
+    objective: Objective,
+    n_rows: int,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    best: _BestState,
+    desc: str,
+    verbose: bool,
+) -> Iterator[tuple[float, float]]:
     """Train epoch by epoch; generates pairs (training loss, held-out loss)."""
     optimizer = _optimizer(module, n_rows, options)
     with tqdm(range(options.max_epochs), desc=desc, unit="epoch", disable=not verbose) as progress:
@@ -157,7 +197,7 @@ def _epochs(module, objective, n_rows, options, generator, best, desc, verbose):
             batches = torch.randperm(n_rows, generator=generator).split(options.batch_size)
             _run_epoch(objective.epoch_losses(batches, epoch), optimizer)
             loss = objective.held_out_loss()
-            best.offer(epoch, loss)
+            best.keep_if_better(epoch, loss)
             progress.set_postfix(loss=f"{loss:.4g}", best=f"{best.loss:.4g}", refresh=False)
             yield objective.train_loss, loss
             start = max(best.epoch, options.warmup_epochs)
@@ -165,17 +205,19 @@ def _epochs(module, objective, n_rows, options, generator, best, desc, verbose):
                 return
 
 
-def _optimizer(module, n_rows, options):
+def _optimizer(
+    module: torch.nn.Module, n_rows: int, options: TrainingOptions
+) -> torch.optim.Optimizer:
     weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     biases = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": options.weight_decay / n_rows},
         {"params": biases, "weight_decay": 0.0},
     ]
     return torch.optim.Adam(groups, lr=options.learning_rate)
 
 
-def _run_epoch(losses, optimizer):
+def _run_epoch(losses: Iterable[torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
     with torch.enable_grad():
         for loss in losses:
             optimizer.zero_grad()

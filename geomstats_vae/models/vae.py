@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.immersions.gaussian import GaussianDecoder
+from geomstats_vae.immersions.rbf import RBFPrecision
+from geomstats_vae.models import persistence
 from geomstats_vae.models.base import LatentVariableModel
-from geomstats_vae.models.networks import ACTIVATIONS, freeze
+from geomstats_vae.models.networks import ACTIVATIONS, StdNetwork, freeze
 from geomstats_vae.models.objectives import kl_divergence
 from geomstats_vae.models.stages import (
     Architecture,
+    MeanStage,
     Rows,
     fit_mean,
     fit_precision,
@@ -30,14 +38,14 @@ from geomstats_vae.models.validation import validate_rows
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
 # Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
 _ACTIVE_VARIANCE = 1e-2
-# What an interrupted fit still spends on its second stage.
+# Effort of the second stage after an interrupt.
 _EPOCHS_AFTER_INTERRUPT = 5
 _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
-# Codes kept with the estimator; the geometry starts its searches from them.
+# Codes kept with the estimator; the geometry builds its graph from them.
 _MAX_CODES = 5000
 
 
-def _evenly_spaced(n_rows, n_kept):
+def _evenly_spaced(n_rows: int, n_kept: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_kept)).round().astype(int))
 
 
@@ -68,8 +76,9 @@ class VAE(LatentVariableModel):
         Number of radial basis functions in the decoder's precision.
     a : float
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
-        the clusters of codes; see `RBFPrecision.fit`. The study's 1.25 smooths the walls away
-        that keep geodesics to the data on the digits; 1 costs half a nat of likelihood there.
+        the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
+        with it the walls of uncertainty that keep geodesics near the data. On the digits 1 keeps
+        these walls, at a cost of half a nat of likelihood against the study's 1.25.
     zeta : float, optional
         Precision far from the data. By default the inverse of the largest squared residual.
     max_epochs : int
@@ -133,8 +142,8 @@ class VAE(LatentVariableModel):
     any scale of data works, and the Euclidean metric of data space is not distorted. Scale
     features of different units, for instance with `sklearn.preprocessing.StandardScaler`.
 
-    Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns; during
-    the first epoch, or twice, it ends `fit` and leaves the estimator as it was.
+    Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns. During
+    the first epoch, or if pressed twice, it ends `fit` and leaves the estimator as it was.
 
     References
     ----------
@@ -151,7 +160,7 @@ class VAE(LatentVariableModel):
     (1797, 2)
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012  (scikit-learn's convention)
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  (scikit-learn's convention)
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "hidden_dims": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -172,24 +181,24 @@ class VAE(LatentVariableModel):
 
     def __init__(
         self,
-        latent_dim=2,
+        latent_dim: int = 2,
         *,
-        hidden_dims=(64, 32),
-        activation="tanh",
-        output_activation="auto",
-        n_centers=64,
-        a=1.0,
-        zeta=None,
-        max_epochs=300,
-        batch_size=128,
-        learning_rate=1e-2,
-        weight_decay=1.0,
-        validation_fraction=0.1,
-        patience=100,
-        random_state=None,
-        verbose=False,
-        device=None,
-    ):
+        hidden_dims: Sequence[int] = (64, 32),
+        activation: str = "tanh",
+        output_activation: str = "auto",
+        n_centers: int = 64,
+        a: float = 1.0,
+        zeta: float | None = None,
+        max_epochs: int = 300,
+        batch_size: int = 128,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 1.0,
+        validation_fraction: float = 0.1,
+        patience: int = 100,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
         self.latent_dim = latent_dim
         self.hidden_dims = hidden_dims
         self.activation = activation
@@ -207,8 +216,18 @@ class VAE(LatentVariableModel):
         self.verbose = verbose
         self.device = device
 
+    variance_head_: StdNetwork
+    noise_std_: float
+    kl_per_dim_: NDArray[np.float64]
+    active_dims_: NDArray[np.bool_]
+    output_activation_: str
+    history_: dict[str, np.ndarray]
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: None = None) -> VAE:
         """Train the encoder and the decoder.
 
         Parameters
@@ -269,14 +288,14 @@ class VAE(LatentVariableModel):
             self._warn_collapsed()
         return self
 
-    def _check_rows(self, X):
+    def _check_rows(self, X: np.ndarray) -> None:
         if X.shape[0] < self.n_centers:
             raise ValueError(
                 f"Expected at least n_centers={self.n_centers} rows, got n_samples={X.shape[0]}; "
                 "reduce n_centers or pass more data."
             )
 
-    def _resolve_output_activation(self, X):
+    def _resolve_output_activation(self, X: np.ndarray) -> str:
         low, high = float(X.min()), float(X.max())
         in_unit_interval = low >= 0.0 and high <= 1.0
         if self.output_activation == "sigmoid" and not in_unit_interval:
@@ -288,7 +307,7 @@ class VAE(LatentVariableModel):
             return "sigmoid" if in_unit_interval and high - low >= 0.5 else "identity"
         return self.output_activation
 
-    def _architecture(self, n_features, output_activation):
+    def _architecture(self, n_features: int, output_activation: str) -> Architecture:
         hidden_dims = tuple(self.hidden_dims)
         if not all(isinstance(n, Integral) and n > 0 for n in hidden_dims):
             raise ValueError(
@@ -303,7 +322,7 @@ class VAE(LatentVariableModel):
             bounded=output_activation == "sigmoid",
         )
 
-    def _training_options(self):
+    def _training_options(self) -> TrainingOptions:
         return TrainingOptions(
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
@@ -313,7 +332,16 @@ class VAE(LatentVariableModel):
             warmup_epochs=self.max_epochs // 3,
         )
 
-    def _fit_noise(self, stage, x, rows, architecture, generator, random_state, quick):
+    def _fit_noise(
+        self,
+        stage: MeanStage,
+        x: torch.Tensor,
+        rows: Rows,
+        architecture: Architecture,
+        generator: torch.Generator,
+        random_state: np.random.RandomState,
+        quick: bool,
+    ) -> tuple[RBFPrecision, StdNetwork, bool]:
         precision = fit_precision(
             stage,
             x,
@@ -335,7 +363,14 @@ class VAE(LatentVariableModel):
         )
         return precision, head, training.interrupted
 
-    def _set_fitted(self, x, architecture, stage, precision, head):
+    def _set_fitted(
+        self,
+        x: torch.Tensor,
+        architecture: Architecture,
+        stage: MeanStage,
+        precision: RBFPrecision,
+        head: StdNetwork,
+    ) -> None:
         """Set all fitted attributes at once: a failed `fit` leaves the earlier ones alone."""
         with torch.no_grad():
             mean, std = stage.encoder(x)
@@ -356,7 +391,42 @@ class VAE(LatentVariableModel):
         }
         self._latent_space = None
 
-    def _warn_interrupted(self, stage):
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the fitted estimator to one file, in the safetensors format: without pickle.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to write, any ending; an existing one is replaced. A `random_state` that is a
+            generator is not kept.
+        """
+        check_is_fitted(self, "decoder_")
+        persistence.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> VAE:
+        """Load an estimator that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to read. No code in it can run.
+
+        Returns
+        -------
+        model : VAE
+            The fitted estimator.
+
+        Raises
+        ------
+        OSError
+            If there is no such file, or it may not be read.
+        ValueError
+            If the file is not one that `save` wrote, is damaged, or of another version.
+        """
+        return persistence.load(cls, path)
+
+    def _warn_interrupted(self, stage: str) -> None:
         warnings.warn(
             f"The {stage} stage was interrupted, after {self.n_iter_} of {self.max_epochs} epochs "
             "of the first; the best state was kept. Call fit again to train to the end.",
@@ -364,7 +434,7 @@ class VAE(LatentVariableModel):
             stacklevel=4,
         )
 
-    def _warn_collapsed(self):
+    def _warn_collapsed(self) -> None:
         collapsed = np.flatnonzero(~self.active_dims_).tolist()
         warnings.warn(
             f"Expected {self.latent_dim} informative latent dimensions, got "

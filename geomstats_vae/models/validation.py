@@ -1,17 +1,22 @@
-"""Data as rows of numpy, whatever scikit-learn is told of other array libraries.
+"""scikit-learn's checks of data, which here always return arrays of numpy.
 
-geomstats' tools on its pytorch backend need ``sklearn.set_config(array_api_dispatch=True)``, under
-which scikit-learn's checks hand tensors back.
+On its pytorch backend geomstats needs ``sklearn.set_config(array_api_dispatch=True)``. With this
+setting scikit-learn's checks return tensors for tensors, so it is switched off around them.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 
-def validate_rows(estimator, X, **options):
+def validate_rows(estimator: BaseEstimator, X: ArrayLike, **options: Any) -> np.ndarray:
     """Validate data of an estimator; options as of `sklearn.utils.validation.validate_data`.
 
     Parameters
@@ -32,7 +37,7 @@ def validate_rows(estimator, X, **options):
         return validate_data(estimator, X, **options)
 
 
-def check_rows(X, **options):
+def check_rows(X: ArrayLike, **options: Any) -> np.ndarray:
     """Validate an array; options as of `sklearn.utils.check_array`.
 
     Parameters

@@ -1,12 +1,23 @@
-"""What all pictures share: colours, outlines, and the latent coordinates that axes show."""
+"""Colours, outlines and coordinates that all pictures share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
+from numpy.typing import ArrayLike, NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+# Arrays of either backend of geomstats.
+Arrays: TypeAlias = ArrayLike | torch.Tensor
+Plane: TypeAlias = tuple[int, int]
 
 MAP, DIVERGING = "viridis", "RdBu_r"
 INK = "black"
@@ -15,7 +26,7 @@ PAPER = "white"
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 
 
-def as_array(values):
+def as_array(values: Arrays) -> np.ndarray:
     """Convert an array of either backend.
 
     Parameters
@@ -31,8 +42,8 @@ def as_array(values):
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def shown(ax, plane):
-    """Latent coordinates that axes show.
+def shown(ax: Axes, plane: Plane) -> list[int]:
+    """Return the latent coordinates that axes show.
 
     Parameters
     ----------
@@ -46,10 +57,10 @@ def shown(ax, plane):
     coordinates : list of int
         Those two, or the first three on axes in three dimensions.
     """
-    return [0, 1, 2] if ax.name == "3d" else list(plane)
+    return [0, 1, 2] if isinstance(ax, Axes3D) else list(plane)
 
 
-def select(ax, points, plane):
+def select(ax: Axes, points: Arrays, plane: Plane) -> Floats:
     """Take from points the coordinates that axes show.
 
     Parameters
@@ -71,17 +82,17 @@ def select(ax, points, plane):
     ValueError
         If the points lack one of the coordinates.
     """
-    points = as_array(points).astype(float)
+    rows = as_array(points).astype(float)
     coordinates = shown(ax, plane)
-    if points.ndim == 0 or points.shape[-1] <= max(coordinates):
+    if rows.ndim == 0 or rows.shape[-1] <= max(coordinates):
         raise ValueError(
             f"Expected points of at least {max(coordinates) + 1} coordinates, got shape "
-            f"{list(points.shape)}; draw them on flat axes, in a plane of their coordinates."
+            f"{list(rows.shape)}; draw them on flat axes, in a plane of their coordinates."
         )
-    return points[..., coordinates]
+    return rows[..., coordinates]
 
 
-def name_axes(ax, plane=(0, 1)):
+def name_axes(ax: Axes, plane: Plane = (0, 1)) -> None:
     """Name the latent coordinates and give them equal units.
 
     Parameters
@@ -96,7 +107,7 @@ def name_axes(ax, plane=(0, 1)):
     ax.set(aspect="equal")
 
 
-def halo(width, color):
+def halo(width: float, color: str) -> list[AbstractPathEffect]:
     """Return the effect that outlines a line or a text.
 
     Parameters
@@ -114,7 +125,9 @@ def halo(width, color):
     return [withStroke(linewidth=width, foreground=color)]
 
 
-def add_lines(ax, curves, *, widen=True, **style):
+def add_lines(
+    ax: Axes, curves: Iterable[Floats], *, widen: bool = True, **style: Any
+) -> LineCollection:
     """Add curves to flat axes or to axes in three dimensions.
 
     Parameters
@@ -134,7 +147,7 @@ def add_lines(ax, curves, *, widen=True, **style):
         The curves.
     """
     curves = list(curves)
-    if ax.name != "3d":
+    if not isinstance(ax, Axes3D):
         lines = LineCollection(curves, **style)
         ax.add_collection(lines, autolim=widen)
         if widen:
@@ -145,6 +158,6 @@ def add_lines(ax, curves, *, widen=True, **style):
     if curves and widen:
         points = np.concatenate(curves)
         ax.auto_scale_xyz(*points[np.isfinite(points).all(axis=1)].T, had_data=had_data)
-    # In three dimensions the aspect is that of the view at the time of the call.
+    # In three dimensions equal units are those of the present view: this comes last.
     ax.set_aspect("equal")
     return lines

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import geomstats.backend as gs
 import numpy as np
 from contourpy import contour_generator
+from geomstats.geometry.manifold import Manifold
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+from numpy.typing import NDArray
 
-from geomstats_vae.plotting.axes import INK, PAPER, add_lines, as_array, halo, name_axes
+from geomstats_vae.plotting.axes import (
+    INK,
+    PAPER,
+    Arrays,
+    Floats,
+    add_lines,
+    as_array,
+    halo,
+    name_axes,
+)
 from geomstats_vae.plotting.reach import check_method, distances_from, has_grid
 from geomstats_vae.plotting.window import LatentWindow
 
-# A geodesic is taken to be shortest unless a curve is found that is shorter by more than this.
+# A geodesic counts as shortest unless a curve is found that is shorter by more than this share.
 _RTOL = 1e-3
 # Cells along the longer side of the codes' window at which distances are taken.
 _N_CELLS = 96
 
 
 def geodesic_balls(
-    ax, space, center, radii, *, method="graph", n_directions=180, color=PAPER, width=1.4
-):
+    ax: Axes,
+    space: Manifold,
+    center: Arrays,
+    radii: Arrays,
+    *,
+    method: str = "graph",
+    n_directions: int = 180,
+    color: str = PAPER,
+    width: float = 1.4,
+) -> list[Artist]:
     """Draw geodesic circles about a point: the points at given distances from it.
 
     Parameters
@@ -32,8 +57,9 @@ def geodesic_balls(
     radii : array-like, shape=[n_radii]
         Radii, in the units of the data. They are written on the circles.
     method : str, {'graph', 'exact'}
-        Levels of the distance on the metric's graph, over the window of its codes, or geodesics
-        followed from the centre; see the notes. Spaces without such a graph take the second way.
+        'graph' draws levels of the distance on the metric's graph, over the window of its codes.
+        'exact' follows geodesics from the centre; see the notes. It is also what spaces without
+        such a graph get.
     n_directions : int
         Geodesics that are followed from the centre.
     color : str
@@ -54,51 +80,57 @@ def geodesic_balls(
 
     Notes
     -----
-    Distances on the graph are too long by about a percent, by several in places, and circles end
-    where the codes' window does. Circles by geodesics are exact, the images of the vectors of
-    length r under the exponential map; beyond the cut points of the centre the image no longer
-    bounds the ball, and is left out. So such a circle ends shortly before the cut locus, and has
-    holes where geodesics drift apart; more directions make both smaller.
+    Distances on the graph are too long by about a percent, in places by several. Circles end at
+    the edge of the codes' window.
+
+    Circles by geodesics are exact: they are the image of the vectors of length r under the
+    exponential map. Beyond the cut points of the centre this image no longer bounds the ball, so
+    it is left out there. Such a circle ends shortly before the cut locus, and it has gaps where
+    geodesics drift apart. More directions make both gaps smaller.
     """
     check_method(method)
-    center, radii = as_array(center).astype(float), np.sort(np.ravel(as_array(radii)))
-    if center.shape != (2,):
+    middle, sizes = as_array(center).astype(float), np.sort(np.ravel(as_array(radii)))
+    if middle.shape != (2,):
         raise ValueError(
-            f"Expected a centre of shape [2], got {list(center.shape)}; circles are drawn in two "
+            f"Expected a centre of shape [2], got {list(middle.shape)}; circles are drawn in two "
             "dimensions."
         )
-    if not len(radii) or not (radii > 0.0).all():
-        raise ValueError(f"Expected positive radii, at least one, got {radii.tolist()}.")
+    if not len(sizes) or not (sizes > 0.0).all():
+        raise ValueError(f"Expected positive radii, at least one, got {sizes.tolist()}.")
     if method == "graph" and has_grid(space.metric, 2):
-        circles = _levels(space.metric, center, radii)
+        circles = _levels(space.metric, middle, sizes)
     else:
-        circles = _circles(space.metric, center, radii, n_directions)
-    artists = []
+        circles = _circles(space.metric, middle, sizes, n_directions)
+    artists: list[Artist] = []
+    line = {"colors": color, "linewidths": width, "label": "_circle", "zorder": 3}
     for parts in circles:
-        style = {"colors": color, "linewidths": width, "label": "_circle", "zorder": 3}
-        artists.append(add_lines(ax, parts, widen=not ax.images, **style))
-        artists[-1].set_path_effects(halo(width + 1.4, INK))
-    style = {"s": 30.0, "marker": "o", "facecolor": color, "edgecolor": INK, "zorder": 5}
-    artists.append(ax.scatter(*center, **style))
-    for radius, parts in zip(radii, circles, strict=True):
+        lines = add_lines(ax, parts, widen=not ax.images, **line)
+        lines.set_path_effects(halo(width + 1.4, INK))
+        artists.append(lines)
+    x, y = middle
+    artists.append(ax.scatter(x, y, s=30.0, marker="o", facecolor=color, edgecolor=INK, zorder=5))
+    for radius, parts in zip(sizes, circles, strict=True):
         if parts:
             artists.append(_name(ax, np.concatenate(parts), f"{radius:g}"))
     name_axes(ax)
     return artists
 
 
-def _levels(metric, center, radii):
+def _levels(metric: RiemannianMetric, center: Floats, radii: Floats) -> list[list[Floats]]:
     """Lines of each circle, as levels of the distance on the graph."""
     metric_of_codes = getattr(metric, "underlying_metric", metric)
     points = LatentWindow.around(metric_of_codes.points).grid(_N_CELLS)
     distances = distances_from(metric, center[None], points.reshape(-1, 2))
     distances = np.ma.masked_invalid(distances.reshape(points.shape[:2]))
     levels = contour_generator(points[..., 0], points[..., 1], distances)
-    return [levels.lines(radius) for radius in radii]
+    # One array per line is what the generator returns by default.
+    return [cast("list[Floats]", levels.lines(radius)) for radius in radii]
 
 
-def _circles(metric, center, radii, n_directions):
-    """Lines of each circle, along the ends of geodesics that are the shortest ways."""
+def _circles(
+    metric: RiemannianMetric, center: Floats, radii: Floats, n_directions: int
+) -> list[list[Floats]]:
+    """Lines of each circle, along the ends of geodesics that are shortest paths."""
     angle = 2.0 * np.pi * np.arange(n_directions) / n_directions
     unit = np.stack((np.cos(angle), np.sin(angle)))
     # With M = L L' the columns of L'^-1 are orthonormal.
@@ -117,7 +149,7 @@ def _circles(metric, center, radii, n_directions):
     return [_parts(curve, kept) for curve, kept in zip(points, shortest, strict=True)]
 
 
-def _parts(points, kept):
+def _parts(points: Floats, kept: NDArray[np.bool_]) -> list[Floats]:
     """Parts of a closed curve, shape=[n_points, 2], whose points are kept."""
     if kept.all():
         return [np.concatenate((points, points[:1]))]
@@ -128,7 +160,7 @@ def _parts(points, kept):
     return [points[a + 1 : b + 1] for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _name(ax, points, name):
+def _name(ax: Axes, points: Floats, name: str) -> Text:
     """Write a circle's radius at its highest point."""
     x, y = points[np.argmax(points[:, 1])]
     text = ax.text(x, y, name, ha="center", va="center", fontsize="small", zorder=6)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from geomstats_vae.plotting.axes import MAP, OKABE_ITO, PAPER, as_array, halo, name_axes, select
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import Normalize
+from matplotlib.image import AxesImage
+
+from geomstats_vae.plotting.axes import (
+    MAP,
+    OKABE_ITO,
+    PAPER,
+    Arrays,
+    Plane,
+    as_array,
+    halo,
+    name_axes,
+    select,
+)
 from geomstats_vae.plotting.window import as_codes
 
 # Petroff (2021), arXiv:2107.02270: ten colours told apart under the common colour deficiencies.
@@ -15,7 +31,7 @@ _PETROFF = (
 _MARKERS = "osDv^P<X>p*h"
 
 
-def class_styles(n_classes):
+def class_styles(n_classes: int) -> list[tuple[str, str]]:
     """Return a colour and a marker for each class, no two classes alike in both.
 
     Parameters
@@ -37,7 +53,15 @@ def class_styles(n_classes):
     ]
 
 
-def latent_scatter(ax, codes, labels=None, *, plane=(0, 1), size=9.0, legend=True):
+def latent_scatter(
+    ax: Axes,
+    codes: Arrays,
+    labels: Arrays | None = None,
+    *,
+    plane: Plane = (0, 1),
+    size: float = 9.0,
+    legend: bool = True,
+) -> list[PathCollection]:
     """Draw latent codes, each class in its own colour and marker, named at its median.
 
     Parameters
@@ -60,19 +84,22 @@ def latent_scatter(ax, codes, labels=None, *, plane=(0, 1), size=9.0, legend=Tru
     artists : list of matplotlib.collections.PathCollection
         One per class.
     """
-    codes = select(ax, as_codes(codes), plane)
+    points = select(ax, as_codes(codes), plane)
+    style: dict[str, Any] = {"s": size, "lw": 0}
     if labels is None:
-        artists = [ax.scatter(*codes.T, s=size, color=OKABE_ITO[0], lw=0, alpha=0.6)]
+        style |= {"color": OKABE_ITO[0], "alpha": 0.6}
+        artists = [ax.scatter(*points.T, **style)]
         name_axes(ax, plane)
         return artists
-    labels = _as_labels(labels, len(codes))
-    names = np.unique(labels)
+    classes = _as_labels(labels, len(points))
+    names = np.unique(classes)
     artists = []
     for name, (color, marker) in zip(names, class_styles(len(names)), strict=True):
-        chosen = codes[labels == name]
-        style = {"color": color, "marker": marker, "lw": 0, "alpha": 0.75}
-        artists.append(ax.scatter(*chosen.T, s=size, label=str(name), **style))
-        text = ax.text(*np.median(chosen, axis=0), str(name), ha="center", va="center", zorder=4)
+        chosen = points[classes == name]
+        style |= {"color": color, "marker": marker, "alpha": 0.75, "label": str(name)}
+        artists.append(ax.scatter(*chosen.T, **style))
+        named: list[Any] = [*np.median(chosen, axis=0), str(name)]
+        text = ax.text(*named, ha="center", va="center", zorder=4)
         text.set(fontweight="bold", fontsize="large", path_effects=halo(3.0, PAPER))
     name_axes(ax, plane)
     if legend:
@@ -80,7 +107,15 @@ def latent_scatter(ax, codes, labels=None, *, plane=(0, 1), size=9.0, legend=Tru
     return artists
 
 
-def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", colorbar=True):
+def distance_matrix(
+    ax: Axes,
+    distances: Arrays,
+    labels: Arrays | None = None,
+    *,
+    norm: Normalize | None = None,
+    label: str = "distance",
+    colorbar: bool = True,
+) -> AxesImage:
     """Draw a matrix of distances, its rows and columns ordered by class.
 
     Parameters
@@ -103,15 +138,15 @@ def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", 
     image : matplotlib.image.AxesImage
         The matrix as drawn.
     """
-    distances = as_array(distances)
-    n_points = len(distances)
+    matrix = as_array(distances)
+    n_points = len(matrix)
     if labels is None:
         ax.set(xlabel="code", ylabel="code")
     else:
-        labels = _as_labels(labels, n_points)
-        order = np.argsort(labels, kind="stable")
-        distances = distances[np.ix_(order, order)]
-        names, first = np.unique(labels[order], return_index=True)
+        classes = _as_labels(labels, n_points)
+        order = np.argsort(classes, kind="stable")
+        matrix = matrix[np.ix_(order, order)]
+        names, first = np.unique(classes[order], return_index=True)
         edges = np.append(first, n_points)
         middles = (edges[:-1] + edges[1:] - 1) / 2
         ax.set_xticks(middles, [str(name) for name in names])
@@ -121,13 +156,13 @@ def distance_matrix(ax, distances, labels=None, *, norm=None, label="distance", 
         for edge in first[1:] - 0.5:
             ax.axhline(edge, color=PAPER, lw=0.8)
             ax.axvline(edge, color=PAPER, lw=0.8)
-    image = ax.imshow(distances, cmap=MAP, norm=norm, interpolation="nearest")
+    image = ax.imshow(matrix, cmap=MAP, norm=norm, interpolation="nearest")
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label=label)
     return image
 
 
-def _as_labels(labels, n_points):
+def _as_labels(labels: Arrays, n_points: int) -> np.ndarray:
     labels = as_array(labels)
     if labels.shape != (n_points,):
         raise ValueError(

@@ -1,20 +1,30 @@
-"""How an iteration converges."""
+"""Pictures of how an iteration converges."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from geomstats_vae.plotting.axes import as_array
+from geomstats_vae.plotting.axes import Arrays, as_array
 from geomstats_vae.plotting.codes import class_styles
 
 _MOST_MARKERS = 50
 
 
 def convergence(
-    ax, histories, steps=None, *, limit=None, quantity="relative residual", step="iteration"
-):
+    ax: Axes,
+    histories: Arrays | Mapping[str, Arrays],
+    steps: Arrays | Mapping[str, Arrays] | None = None,
+    *,
+    limit: float | Literal["last"] | Mapping[str, float | Literal["last"]] | None = None,
+    quantity: str = "relative residual",
+    step: str = "iteration",
+) -> list[Line2D]:
     """Draw what an iteration reports against its steps, on a logarithmic scale.
 
     Parameters
@@ -26,7 +36,7 @@ def convergence(
         `LAND` or losses in the `history_` of a `VAE`; several get a legend.
     steps : array-like, shape=[n_steps], or dict of str to such, optional
         Where the values were taken; by default they are counted from zero.
-    limit : float, 'last' or dict of str to float, optional
+    limit : float, 'last' or dict of str to such, optional
         What the values tend to: their distance from it is drawn. 'last' is each history's last
         value.
     quantity : str
@@ -48,11 +58,10 @@ def convergence(
     --------
     >>> convergence(ax, land.lower_bounds_, limit="last", quantity="log likelihood (nats)")
     """
-    single = not isinstance(histories, Mapping)
-    histories = {"": histories} if single else histories
-    artists = []
+    named = histories if isinstance(histories, Mapping) else {"": histories}
+    artists: list[Line2D] = []
     for (name, history), (color, marker) in zip(
-        histories.items(), class_styles(len(histories)), strict=True
+        named.items(), class_styles(len(named)), strict=True
     ):
         values = _row(as_array(history).astype(float), name)
         at = steps.get(name) if isinstance(steps, Mapping) else steps
@@ -68,18 +77,20 @@ def convergence(
         shown = np.isfinite(values) & (values > 0.0)
         # Markers of long histories would cover their lines.
         marker = marker if len(values) <= _MOST_MARKERS else ""
-        style = {"color": color, "marker": marker, "markersize": 4.0, "lw": 1.4}
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.0, "lw": 1.4}
         artists += ax.plot(at[shown], values[shown], label=name or "_history", **style)
     ax.set(yscale="log", xlabel=step)
     ax.set_ylabel(quantity if limit is None else f"distance of {quantity} from its limit")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, MaxNLocator):
+        locator.set_params(integer=True)
     ax.grid(visible=True, color="0.9", zorder=0)
-    if not single:
+    if isinstance(histories, Mapping):
         ax.legend()
     return artists
 
 
-def _row(values, name):
+def _row(values: np.ndarray, name: str) -> np.ndarray:
     if values.ndim != 1 or not len(values):
         raise ValueError(
             f"Expected a history of shape [n_steps], got {list(values.shape)}"

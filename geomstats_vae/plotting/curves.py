@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.legend import Legend
+from mpl_toolkits.mplot3d import Axes3D
 
-from geomstats_vae.plotting.axes import INK, PAPER, add_lines, as_array, halo, select
+from geomstats_vae.geodesics import GeodesicPath
+from geomstats_vae.plotting.axes import (
+    INK,
+    PAPER,
+    Arrays,
+    Floats,
+    Plane,
+    add_lines,
+    as_array,
+    halo,
+    select,
+)
 
 
-def geodesics(ax, path, converged=None, *, plane=(0, 1), color=PAPER, width=1.8):
+def geodesics(
+    ax: Axes,
+    path: GeodesicPath | Arrays,
+    converged: Arrays | None = None,
+    *,
+    plane: Plane = (0, 1),
+    color: str = PAPER,
+    width: float = 1.8,
+) -> list[LineCollection]:
     """Draw geodesics as solid lines, those that did not converge as dash-dotted ones.
 
     Parameters
@@ -18,7 +44,7 @@ def geodesics(ax, path, converged=None, *, plane=(0, 1), color=PAPER, width=1.8)
     path : GeodesicPath or array-like, shape=[..., n_points, dim]
         One or many paths, or the points on them.
     converged : array-like of bool, shape=[...], optional
-        Which paths are geodesics for certain; by default what the path says, all if it is an array.
+        Which paths converged. By default the ``converged`` of the path; all, if it is an array.
     plane : tuple of int
         The two coordinates that flat axes show.
     color : str
@@ -31,22 +57,31 @@ def geodesics(ax, path, converged=None, *, plane=(0, 1), color=PAPER, width=1.8)
     artists : list of matplotlib.collections.LineCollection
         The converged paths, then, if there are any, the others.
     """
-    points = select(ax, getattr(path, "points", path), plane)
+    drawn: Any = getattr(path, "points", path)
+    points = select(ax, drawn, plane)
     if converged is None:
         converged = getattr(path, "converged", True)
     curves = points.reshape(-1, *points.shape[-2:])
-    converged = np.broadcast_to(np.ravel(as_array(converged)), len(curves))
+    certain = np.broadcast_to(np.ravel(as_array(converged)), len(curves))
     artists = []
     for chosen, style, label in (
-        (converged, "solid", "geodesic"),
-        (~converged, "dashdot", "not converged"),
+        (certain, "solid", "geodesic"),
+        (~certain, "dashdot", "not converged"),
     ):
         if chosen.any():
             artists.append(_lines(ax, curves[chosen], color, width, style, label))
     return artists
 
 
-def straight_lines(ax, start, end, *, plane=(0, 1), color=PAPER, width=1.2):
+def straight_lines(
+    ax: Axes,
+    start: Arrays,
+    end: Arrays,
+    *,
+    plane: Plane = (0, 1),
+    color: str = PAPER,
+    width: float = 1.2,
+) -> LineCollection:
     """Draw the straight segments between latent points as dashed lines.
 
     Parameters
@@ -72,7 +107,15 @@ def straight_lines(ax, start, end, *, plane=(0, 1), color=PAPER, width=1.2):
     return _lines(ax, segments, color, width, (0, (4, 2.5)), "straight line")
 
 
-def end_points(ax, start, end, names=None, *, plane=(0, 1), size=22.0):
+def end_points(
+    ax: Axes,
+    start: Arrays,
+    end: Arrays,
+    names: Sequence[str] | None = None,
+    *,
+    plane: Plane = (0, 1),
+    size: float = 22.0,
+) -> list[Artist]:
     """Mark the end points of curves: a disc where one starts, a square where it ends.
 
     Parameters
@@ -93,25 +136,27 @@ def end_points(ax, start, end, names=None, *, plane=(0, 1), size=22.0):
     artists : list of matplotlib.artist.Artist
         The two collections of markers and the names.
     """
-    start, end = (np.atleast_2d(select(ax, z, plane)) for z in (start, end))
+    starts, ends = (np.atleast_2d(select(ax, z, plane)) for z in (start, end))
     style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0}
     disc = size if names is None else 4.0 * size
-    artists = [
-        ax.scatter(*end.T, s=size, marker="s", zorder=5, **style),
-        ax.scatter(*start.T, s=disc, marker="o", zorder=6, **style),
-    ]
-    for name, place in zip(names or (), start, strict=False):
-        text = ax.text(*place, name, ha="center", va="center_baseline", zorder=7)
+    square: dict[str, Any] = {"s": size, "marker": "s", "zorder": 5, **style}
+    round_: dict[str, Any] = {"s": disc, "marker": "o", "zorder": 6, **style}
+    artists: list[Artist] = [ax.scatter(*ends.T, **square), ax.scatter(*starts.T, **round_)]
+    for name, place in zip(names or (), starts, strict=False):
+        named: list[Any] = [*place, name]
+        text = ax.text(*named, ha="center", va="center_baseline", zorder=7)
         text.set(color=INK, fontsize="small", fontweight="bold")
         artists.append(text)
-    if ax.name == "3d":
+    if isinstance(ax, Axes3D):
         # The markers may have widened the view.
         ax.set_aspect("equal")
     return artists
 
 
-def curve_legend(ax, **options):
-    """Add a legend of the curves above the axes, on a dark ground as their lines are light.
+def curve_legend(ax: Axes, **options: Any) -> Legend:
+    """Add a legend of the curves above the axes.
+
+    Its background is dark, because the lines are light.
 
     Parameters
     ----------
@@ -128,14 +173,26 @@ def curve_legend(ax, **options):
     curves = [
         c
         for c in ax.collections
-        if isinstance(c, LineCollection) and not c.get_label().startswith("_")
+        if isinstance(c, LineCollection) and not str(c.get_label()).startswith("_")
     ]
     layout = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(curves)}
-    style = {"facecolor": "0.3", "labelcolor": PAPER, "framealpha": 1.0, "handlelength": 3.0}
+    style: dict[str, Any] = {
+        "facecolor": "0.3",
+        "labelcolor": PAPER,
+        "framealpha": 1.0,
+        "handlelength": 3.0,
+    }
     return ax.legend(handles=curves, **{**layout, **style, **options})
 
 
-def _lines(ax, curves, color, width, style, label):
+def _lines(
+    ax: Axes,
+    curves: Iterable[Floats],
+    color: str,
+    width: float,
+    style: str | tuple[float, tuple[float, ...]],
+    label: str,
+) -> LineCollection:
     """Draw curves, shape=[n_curves, n_points, 2 or 3], in one colour with a black outline."""
     lines = add_lines(
         ax, curves, colors=color, linewidths=width, linestyles=[style], label=label, zorder=3

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike, NDArray
 
 from geomstats_vae.plotting.axes import name_axes
 
@@ -10,7 +13,9 @@ from geomstats_vae.plotting.axes import name_axes
 _MARGIN = 0.05
 
 
-def image_grid(ax, images, extent=None):
+def image_grid(
+    ax: Axes, images: ArrayLike, extent: tuple[float, float, float, float] | None = None
+) -> AxesImage:
     """Draw decoded images where their codes lie.
 
     Parameters
@@ -35,7 +40,7 @@ def image_grid(ax, images, extent=None):
     return ax.imshow(mosaic, extent=extent, cmap="gray_r", interpolation="nearest")
 
 
-def strip(ax, images):
+def strip(ax: Axes, images: ArrayLike) -> AxesImage:
     """Draw images side by side, such as those decoded along a curve.
 
     Parameters
@@ -55,11 +60,11 @@ def strip(ax, images):
     return ax.imshow(_mosaic(np.asarray(images)[None]), cmap="gray_r", interpolation="nearest")
 
 
-def _mosaic(images):
+def _mosaic(images: np.ndarray) -> NDArray[np.float64]:
     """Join images, shape=[n_rows, n_columns, height, width, ...], each with a margin around it."""
     n_rows, n_columns, height, width, *channels = images.shape
     margin = max(1, round(_MARGIN * max(height, width)))
     padding = [(0, 0), (0, 0), (margin, margin), (margin, margin), *((0, 0) for _ in channels)]
-    # Not a number is drawn as nothing, which leaves the margins in the colour of the paper.
+    # NaN is not drawn, so the margins keep the colour of the paper.
     cells = np.pad(images.astype(float), padding, constant_values=np.nan).swapaxes(1, 2)
     return cells.reshape(n_rows * cells.shape[1], n_columns * cells.shape[3], *channels)

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
-from geomstats_vae.plotting.axes import DIVERGING, INK, MAP, PAPER, as_array, name_axes, select
+import numpy as np
+from geomstats.geometry.manifold import Manifold
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.image import AxesImage
+from sklearn.base import BaseEstimator
+
+from geomstats_vae.plotting.axes import (
+    DIVERGING,
+    INK,
+    MAP,
+    PAPER,
+    Arrays,
+    Floats,
+    as_array,
+    name_axes,
+    select,
+)
+from geomstats_vae.plotting.window import LatentWindow
 
 MEASURES = ("riemannian", "lebesgue")
+_Function: TypeAlias = Callable[[Floats], Arrays]
 
 
-def log_sigma(ax, std, window, *, n_points=200, norm=None, colorbar=True):
+def log_sigma(
+    ax: Axes,
+    std: _Function,
+    window: LatentWindow,
+    *,
+    n_points: int = 200,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+) -> AxesImage:
     """Draw the logarithm of the sum of the decoder's standard deviations.
 
     Parameters
@@ -39,7 +67,15 @@ def log_sigma(ax, std, window, *, n_points=200, norm=None, colorbar=True):
     return _map(ax, values, window, norm, r"$\log\,\sum_j \sigma_j(z)$" if colorbar else None)
 
 
-def volume_density(ax, space, window, *, n_points=200, norm=None, colorbar=True):
+def volume_density(
+    ax: Axes,
+    space: Manifold,
+    window: LatentWindow,
+    *,
+    n_points: int = 200,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+) -> AxesImage:
     """Draw the volume density sqrt(det M(z)) on a logarithmic scale.
 
     Parameters
@@ -65,14 +101,22 @@ def volume_density(ax, space, window, *, n_points=200, norm=None, colorbar=True)
     points = window.grid(n_points)
     flat = points.reshape(-1, points.shape[-1])
     values = as_array(space.metric.volume_density(flat)).reshape(points.shape[:2])
-    # A density may vanish where the decoder is flat; the logarithm has no colour for that.
+    # A density may vanish where the decoder is flat. A logarithmic scale has no colour for zero.
     values = np.ma.masked_less_equal(values, 0.0)
     unit = "area per latent area" if points.shape[-1] == 2 else "volume per latent volume"
     label = rf"volume density $(\det M(z))^{{1/2}}$ (data {unit})"
     return _map(ax, values, window, norm or LogNorm(), label if colorbar else None)
 
 
-def gaussian_curvature(ax, space, window, *, n_points=200, norm=None, colorbar=True):
+def gaussian_curvature(
+    ax: Axes,
+    space: Manifold,
+    window: LatentWindow,
+    *,
+    n_points: int = 200,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+) -> AxesImage:
     """Draw the Gaussian curvature of a two-dimensional latent space, red where it is positive.
 
     Parameters
@@ -101,7 +145,7 @@ def gaussian_curvature(ax, space, window, *, n_points=200, norm=None, colorbar=T
     values = as_array(space.metric.gaussian_curvature(flat)).reshape(points.shape[:2])
     values = np.ma.masked_invalid(values)
     if norm is None:
-        # A flat space has one colour, and its scale is 1 for lack of another.
+        # On a flat space all magnitudes are zero, and the scale is set to 1.
         middle, largest = (
             np.percentile(np.abs(values.compressed()), [50, 99]) if values.count() else (0, 0)
         )
@@ -112,16 +156,16 @@ def gaussian_curvature(ax, space, window, *, n_points=200, norm=None, colorbar=T
 
 
 def density(
-    ax,
-    log_density,
-    window,
-    samples=None,
+    ax: Axes,
+    log_density: _Function | BaseEstimator,
+    window: LatentWindow,
+    samples: Arrays | None = None,
     *,
-    measure="lebesgue",
-    n_points=40,
-    norm=None,
-    colorbar=True,
-):
+    measure: str = "lebesgue",
+    n_points: int = 40,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+) -> list[Artist]:
     """Draw a probability density, with samples on top.
 
     Parameters
@@ -173,15 +217,22 @@ def density(
     unit = f"latent {size}" if measure == "lebesgue" else f"Riemannian {size}, in data units"
     norm = Normalize(vmin=0.0) if norm is None else norm
     label = f"probability density (1 / {unit})" if colorbar else None
-    artists = [_map(ax, values, window, norm, label)]
+    artists: list[Artist] = [_map(ax, values, window, norm, label)]
     if samples is not None:
         x, y = select(ax, samples, (0, 1)).T
-        style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 0.4}
+        style: dict[str, Any] = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 0.4}
         artists.append(ax.scatter(x, y, s=8.0, zorder=3, **style))
     return artists
 
 
-def _map(ax, values, window, norm, label, cmap=MAP):
+def _map(
+    ax: Axes,
+    values: Floats,
+    window: LatentWindow,
+    norm: Normalize | None,
+    label: str | None,
+    cmap: str = MAP,
+) -> AxesImage:
     """Draw values on the cells of a window, with a colour bar if it has a label."""
     name_axes(ax)
     image = ax.imshow(

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from geomstats_vae.geodesics import GeodesicPath
+from geomstats_vae.plotting.axes import Arrays, Plane
 from geomstats_vae.plotting.codes import latent_scatter
 from geomstats_vae.plotting.curves import geodesics
 
-PLANES = ((0, 1), (0, 2), (1, 2))
+PLANES: tuple[Plane, ...] = ((0, 1), (0, 2), (1, 2))
 
 
-def projections(axes, codes, labels=None, path=None, *, size=9.0, color="white", width=1.8):
+def projections(
+    axes: Iterable[Axes],
+    codes: Arrays,
+    labels: Arrays | None = None,
+    path: GeodesicPath | Arrays | None = None,
+    *,
+    size: float = 9.0,
+    color: str = "white",
+    width: float = 1.8,
+) -> list[list[Artist]]:
     """Draw codes, and curves if there are any, in each of the three planes of the coordinates.
 
     Parameters
@@ -38,15 +54,16 @@ def projections(axes, codes, labels=None, path=None, *, size=9.0, color="white",
     ValueError
         If there are not three axes, or fewer than three coordinates.
     """
-    axes = list(axes)
-    if len(axes) != len(PLANES):
-        raise ValueError(f"Expected three axes, one for each plane, got {len(axes)}.")
-    artists = []
-    for ax, plane in zip(axes, PLANES, strict=True):
+    panels = list(axes)
+    if len(panels) != len(PLANES):
+        raise ValueError(f"Expected three axes, one for each plane, got {len(panels)}.")
+    artists: list[list[Artist]] = []
+    for ax, plane in zip(panels, PLANES, strict=True):
         # One legend serves all three.
-        legend = labels is not None and ax is axes[-1]
-        drawn = latent_scatter(ax, codes, labels, plane=plane, size=size, legend=legend)
+        legend = labels is not None and ax is panels[-1]
+        drawn: list[Artist] = []
+        drawn += latent_scatter(ax, codes, labels, plane=plane, size=size, legend=legend)
         if path is not None:
-            drawn = [*drawn, *geodesics(ax, path, plane=plane, color=color, width=width)]
+            drawn += geodesics(ax, path, plane=plane, color=color, width=width)
         artists.append(drawn)
     return artists

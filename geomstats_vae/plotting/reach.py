@@ -1,19 +1,22 @@
-"""Distances from a few points to many, as quickly as a picture allows."""
+"""Distances from a few points to many, as exact as a picture needs them."""
 
 from __future__ import annotations
 
 import geomstats.backend as gs
 import numpy as np
+from geomstats.geometry.riemannian_metric import RiemannianMetric
 
-from geomstats_vae.plotting.axes import as_array
+from geomstats_vae.plotting.axes import Arrays, Floats, as_array
 
-# The graph of a decoder's metric is a grid up to this dimension, and knows distances to a percent.
+# Up to this dimension the graph of a decoder's metric is a grid, with distances to a percent.
 _GRID_DIM = 3
 METHODS = ("graph", "exact")
 
 
-def distances_from(metric, centers, points, method="graph"):
-    """Geodesic distances from each of a few points to each of many.
+def distances_from(
+    metric: RiemannianMetric, centers: Arrays, points: Arrays, method: str = "graph"
+) -> Floats:
+    """Measure geodesic distances from each of a few points to each of many.
 
     Parameters
     ----------
@@ -24,13 +27,13 @@ def distances_from(metric, centers, points, method="graph"):
     points : array-like, shape=[n_points, dim]
         The many.
     method : str, {'graph', 'exact'}
-        Take the ways on the graph of a decoder's metric, if it has a grid of latent codes, or solve
-        for all geodesics.
+        'graph' measures paths on the graph of a decoder's metric, if it has a grid of latent
+        codes. 'exact' solves for all geodesics.
 
     Returns
     -------
     distances : numpy.ndarray, shape=[n_centers, n_points]
-        Distances; infinite where there is no way.
+        Distances; infinite where there is no path.
 
     Raises
     ------
@@ -38,15 +41,15 @@ def distances_from(metric, centers, points, method="graph"):
         If method is neither.
     """
     check_method(method)
-    centers = gs.from_numpy(as_array(centers).astype(float))
-    points = gs.from_numpy(as_array(points).astype(float))
-    if method == "graph" and has_grid(metric, points.shape[-1]):
-        return as_array(metric.dist_broadcast(centers[:, None], points, method="graph"))
-    return np.stack([as_array(metric.dist(center, points)) for center in centers])
+    starts = gs.from_numpy(as_array(centers).astype(float))
+    ends = gs.from_numpy(as_array(points).astype(float))
+    if method == "graph" and has_grid(metric, ends.shape[-1]):
+        return as_array(metric.dist_broadcast(starts[:, None], ends, method="graph"))
+    return np.stack([as_array(metric.dist(start, ends)) for start in starts])
 
 
-def has_grid(metric, dim):
-    """Whether a metric knows distances from a grid over latent space.
+def has_grid(metric: RiemannianMetric, dim: int) -> bool:
+    """Tell whether a metric has a graph whose nodes are a grid over latent space.
 
     Parameters
     ----------
@@ -58,13 +61,13 @@ def has_grid(metric, dim):
     Returns
     -------
     has_grid : bool
-        True of a decoder's metric that knows codes of the data, in up to three dimensions.
+        True for a decoder's metric that has codes of the data, in up to three dimensions.
     """
     metric = getattr(metric, "underlying_metric", metric)
     return getattr(metric, "points", None) is not None and dim <= _GRID_DIM
 
 
-def check_method(method):
+def check_method(method: str) -> None:
     """Raise ValueError if a method is unknown."""
     if method not in METHODS:
         raise ValueError(

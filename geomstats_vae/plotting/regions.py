@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from scipy.interpolate import RegularGridInterpolator
+from collections.abc import Callable
+from typing import Any
 
-from geomstats_vae.plotting.axes import INK, PAPER, as_array, name_axes, select
+import numpy as np
+from geomstats.geometry.riemannian_metric import RiemannianMetric
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
+from sklearn.base import BaseEstimator
+
+from geomstats_vae.plotting.axes import (
+    INK,
+    PAPER,
+    Arrays,
+    Floats,
+    as_array,
+    name_axes,
+    select,
+)
 from geomstats_vae.plotting.codes import class_styles
 from geomstats_vae.plotting.reach import check_method, distances_from, has_grid
+from geomstats_vae.plotting.window import LatentWindow
 
-# Cells along the longer side at which distances to centres are measured; these are continuous, and
-# between the cells they are interpolated.
+# Cells along the longer side at which distances to centres are measured. Distances are continuous,
+# so they are interpolated in between.
 _COARSE = 64
 
 
 def regions(
-    ax, predict, window, names=None, *, classes=None, n_points=200, method="graph", alpha=0.3
-):
+    ax: Axes,
+    predict: Callable[[Floats], Arrays] | BaseEstimator,
+    window: LatentWindow,
+    names: Arrays | None = None,
+    *,
+    classes: Arrays | None = None,
+    n_points: int = 200,
+    method: str = "graph",
+    alpha: float = 0.3,
+) -> list[Artist]:
     """Draw the regions of a window that get different labels, and their edges.
 
     Parameters
@@ -38,9 +63,10 @@ def regions(
     n_points : int
         Cells along the longer side of the window.
     method : str, {'graph', 'exact'}
-        How a `GeodesicKMeans` finds the nearest centre of a cell: from distances on its metric's
-        graph, taken at up to 64 cells a side and interpolated in between, or by its `predict`,
-        which solves for geodesics. Spaces without a grid, and all else, take the second way.
+        How the nearest centre of a cell is found. 'graph', for a `GeodesicKMeans`, takes distances
+        on its metric's graph at up to 64 cells a side, and interpolates in between. 'exact' calls
+        `predict`, which solves for geodesics. It is also what spaces without a grid, and all other
+        estimators, get.
     alpha : float
         Opacity of the colours.
 
@@ -62,44 +88,47 @@ def regions(
         labels = _nearest(metric, centers, window, n_points)
     else:
         points = window.grid(n_points)
-        labels = getattr(predict, "predict", predict)(points.reshape(-1, points.shape[-1]))
-        labels = as_array(labels).reshape(points.shape[:2])
+        predicted = getattr(predict, "predict", predict)(points.reshape(-1, points.shape[-1]))
+        labels = as_array(predicted).reshape(points.shape[:2])
     if names is not None:
         labels = _named(labels, as_array(names))
     elif classes is None and centers is not None:
         classes = np.arange(len(centers))
-    classes = np.unique(labels if classes is None else as_array(classes))
-    number = np.searchsorted(classes, labels)
-    if not np.isin(labels, classes).all():
-        missing = np.setdiff1d(labels, classes).tolist()
+    known = np.unique(labels if classes is None else as_array(classes))
+    number = np.searchsorted(known, labels)
+    if not np.isin(labels, known).all():
+        missing = np.setdiff1d(labels, known).tolist()
         raise ValueError(f"Expected all classes of the regions in classes, got none of {missing}.")
-    artists = _draw(ax, number, window, len(classes), alpha)
+    artists = _draw(ax, number, window, len(known), alpha)
     if centers is not None:
-        # Above codes, below the names that `latent_scatter` writes.
-        style = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0, "zorder": 3.5}
+        # On top of the codes, but beneath the names that `latent_scatter` writes.
         x, y = select(ax, centers, (0, 1)).T
-        artists.append(ax.scatter(x, y, s=110.0, marker="*", label="center", **style))
+        style: dict[str, Any] = {"facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0}
+        stars = ax.scatter(x, y, s=110.0, marker="*", label="center", zorder=3.5, **style)
+        artists.append(stars)
     name_axes(ax)
     return artists
 
 
-def _nearest(metric, centers, window, n_points):
+def _nearest(
+    metric: RiemannianMetric, centers: Floats, window: LatentWindow, n_points: int
+) -> NDArray[np.int64]:
     """Nearest centre of each cell, shape=[n_rows, n_columns]."""
     coarse, fine = window.grid(min(n_points, _COARSE)), window.grid(n_points)
     distances = distances_from(metric, centers, coarse.reshape(-1, coarse.shape[-1]))
     distances = distances.reshape(len(centers), *coarse.shape[:2])
-    # Infinity minus infinity is no number.
+    # The interpolation subtracts values, and infinity minus infinity is NaN.
     distances = np.minimum(distances, np.finfo(float).max ** 0.5)
     if coarse.shape != fine.shape:
         axes = (coarse[:, 0, 1], coarse[0, :, 0])
-        # The outermost cells reach beyond the middles of the coarse ones.
+        # The outermost fine cells lie beyond the middles of the outermost coarse ones.
         low, high = coarse[0, 0, :2], coarse[-1, -1, :2]
         at = np.clip(fine[..., :2], low, high)[..., ::-1]
         distances = np.stack([RegularGridInterpolator(axes, d)(at) for d in distances])
     return distances.argmin(axis=0)
 
 
-def _named(labels, names):
+def _named(labels: NDArray[np.int64], names: np.ndarray) -> np.ndarray:
     """Classes that labels stand for."""
     if labels.max() >= len(names):
         raise ValueError(
@@ -109,7 +138,9 @@ def _named(labels, names):
     return names[labels]
 
 
-def _draw(ax, labels, window, n_classes, alpha):
+def _draw(
+    ax: Axes, labels: NDArray[np.int64], window: LatentWindow, n_classes: int, alpha: float
+) -> list[Artist]:
     colors = [color for color, _ in class_styles(n_classes)]
     image = ax.imshow(
         labels,
@@ -120,7 +151,7 @@ def _draw(ax, labels, window, n_classes, alpha):
         alpha=alpha,
         interpolation="nearest",
     )
-    artists = [image]
+    artists: list[Artist] = [image]
     points = window.grid(max(labels.shape))
     for k in np.unique(labels)[1:] if min(labels.shape) > 1 else ():
         edges = ax.contour(

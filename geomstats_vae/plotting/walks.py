@@ -1,23 +1,46 @@
-"""Random walks."""
+"""Pictures of random walks."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
-from geomstats_vae.plotting.axes import MAP, add_lines, as_array, name_axes, select
+from geomstats_vae.plotting.axes import (
+    MAP,
+    Arrays,
+    Floats,
+    Plane,
+    add_lines,
+    as_array,
+    name_axes,
+    select,
+)
 from geomstats_vae.plotting.codes import class_styles
 from geomstats_vae.plotting.curves import end_points
+from geomstats_vae.sampling import RandomWalk
 
-# Parts of a walk that are drawn in one colour each if the colour tells the time.
+# Parts that a walk is cut into, each of one colour, where colours show the time.
 _N_PARTS = 64
 COLORS = ("walker", "time")
 
 
 def random_walks(
-    ax, paths, *, color="walker", end_time=None, plane=(0, 1), width=0.6, alpha=0.8, colorbar=True
-):
+    ax: Axes,
+    paths: RandomWalk | Arrays,
+    *,
+    color: str = "walker",
+    end_time: float | None = None,
+    plane: Plane = (0, 1),
+    width: float = 0.6,
+    alpha: float = 0.8,
+    colorbar: bool = True,
+) -> list[Artist]:
     """Draw the paths of walkers: a disc where each starts, a square where it ends.
 
     Parameters
@@ -28,10 +51,11 @@ def random_walks(
         One or many walks, or the points on them. A walk ends before the first point that is not
         finite.
     color : str, {'walker', 'time'}
-        What colours tell apart: walkers, whose colours repeat, or times.
+        What the colours show: 'walker' gives each walk one, and repeats them; 'time' colours the
+        parts of each walk by their times.
     end_time : float, optional
-        Time of the last point, the first being at zero; by default that of the walk, and of an
-        array its steps are counted.
+        Time of the last point, where the first is at zero. By default that of the walk; steps are
+        counted if the walk is an array.
     plane : tuple of int
         The two coordinates that flat axes show.
     width : float
@@ -56,17 +80,19 @@ def random_walks(
         raise ValueError(
             f"Expected color to be one of {', '.join(map(repr, COLORS))}, got {color!r}."
         )
-    if end_time is None and hasattr(paths, "times"):
-        end_time = float(as_array(paths.times)[-1])
-    points = select(ax, getattr(paths, "points", paths), plane)
+    times = getattr(paths, "times", None)
+    if end_time is None and times is not None:
+        end_time = float(as_array(times)[-1])
+    drawn: Any = getattr(paths, "points", paths)
+    points = select(ax, drawn, plane)
     points = points.reshape(-1, *points.shape[-2:])
-    finite = np.isfinite(points).all(axis=-1)
+    finite = np.asarray(np.isfinite(points).all(axis=-1))
     if not finite[:, 0].all():
         raise ValueError("Expected walks that start at finite points, got NaN or infinity.")
     # Steps up to the first that is not finite.
     n_kept = np.where(finite.all(axis=1), finite.shape[1], np.argmin(finite, axis=1))
     walks = [walk[:n] for walk, n in zip(points, n_kept, strict=True)]
-    style = {"linewidths": width, "alpha": alpha, "zorder": 2}
+    style: dict[str, Any] = {"linewidths": width, "alpha": alpha, "zorder": 2}
     if color == "walker":
         colors = [name for name, _ in class_styles(min(len(walks), 10))]
         cycle = list(itertools.islice(itertools.cycle(colors), len(walks)))
@@ -84,7 +110,13 @@ def random_walks(
     return [lines, *marked]
 
 
-def _by_time(ax, walks, n_steps, end_time, style):
+def _by_time(
+    ax: Axes,
+    walks: Sequence[Floats],
+    n_steps: int,
+    end_time: float,
+    style: dict[str, Any],
+) -> LineCollection:
     """Draw each walk in parts, coloured by the times of their middles."""
     edges = np.unique(np.linspace(0, n_steps, _N_PARTS + 1).astype(int))
     parts, middles = [], []

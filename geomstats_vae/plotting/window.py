@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geomstats_vae.plotting.axes import as_array
+from geomstats_vae.plotting.axes import Arrays, Floats, as_array
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class LatentWindow:
         Values of the coordinates that are not drawn.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    rest: np.ndarray
+    low: Floats
+    high: Floats
+    rest: Floats
 
     @classmethod
-    def around(cls, codes, margin=0.08):
+    def around(cls, codes: Arrays, margin: float = 0.08) -> LatentWindow:
         """Return the window that holds all codes.
 
         Parameters
@@ -46,15 +46,15 @@ class LatentWindow:
         ValueError
             If there are no codes or fewer than two coordinates.
         """
-        codes = as_codes(codes)
-        low, high = codes[:, :2].min(axis=0), codes[:, :2].max(axis=0)
+        points = as_codes(codes)
+        low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         width = high - low
         # A coordinate without spread still needs a window of positive width.
         width = np.where(width > 0, width, max(width.max(), 1.0))
-        return cls(low - margin * width, high + margin * width, np.median(codes[:, 2:], axis=0))
+        return cls(low - margin * width, high + margin * width, np.median(points[:, 2:], axis=0))
 
     @property
-    def extent(self):
+    def extent(self) -> tuple[float, float, float, float]:
         """The rectangle's sides.
 
         Returns
@@ -64,7 +64,7 @@ class LatentWindow:
         """
         return (self.low[0], self.high[0], self.low[1], self.high[1])
 
-    def grid(self, n_points):
+    def grid(self, n_points: int) -> Floats:
         """Return the centres of nearly square cells that tile the window.
 
         Parameters
@@ -86,7 +86,7 @@ class LatentWindow:
         return np.concatenate([plane, rest], axis=-1)
 
 
-def as_codes(codes):
+def as_codes(codes: Arrays) -> Floats:
     """Check that codes can be drawn.
 
     Parameters
@@ -104,10 +104,10 @@ def as_codes(codes):
     ValueError
         If there are no codes or fewer than two coordinates.
     """
-    codes = as_array(codes).astype(float)
-    if codes.ndim != 2 or codes.shape[1] < 2 or not len(codes):
+    points = as_array(codes).astype(float)
+    if points.ndim != 2 or points.shape[1] < 2 or not len(points):
         raise ValueError(
             f"Expected latent codes of shape [n_points, dim] with dim at least two, got "
-            f"{list(codes.shape)}; a picture needs two coordinates."
+            f"{list(points.shape)}; a picture needs two coordinates."
         )
-    return codes
+    return points

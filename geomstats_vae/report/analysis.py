@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import geomstats.backend as gs
 import numpy as np
 import torch
 from geomstats.learning.frechet_mean import FrechetMean, variance
+from numpy.typing import NDArray
 
 from geomstats_vae.geodesics import GeodesicStatus
+from geomstats_vae.manifolds import LatentSpace
 
-# Points at which curves are measured: fine enough to notice a wall that a solver stepped over.
+Floats: TypeAlias = NDArray[np.float64]
+# Wraps items and a description in a progress bar.
+Progress: TypeAlias = Callable[[Iterable[Any], str], Iterable[Any]]
+
+# Points at which curves are measured. So many would notice a wall that a solver stepped over.
 _N_MEASURE = 2000
-# Rows that pass through the decoder at once, to bound the memory of wide outputs.
+# Rows that pass through the decoder at once. It bounds the memory of wide outputs.
 _CHUNK = 4096
 # A mean is shown to three digits; geomstats' step tolerance is on the squared length of the step.
-_MEAN_MAX_ITER = 12
 _MEAN_TOL = 1e-6
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Geodesics between pairs of codes beside the straight lines, both measured finely.
+    """Geodesics and straight lines between pairs of codes, both measured on fine polygons.
 
     Attributes
     ----------
@@ -37,24 +44,24 @@ class Pairs:
     sigma, straight_sigma : numpy.ndarray, shape=[n_pairs]
         The decoder's standard deviation, averaged over the outputs and over the curve's length.
     converged : numpy.ndarray, shape=[n_pairs]
-        Whether the solver vouches for the geodesic.
+        Whether the solver found the geodesic to its tolerance.
     status : list of GeodesicStatus
-        The solver's word on each pair.
+        What the solver says of each pair.
     """
 
-    index: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    curves: np.ndarray
-    length: np.ndarray
-    straight_length: np.ndarray
-    sigma: np.ndarray
-    straight_sigma: np.ndarray
-    converged: np.ndarray
+    index: NDArray[np.int64]
+    start: Floats
+    end: Floats
+    curves: Floats
+    length: Floats
+    straight_length: Floats
+    sigma: Floats
+    straight_sigma: Floats
+    converged: NDArray[np.bool_]
     status: list[GeodesicStatus]
 
     @property
-    def length_ratio(self):
+    def length_ratio(self) -> Floats:
         """Length of each geodesic as a fraction of the straight line's.
 
         Returns
@@ -66,7 +73,7 @@ class Pairs:
         return np.divide(self.length, self.straight_length, np.ones_like(moved, float), where=moved)
 
     @property
-    def sigma_ratio(self):
+    def sigma_ratio(self) -> Floats:
         """Mean standard deviation along each geodesic as a fraction of the straight line's.
 
         Returns
@@ -76,7 +83,7 @@ class Pairs:
         """
         return self.sigma / self.straight_sigma
 
-    def at(self, number, t):
+    def at(self, number: int, t: Floats) -> Floats:
         """Return points on one geodesic.
 
         Parameters
@@ -116,12 +123,12 @@ class ClassMean:
 
     name: str
     n_points: int
-    point: np.ndarray
+    point: Floats
     variance: float
     straight_variance: float
 
 
-def decode(space, points):
+def decode(space: LatentSpace, points: Floats) -> tuple[Floats, Floats]:
     """Decode latent points.
 
     Parameters
@@ -145,7 +152,7 @@ def decode(space, points):
     return mean.reshape(*points.shape[:-1], -1), std.reshape(*points.shape[:-1], -1)
 
 
-def random_pairs(n_samples, n_pairs, rng):
+def random_pairs(n_samples: int, n_pairs: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw pairs of distinct samples.
 
     Parameters
@@ -167,7 +174,9 @@ def random_pairs(n_samples, n_pairs, rng):
     return np.stack([first, second], axis=-1)
 
 
-def solve_pairs(space, codes, index, progress):
+def solve_pairs(
+    space: LatentSpace, codes: Floats, index: NDArray[np.int64], progress: Progress
+) -> Pairs:
     """Solve geodesics between pairs of codes and measure them against straight lines.
 
     Parameters
@@ -191,12 +200,12 @@ def solve_pairs(space, codes, index, progress):
     t = np.linspace(0.0, 1.0, _N_MEASURE)
     curves = gs.to_numpy(path(gs.from_numpy(t)))
     straight = start[:, None] + t[:, None] * (end - start)[:, None]
-    measures = [
+    measured = [
         _measure(space, curve)
         for pair in progress(list(zip(curves, straight, strict=True)), "measuring")
         for curve in pair
     ]
-    measures = np.array(measures).reshape(len(index), 2, 2)
+    measures = np.array(measured).reshape(len(index), 2, 2)
     return Pairs(
         index=index,
         start=start,
@@ -211,7 +220,7 @@ def solve_pairs(space, codes, index, progress):
     )
 
 
-def _measure(space, curve):
+def _measure(space: LatentSpace, curve: Floats) -> tuple[float, float]:
     """Return a curve's length in data space and the mean standard deviation over its length."""
     mean, std = decode(space, curve)
     chords = np.linalg.norm(np.diff(np.concatenate([mean, std], axis=-1), axis=0), axis=-1)
@@ -222,7 +231,7 @@ def _measure(space, curve):
     return length, weighted / length if length > 0 else sigma[0]
 
 
-def distance_matrix(space, points, progress):
+def distance_matrix(space: LatentSpace, points: Floats, progress: Progress) -> Floats:
     """Compute all geodesic distances between points, a row at a time to show progress.
 
     Parameters
@@ -246,7 +255,7 @@ def distance_matrix(space, points, progress):
     return distances
 
 
-def stratified(labels, n_points, rng):
+def stratified(labels: np.ndarray, n_points: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw samples evenly over the classes.
 
     Parameters
@@ -268,7 +277,38 @@ def stratified(labels, n_points, rng):
     return np.concatenate([_draw(np.flatnonzero(labels == name), share, rng) for name in names])
 
 
-def class_means(space, codes, labels, n_points, rng, progress):
+def choose(
+    labels: np.ndarray, n_points: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Draw samples of each class.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray, shape=[n_samples]
+        Class of each sample.
+    n_points : int
+        Samples to draw of each class, at most.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    chosen : dict of str to numpy.ndarray, shape=[n_drawn]
+        Sample numbers under the name of their class.
+    """
+    return {
+        str(name): _draw(np.flatnonzero(labels == name), n_points, rng)
+        for name in np.unique(labels)
+    }
+
+
+def class_means(
+    space: LatentSpace,
+    codes: Floats,
+    chosen: Mapping[str, NDArray[np.int64]],
+    max_iter: int,
+    progress: Progress,
+) -> list[ClassMean]:
     """Compute geomstats' Frechet mean of some codes of each class.
 
     Parameters
@@ -277,12 +317,10 @@ def class_means(space, codes, labels, n_points, rng, progress):
         The latent space.
     codes : numpy.ndarray, shape=[n_samples, dim]
         Codes of all samples.
-    labels : numpy.ndarray, shape=[n_samples]
-        Class of each sample.
-    n_points : int
-        Codes to average in each class, at most.
-    rng : numpy.random.Generator
-        Source of randomness.
+    chosen : dict of str to numpy.ndarray, shape=[n_drawn]
+        Sample numbers whose codes to average, under the name of their class.
+    max_iter : int
+        Iterations of a mean, at most.
     progress : callable
         Wraps a sequence and a description in a progress bar.
 
@@ -291,21 +329,19 @@ def class_means(space, codes, labels, n_points, rng, progress):
     means : list of ClassMean
         One per class.
     """
-    names = np.unique(labels)
-    chosen = [_draw(np.flatnonzero(labels == name), n_points, rng) for name in names]
     return [
-        _class_mean(space, str(name), codes[index])
-        for name, index in progress(list(zip(names, chosen, strict=True)), "classes")
+        _class_mean(space, name, codes[index], max_iter)
+        for name, index in progress(list(chosen.items()), "classes")
     ]
 
 
-def _class_mean(space, name, codes):
+def _class_mean(space: LatentSpace, name: str, codes: Floats, max_iter: int) -> ClassMean:
     center = codes.mean(axis=0)
     # The mean of the codes may lie behind a wall of uncertainty: start at the code nearest to it.
     nearest = codes[np.argmin(np.linalg.norm(codes - center, axis=-1))]
     points = gs.from_numpy(codes)
     estimator = FrechetMean(space)
-    estimator.set(max_iter=_MEAN_MAX_ITER, epsilon=_MEAN_TOL, init_point=gs.from_numpy(nearest))
+    estimator.set(max_iter=max_iter, epsilon=_MEAN_TOL, init_point=gs.from_numpy(nearest))
     mean = estimator.fit(points).estimate_
     return ClassMean(
         name=name,
@@ -316,5 +352,5 @@ def _class_mean(space, name, codes):
     )
 
 
-def _draw(members, n_points, rng):
+def _draw(members: NDArray[np.int64], n_points: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.sort(rng.choice(members, min(n_points, len(members)), replace=False))

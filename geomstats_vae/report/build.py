@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
+from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.models import VAE
 from geomstats_vae.plotting import LatentWindow
 from geomstats_vae.report import analysis, figures
-from geomstats_vae.report.inputs import ReportError, first_line
+from geomstats_vae.report.analysis import ClassMean, Floats, Pairs
+from geomstats_vae.report.inputs import Inputs, ReportError, first_line
 from geomstats_vae.report.journal import Journal
 from geomstats_vae.report.page import Page
 
-# Codes in the distance matrix and in each class's mean, so that a report takes minutes at most.
-_N_MATRIX = 60
-_N_MEAN = 20
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How much a report measures and draws; by default a few minutes' worth.
+
+    Attributes
+    ----------
+    n_matrix : int
+        Codes in the matrix of distances, about: every class has one at least.
+    n_mean : int
+        Codes that the Frechet mean of a class is computed of, at most.
+    mean_max_iter : int
+        Iterations of a Frechet mean, at most.
+    n_sensitivity : int
+        Pairs of codes whose distances are compared for other kernels of the precision.
+    n_cells : int
+        Cells of a map along its longer side.
+    dpi : int
+        Resolution of the pictures in dots per inch.
+    """
+
+    n_matrix: int = 60
+    n_mean: int = 20
+    mean_max_iter: int = 12
+    n_sensitivity: int = 80
+    n_cells: int = 200
+    dpi: int = 200
 
 
-def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False):
+def build_report(
+    inputs: Inputs,
+    output: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    n_pairs: int = 50,
+    seed: int = 0,
+    quiet: bool = False,
+    options: ReportOptions | None = None,
+) -> Path:
     """Train or load a model, measure its latent space and write the report.
 
     Parameters
@@ -37,6 +76,8 @@ def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False)
         Seed of the training and of all random choices.
     quiet : bool
         Whether to show no progress.
+    options : ReportOptions, optional
+        How much to measure and draw.
 
     Returns
     -------
@@ -48,8 +89,10 @@ def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False)
     ReportError
         If the model cannot be used with the data, or nothing can be written to the folder.
     """
-    output = _writable(output)
-    report = _Report(inputs, output, Journal(quiet), np.random.default_rng(seed))
+    folder = _writable(output)
+    report = _Report(
+        inputs, folder, Journal(quiet), np.random.default_rng(seed), options or ReportOptions()
+    )
     with matplotlib.rc_context(figures.STYLE):
         report.fit(model, seed)
         report.codes()
@@ -59,19 +102,27 @@ def build_report(inputs, output, *, model=None, n_pairs=50, seed=0, quiet=False)
         report.distances()
         report.means()
         report.record()
-    index = output / "index.html"
+    index = folder / "index.html"
     index.write_text(report.page.html(), encoding="utf-8")
     return index
 
 
 class _Report:
-    """A report in the making: every method is a stage that adds its part to the page."""
+    """A report that is being made. Each of its stages is a method that adds to the page."""
 
-    def __init__(self, inputs, output, journal, rng):
+    def __init__(
+        self,
+        inputs: Inputs,
+        output: Path,
+        journal: Journal,
+        rng: np.random.Generator,
+        options: ReportOptions,
+    ) -> None:
         self.inputs, self.output, self.journal, self.rng = inputs, output, journal, rng
+        self.options = options
         self.page = Page(f"Geometry of the latent space: {inputs.name}")
 
-    def fit(self, model, seed):
+    def fit(self, model: str | os.PathLike[str] | None, seed: int) -> None:
         X = self.inputs.X
         with self.journal.stage("model"):
             self.vae = _fitted(X, model, seed, verbose=not self.journal.quiet)
@@ -93,7 +144,7 @@ class _Report:
                 "the median of the codes, so that curves pass above and below the map."
             )
 
-    def codes(self):
+    def codes(self) -> None:
         with self.journal.stage("latent codes"):
             self.page.heading("Latent codes")
             figure = figures.codes_figure(self.z, self.inputs.labels)
@@ -110,33 +161,35 @@ class _Report:
                 "decoded_grid", figure, "Decoder means over the latent space, each at its code."
             )
 
-    def maps(self):
+    def maps(self) -> None:
         with self.journal.stage("maps of uncertainty"):
             self.page.heading("Uncertainty of the decoder")
             heads = {"the decoder's own head": self.own_sigma, "RBF network": self.sigma}
             self.picture(
                 "log_sigma",
-                figures.sigma_figure(heads, self.window, self.z),
+                figures.sigma_figure(heads, self.window, self.z, self.options.n_cells),
                 "Logarithm of the sum of the decoder's standard deviations, by the variance head "
                 "that was trained with the mean and by the RBF precision network, on one colour "
                 "scale; points are the codes. Only the RBF network is uncertain away from data.",
             )
 
-    def diagnosis(self, seed):
+    def diagnosis(self, seed: int) -> None:
         with self.journal.stage("diagnosis"):
-            found = self.space.diagnose(random_state=seed, verbose=False)
+            found = self.space.diagnose(
+                n_pairs=self.options.n_sensitivity, random_state=seed, verbose=False
+            )
         self.page.heading("Diagnosis")
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])
         self.page.paragraph(
             "A collapsed dimension does not move the decoder's mean, at a saturated code it does "
-            "not react. Codes are behind walls if sigma more than doubles on every path to the "
-            "others. The last rows compare distances between pairs of codes after the precision "
-            "was fitted with kernels of another width a or another number K."
+            "not react. Codes are behind walls if sigma more than doubles on every path to "
+            "the others. The last rows compare distances between pairs of codes after the "
+            "precision was fitted with kernels of another width a or another number K."
         )
         for advice in found.advice or ("No fault was found.",):
             self.page.paragraph(advice)
 
-    def geodesics(self, n_pairs):
+    def geodesics(self, n_pairs: int) -> None:
         index = analysis.random_pairs(len(self.z), n_pairs, self.rng)
         with self.journal.stage("geodesics"):
             pairs = analysis.solve_pairs(self.space, self.z, index, self.journal.progress)
@@ -144,7 +197,7 @@ class _Report:
             self.page.heading("Geodesics and straight lines")
             self.picture(
                 "volume_density",
-                figures.volume_figure(self.space, self.window, pairs, drawn),
+                figures.volume_figure(self.space, self.window, pairs, drawn, self.options.n_cells),
                 "Volume density of the metric on a logarithmic scale, with geodesics (solid) and "
                 f"straight lines (dashed) between {len(drawn)} of the {n_pairs} random pairs of "
                 "codes; discs mark starts, squares ends.",
@@ -152,7 +205,7 @@ class _Report:
             if self.space.dim == 2:
                 self.picture(
                     "gaussian_curvature",
-                    figures.curvature_figure(self.space, self.window, self.z),
+                    figures.curvature_figure(self.space, self.window, self.z, self.options.n_cells),
                     "Gaussian curvature of the metric, logarithmic on both sides of zero: "
                     "geodesics that start side by side approach each other where it is positive "
                     "(red) and part where it is negative (blue). Points are the codes.",
@@ -169,11 +222,11 @@ class _Report:
             self.page.paragraph(f"{_words(status)}: {status.message}".capitalize())
         self.page.table(*_pairs_table(pairs, drawn), summary=f"All {n_pairs} pairs")
 
-    def distances(self):
+    def distances(self) -> None:
         with self.journal.stage("distance matrix"):
             labels = self.inputs.labels
             everything = np.zeros(len(self.z)) if labels is None else labels
-            index = analysis.stratified(everything, _N_MATRIX, self.rng)
+            index = analysis.stratified(everything, self.options.n_matrix, self.rng)
             points = self.z[index]
             matrix = analysis.distance_matrix(self.space, points, self.journal.progress)
             euclidean = np.linalg.norm(points[:, None] - points, axis=-1)
@@ -188,12 +241,13 @@ class _Report:
                 "latent coordinates.",
             )
 
-    def means(self):
+    def means(self) -> None:
         labels = self.inputs.labels
         groups = np.full(len(self.z), "all") if labels is None else labels
         with self.journal.stage("Frechet means"):
+            chosen = analysis.choose(groups, self.options.n_mean, self.rng)
             means = analysis.class_means(
-                self.space, self.z, groups, _N_MEAN, self.rng, self.journal.progress
+                self.space, self.z, chosen, self.options.mean_max_iter, self.journal.progress
             )
             self.page.heading("Frechet means" if labels is None else "Frechet means by class")
             if self.inputs.image_shape is not None:
@@ -201,7 +255,7 @@ class _Report:
                 self.picture("frechet_means", figure, "Decoder means at the Frechet means.")
         self.page.table(*_means_table(means))
 
-    def record(self):
+    def record(self) -> None:
         self.page.heading("Timings")
         times = self.journal.times
         rows = [[name, f"{seconds:.1f}"] for name, seconds in times.items()]
@@ -215,23 +269,23 @@ class _Report:
             [[*key, str(count)] for key, count in self.journal.warnings.items()],
         )
 
-    def picture(self, name, figure, caption):
+    def picture(self, name: str, figure: Figure, caption: str) -> None:
         path = self.output / f"{name}.png"
-        figure.savefig(path)
+        figure.savefig(path, dpi=self.options.dpi)
         self.page.figure(path, caption)
 
-    def mean(self, points):
+    def mean(self, points: Floats) -> Floats:
         return analysis.decode(self.space, points)[0]
 
-    def sigma(self, points):
+    def sigma(self, points: Floats) -> Floats:
         return analysis.decode(self.space, points)[1]
 
-    def own_sigma(self, points):
+    def own_sigma(self, points: Floats) -> Floats:
         with torch.no_grad():
             return self.vae.variance_head_(torch.as_tensor(points)).numpy()
 
 
-def _fitted(X, model, seed, verbose):
+def _fitted(X: Floats, model: str | os.PathLike[str] | None, seed: int, verbose: bool) -> VAE:
     """Train a model, or load one and check that it fits the data and the pictures."""
     try:
         if model is None:
@@ -259,7 +313,7 @@ def _fitted(X, model, seed, verbose):
     return vae
 
 
-def _pairs_summary(pairs):
+def _pairs_summary(pairs: Pairs) -> tuple[list[str], list[list[str]]]:
     length = pairs.length_ratio
     n_pairs = len(length)
     return (
@@ -274,7 +328,7 @@ def _pairs_summary(pairs):
     )
 
 
-def _pairs_table(pairs, drawn):
+def _pairs_table(pairs: Pairs, drawn: Sequence[int]) -> tuple[list[str], list[list[str]]]:
     header = [
         *("on the map", "samples", "geodesic length", "straight length", "ratio"),
         *("geodesic mean sigma", "straight mean sigma", "ratio", "status"),
@@ -297,11 +351,11 @@ def _pairs_table(pairs, drawn):
     return header, rows
 
 
-def _words(status):
+def _words(status: GeodesicStatus) -> str:
     return status.name.lower().replace("_", " ")
 
 
-def _means_table(means):
+def _means_table(means: Sequence[ClassMean]) -> tuple[list[str], list[list[str]]]:
     header = ["class", "codes", "Frechet mean", "variance", "variance about the arithmetic mean"]
     rows = [
         [
@@ -316,7 +370,7 @@ def _means_table(means):
     return header, rows
 
 
-def _writable(output):
+def _writable(output: str | os.PathLike[str]) -> Path:
     """Make the folder and check, before the work begins, that files can be written to it."""
     output = Path(output)
     probe = output / "index.html"

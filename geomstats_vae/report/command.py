@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 
@@ -18,11 +20,11 @@ _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 class _Parser(argparse.ArgumentParser):
     """Parser whose errors are one line, as all errors of this command are."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise ReportError(f"{message}; see {self.prog} --help.")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -58,7 +60,7 @@ def main(arguments=None):
 
 
 @contextmanager
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     """Let torch compute in one thread, for as long as the command runs.
 
     The networks are small: threads wait for each other longer than they work, and training takes
@@ -72,7 +74,7 @@ def _one_thread():
         torch.set_num_threads(before)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="geomstats_vae", description="Geometry of the latent space of a VAE.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     report = commands.add_parser(
@@ -94,15 +96,15 @@ def _parser():
     return parser
 
 
-def _positive(text):
+def _positive(text: str) -> int:
     return _whole(text, least=1)
 
 
-def _natural(text):
+def _natural(text: str) -> int:
     return _whole(text, least=0)
 
 
-def _whole(text, least):
+def _whole(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**32:
         raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
     return int(text)

@@ -1,22 +1,30 @@
-"""The report's figures, each made of the pictures in `geomstats_vae.plotting`."""
+"""Figures of the report, each composed of pictures of `geomstats_vae.plotting`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from geomstats_vae import plotting
+from geomstats_vae.manifolds import LatentSpace
+from geomstats_vae.plotting import LatentWindow
+from geomstats_vae.report.analysis import ClassMean, Pairs
+
+Floats: TypeAlias = NDArray[np.float64]
 
 # Settings for the report's own figures only, entered with matplotlib.rc_context.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "font.family": "sans-serif",
     "axes.titlesize": 10.0,
     "axes.linewidth": 0.7,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "savefig.dpi": 200,
     "image.interpolation": "nearest",
     "legend.fontsize": 8.0,
     "figure.constrained_layout.h_pad": 0.08,
@@ -27,7 +35,7 @@ _N_STRIP_PAIRS = 4
 _N_DRAWN = 6
 
 
-def codes_figure(codes, labels):
+def codes_figure(codes: Floats, labels: np.ndarray | None) -> Figure:
     """Draw the latent codes.
 
     Parameters
@@ -47,7 +55,9 @@ def codes_figure(codes, labels):
     return figure
 
 
-def images_figure(decode_mean, window, image_shape):
+def images_figure(
+    decode_mean: Callable[[Floats], Floats], window: LatentWindow, image_shape: Sequence[int]
+) -> Figure:
     """Draw decoded images over the latent window.
 
     Parameters
@@ -71,7 +81,12 @@ def images_figure(decode_mean, window, image_shape):
     return figure
 
 
-def sigma_figure(heads, window, codes):
+def sigma_figure(
+    heads: Mapping[str, Callable[[Floats], Floats]],
+    window: LatentWindow,
+    codes: Floats,
+    n_cells: int,
+) -> Figure:
     """Draw log sum sigma of several variance networks on one colour scale.
 
     Parameters
@@ -82,6 +97,8 @@ def sigma_figure(heads, window, codes):
         Part of the latent space to draw.
     codes : numpy.ndarray, shape=[n_samples, dim]
         Codes of all samples, drawn as faint points.
+    n_cells : int
+        Cells of the maps along the longer side.
 
     Returns
     -------
@@ -92,10 +109,10 @@ def sigma_figure(heads, window, codes):
     panels = figure.subplots(1, len(heads), squeeze=False)[0]
     maps = []
     for ax, (title, std) in zip(panels, heads.items(), strict=True):
-        maps.append(plotting.log_sigma(ax, std, window, colorbar=False))
+        maps.append(plotting.log_sigma(ax, std, window, n_points=n_cells, colorbar=False))
         ax.scatter(codes[:, 0], codes[:, 1], s=1.0, color="white", alpha=0.5, lw=0)
         ax.set_title(title)
-    values = np.concatenate([image.get_array().ravel() for image in maps])
+    values = np.concatenate([np.ma.asarray(image.get_array()).ravel() for image in maps])
     norm = Normalize(values.min(), values.max())
     for image in maps:
         image.set_norm(norm)
@@ -103,7 +120,13 @@ def sigma_figure(heads, window, codes):
     return figure
 
 
-def volume_figure(space, window, pairs, drawn):
+def volume_figure(
+    space: LatentSpace,
+    window: LatentWindow,
+    pairs: Pairs,
+    drawn: Sequence[int],
+    n_cells: int,
+) -> Figure:
     """Draw geodesics and straight lines over the volume density.
 
     Parameters
@@ -116,6 +139,8 @@ def volume_figure(space, window, pairs, drawn):
         The geodesics.
     drawn : sequence of int
         Which of them to draw.
+    n_cells : int
+        Cells of the map along its longer side.
 
     Returns
     -------
@@ -124,7 +149,7 @@ def volume_figure(space, window, pairs, drawn):
     """
     figure = Figure(figsize=(6.5, 5.6), layout="constrained")
     ax = figure.subplots()
-    plotting.volume_density(ax, space, window)
+    plotting.volume_density(ax, space, window, n_points=n_cells)
     start, end = pairs.start[drawn], pairs.end[drawn]
     names = [str(k + 1) for k in range(len(drawn))]
     plotting.straight_lines(ax, start, end)
@@ -134,7 +159,9 @@ def volume_figure(space, window, pairs, drawn):
     return figure
 
 
-def curvature_figure(space, window, codes):
+def curvature_figure(
+    space: LatentSpace, window: LatentWindow, codes: Floats, n_cells: int
+) -> Figure:
     """Draw the Gaussian curvature, with the codes.
 
     Parameters
@@ -145,6 +172,8 @@ def curvature_figure(space, window, codes):
         Part of the latent space to draw.
     codes : array, shape=[n_codes, 2]
         Latent codes.
+    n_cells : int
+        Cells of the map along its longer side.
 
     Returns
     -------
@@ -153,12 +182,17 @@ def curvature_figure(space, window, codes):
     """
     figure = Figure(figsize=(6.5, 5.6), layout="constrained")
     ax = figure.subplots()
-    plotting.gaussian_curvature(ax, space, window)
+    plotting.gaussian_curvature(ax, space, window, n_points=n_cells)
     ax.plot(*codes.T, ".", color="black", markersize=1.5, alpha=0.5)
     return figure
 
 
-def strips_figure(decode_mean, pairs, drawn, image_shape):
+def strips_figure(
+    decode_mean: Callable[[Floats], Floats],
+    pairs: Pairs,
+    drawn: Sequence[int],
+    image_shape: Sequence[int],
+) -> Figure:
     """Draw the images decoded along geodesics and straight lines.
 
     Parameters
@@ -199,7 +233,7 @@ def strips_figure(decode_mean, pairs, drawn, image_shape):
     return figure
 
 
-def distances_figure(geodesic, euclidean, labels):
+def distances_figure(geodesic: Floats, euclidean: Floats, labels: np.ndarray | None) -> Figure:
     """Draw the geodesic distances of some codes beside the Euclidean ones.
 
     Parameters
@@ -223,7 +257,11 @@ def distances_figure(geodesic, euclidean, labels):
     return figure
 
 
-def means_figure(decode_mean, means, image_shape):
+def means_figure(
+    decode_mean: Callable[[Floats], Floats],
+    means: Sequence[ClassMean],
+    image_shape: Sequence[int],
+) -> Figure:
     """Draw the decoded Frechet means.
 
     Parameters
@@ -245,14 +283,14 @@ def means_figure(decode_mean, means, image_shape):
     figure.set_layout_engine("constrained")
     ax = figure.subplots()
     image = plotting.strip(ax, images.reshape(-1, *image_shape))
-    width = image.get_array().shape[1] / len(means)
+    width = image.get_size()[1] / len(means)
     ticks = (np.arange(len(means)) + 0.5) * width - 0.5
     ax.set_xticks(ticks, [mean.name for mean in means])
     ax.tick_params(length=0)
     return figure
 
 
-def pairs_to_draw(pairs):
+def pairs_to_draw(pairs: Pairs) -> list[int]:
     """Choose pairs whose end points lie far apart from each other, for a legible picture.
 
     Parameters

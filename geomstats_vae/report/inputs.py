@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geomstats_vae.datasets import load_digits
 
@@ -14,7 +17,7 @@ _MAX_CLASSES = 50
 
 
 class ReportError(ValueError):
-    """Input that a report cannot be made of; its message is written for the user."""
+    """Input that no report can be made of. Its message is written for the user."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Inputs:
     """
 
     name: str
-    X: np.ndarray
+    X: NDArray[np.float64]
     labels: np.ndarray | None = None
     image_shape: tuple[int, ...] | None = None
 
 
-def read_inputs(data=None, labels=None, image_shape=None):
+def read_inputs(
+    data: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    image_shape: str | None = None,
+) -> Inputs:
     """Read the report's input files.
 
     Parameters
@@ -82,7 +89,7 @@ def read_inputs(data=None, labels=None, image_shape=None):
     return Inputs(Path(data).name, X, classes, shape)
 
 
-def read_data(path):
+def read_data(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """Read samples from an .npy or .csv file.
 
     Parameters
@@ -100,8 +107,8 @@ def read_data(path):
     ReportError
         If the file cannot be read or holds anything else.
     """
-    path = _existing(path, "data", (".npy", ".csv"))
-    X = _load_npy(path) if path.suffix == ".npy" else _load_csv(path)
+    file = _existing(path, "data", (".npy", ".csv"))
+    X = _load_npy(file) if file.suffix == ".npy" else _load_csv(file)
     if X.dtype.kind not in "buif":
         raise ReportError(f"Expected real numbers in {path}, got an array of {X.dtype}.")
     if X.ndim not in (2, 3, 4) or len(X) < 2 or not X.size:
@@ -119,7 +126,7 @@ def read_data(path):
     return X
 
 
-def read_labels(path, n_samples):
+def read_labels(path: str | os.PathLike[str], n_samples: int) -> np.ndarray:
     """Read one class per sample from an .npy or .csv file.
 
     Parameters
@@ -139,8 +146,8 @@ def read_labels(path, n_samples):
     ReportError
         If the file cannot be read, or its length or its number of classes does not fit.
     """
-    path = _existing(path, "labels", (".npy", ".csv"))
-    labels = _load_npy(path) if path.suffix == ".npy" else _load_lines(path, n_samples)
+    file = _existing(path, "labels", (".npy", ".csv"))
+    labels = _load_npy(file) if file.suffix == ".npy" else _load_lines(file, n_samples)
     if labels.dtype.kind not in "buifU":
         raise ReportError(f"Expected numbers or text in {path}, got an array of {labels.dtype}.")
     if labels.shape == (n_samples, 1):
@@ -164,7 +171,7 @@ def read_labels(path, n_samples):
     return labels
 
 
-def parse_image_shape(text):
+def parse_image_shape(text: str) -> tuple[int, ...]:
     """Read an image's shape from text such as "8x8".
 
     Parameters
@@ -190,7 +197,7 @@ def parse_image_shape(text):
     return tuple(int(number) for number in text.split("x"))
 
 
-def _existing(path, role, suffixes):
+def _existing(path: str | os.PathLike[str], role: str, suffixes: Sequence[str]) -> Path:
     path = Path(path)
     if path.suffix not in suffixes:
         raise ReportError(
@@ -201,7 +208,7 @@ def _existing(path, role, suffixes):
     return path
 
 
-def _load_npy(path):
+def _load_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -214,7 +221,7 @@ def _load_npy(path):
     return array
 
 
-def _load_csv(path):
+def _load_csv(path: Path) -> NDArray[np.float64]:
     lines = _read_lines(path)
     if not lines:
         raise ReportError(f"Expected rows of numbers in {path}, got an empty file.")
@@ -228,7 +235,7 @@ def _load_csv(path):
         ) from error
 
 
-def _load_lines(path, n_samples):
+def _load_lines(path: Path, n_samples: int) -> np.ndarray:
     fields = [line.strip().strip('"') for line in _read_lines(path)]
     if len(fields) == n_samples + 1:
         fields = fields[1:]
@@ -237,7 +244,7 @@ def _load_lines(path, n_samples):
     return np.array(fields, dtype=str)
 
 
-def _read_lines(path):
+def _read_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -247,7 +254,7 @@ def _read_lines(path):
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _uneven(lines):
+def _uneven(lines: Sequence[str]) -> str:
     """Describe the first line whose number of fields differs from the first line's."""
     expected = len(lines[0].split(","))
     for number, line in enumerate(lines, start=1):
@@ -256,7 +263,7 @@ def _uneven(lines):
     return "text that numpy.genfromtxt does not read"
 
 
-def _is_number(field):
+def _is_number(field: str) -> bool:
     try:
         float(field)
     except ValueError:
@@ -264,7 +271,7 @@ def _is_number(field):
     return True
 
 
-def first_line(error):
+def first_line(error: Exception) -> str:
     """Return what an error says in one line.
 
     Parameters
@@ -280,5 +287,5 @@ def first_line(error):
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _times(shape):
+def _times(shape: Sequence[int]) -> str:
     return "x".join(str(number) for number in shape)

@@ -1,4 +1,4 @@
-"""The report's own record: how long each stage took and what it warned of."""
+"""A record of the report's stages: how long each took, and what it warned of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tqdm import tqdm
+
+_Item = TypeVar("_Item")
 
 
 class Journal:
@@ -28,13 +32,13 @@ class Journal:
         How often each warning, a tuple (stage, category, message), was met.
     """
 
-    def __init__(self, quiet=False):
+    def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.times = {}
-        self.warnings = Counter()
+        self.times: dict[str, float] = {}
+        self.warnings: Counter[tuple[str, str, str]] = Counter()
 
     @contextmanager
-    def stage(self, name):
+    def stage(self, name: str) -> Iterator[None]:
         """Time a stage and record its warnings and logged warnings instead of printing them.
 
         Parameters
@@ -56,12 +60,12 @@ class Journal:
         self.warnings.update((name, w.category.__name__, str(w.message)) for w in caught)
         self.warnings.update((name, f"logged by {r.name}", r.getMessage()) for r in records)
 
-    def progress(self, items, description):
+    def progress(self, items: Iterable[_Item], description: str) -> Iterable[_Item]:
         """Iterate with a progress bar on standard error.
 
         Parameters
         ----------
-        items : sequence
+        items : iterable
             What to iterate over.
         description : str
             Text before the bar.
@@ -73,7 +77,7 @@ class Journal:
         """
         return tqdm(items, desc=f"  {description}", disable=self.quiet, leave=False)
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         """Print a line on standard error unless quiet.
 
         Parameters
@@ -86,16 +90,16 @@ class Journal:
 
 
 class _Records(logging.Handler):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.records = []
+        self.records: list[logging.LogRecord] = []
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
 
 @contextmanager
-def _logged():
+def _logged() -> Iterator[list[logging.LogRecord]]:
     """Collect what reaches the root logger; geomstats reports unfinished means there."""
     handler = _Records()
     root = logging.getLogger()

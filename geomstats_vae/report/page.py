@@ -3,26 +3,87 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+from typing import ClassVar
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; }
-h2 { margin-top: 3rem; }
-figure { margin: 1.5rem 0; }
-figure img { display: block; max-width: 100%; margin: 0 auto; background: #fff; }
-figcaption { margin: 0.6rem auto 0; max-width: 46rem; font-size: 0.95rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
-table { font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.8rem; border-bottom: 1px solid #8886; text-align: right; }
-th { border-bottom: 2px solid #888; vertical-align: bottom; }
-th.text, td.text { text-align: left; min-width: 6rem; }
-summary { cursor: pointer; }
-"""
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+# Everything that comes from the user is text: the template escapes it.
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("geomstats_vae.report"),
+    autoescape=True,
+    trim_blocks=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+_TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A heading or a paragraph.
+
+    Attributes
+    ----------
+    kind : str, {'heading', 'paragraph'}
+        Which of the two it is.
+    text : str
+        Its text.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its caption.
+
+    Attributes
+    ----------
+    data : str
+        A PNG file in base 64.
+    caption : str
+        What the picture shows.
+    """
+
+    kind: ClassVar[str] = "picture"
+    data: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes
+    ----------
+    header : sequence of str
+        Names of the columns.
+    rows : sequence of sequence of str
+        Cells, as many in each row as there are columns.
+    summary : str or None
+        Text that the table is folded away behind, if any.
+    """
+
+    kind: ClassVar[str] = "table"
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    summary: str | None = None
+
+    @property
+    def is_text(self) -> list[bool]:
+        """Whether each column holds anything but numbers.
+
+        Returns
+        -------
+        is_text : list of bool
+            Such columns are aligned to the left, columns of numbers to the right.
+        """
+        columns = range(len(self.header))
+        return [not all(_is_number(row[k]) for row in self.rows) for k in columns]
 
 
 @dataclass
@@ -33,14 +94,14 @@ class Page:
     ----------
     title : str
         Title of the page.
-    parts : list of str
-        HTML so far.
+    parts : list of Text, Picture or Table
+        What the page shows.
     """
 
     title: str
-    parts: list[str] = field(default_factory=list)
+    parts: list[Text | Picture | Table] = field(default_factory=list)
 
-    def heading(self, text):
+    def heading(self, text: str) -> None:
         """Add a heading.
 
         Parameters
@@ -48,9 +109,9 @@ class Page:
         text : str
             Its text.
         """
-        self.parts.append(f"<h2>{escape(text)}</h2>")
+        self.parts.append(Text("heading", text))
 
-    def paragraph(self, text):
+    def paragraph(self, text: str) -> None:
         """Add a paragraph.
 
         Parameters
@@ -58,9 +119,9 @@ class Page:
         text : str
             Its text.
         """
-        self.parts.append(f"<p>{escape(text)}</p>")
+        self.parts.append(Text("paragraph", text))
 
-    def figure(self, path, caption):
+    def figure(self, path: Path, caption: str) -> None:
         """Add a picture with its caption.
 
         Parameters
@@ -71,13 +132,11 @@ class Page:
             What the picture shows; it also stands in for the picture where that cannot be seen.
         """
         data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
-        text = escape(caption)
-        self.parts.append(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
-            f"<figcaption>{text}</figcaption></figure>"
-        )
+        self.parts.append(Picture(data, caption))
 
-    def table(self, header, rows, summary=None):
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], summary: str | None = None
+    ) -> None:
         """Add a table.
 
         Parameters
@@ -89,17 +148,9 @@ class Page:
         summary : str, optional
             If given, the table is folded away behind this text.
         """
-        text = [not all(_is_number(row[k]) for row in rows) for k in range(len(header))]
-        body = "".join(f"<tr>{_cells('td', row, text)}</tr>" for row in rows)
-        table = (
-            f'<div class="scroll"><table><thead><tr>{_cells("th", header, text)}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
-        if summary is not None:
-            table = f"<details><summary>{escape(summary)}</summary>{table}</details>"
-        self.parts.append(table)
+        self.parts.append(Table(header, rows, summary))
 
-    def html(self):
+    def html(self) -> str:
         """Return the page.
 
         Returns
@@ -107,24 +158,11 @@ class Page:
         html : str
             A whole document.
         """
-        title = escape(self.title)
-        return (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-            + "\n".join(self.parts)
-            + "\n</body>\n</html>\n"
-        )
+        template = _ENVIRONMENT.get_template(_TEMPLATE)
+        return template.render(title=self.title, parts=self.parts)
 
 
-def _cells(tag, cells, text):
-    return "".join(
-        f"<{tag}{' class=text' if is_text else ''}>{escape(cell)}</{tag}>"
-        for cell, is_text in zip(cells, text, strict=True)
-    )
-
-
-def _is_number(cell):
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

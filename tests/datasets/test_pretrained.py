@@ -6,18 +6,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from geomstats_vae import VAE
-from geomstats_vae.datasets import digits_vae, load_digits, load_digits_vae, pretrained
+from geomstats_vae.datasets import digits_vae, load_digits_vae, pretrained
 from geomstats_vae.models import archive
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return load_digits()
-
-
-@pytest.fixture(scope="module")
-def vae():
-    return load_digits_vae()
+@pytest.fixture
+def vae(packaged_vae):
+    return packaged_vae
 
 
 def test_it_has_the_parameters_of_the_script(vae):
@@ -61,7 +56,7 @@ def test_every_call_returns_a_new_estimator():
 
 
 def test_the_file_is_small_and_written_by_the_script(vae, tmp_path):
-    path = tmp_path / "vae.npz"
+    path = tmp_path / "vae.safetensors"
     digits_vae.write_single(vae, path)
     packaged = pretrained.digits_vae_file()
     assert path.read_bytes() == packaged.read_bytes()
@@ -70,7 +65,7 @@ def test_the_file_is_small_and_written_by_the_script(vae, tmp_path):
 
 def test_the_script_trains_and_writes(tmp_path, monkeypatch, capsys, digits):
     monkeypatch.setattr(digits_vae, "PARAMS", digits_vae.PARAMS | {"max_epochs": 1, "n_centers": 8})
-    path = tmp_path / "vae.npz"
+    path = tmp_path / "vae.safetensors"
     digits_vae.main(["--output", str(path)])
     assert "kB" in capsys.readouterr().out
     vae = archive.read(path, pretrained.KIND, pretrained.build)

@@ -1,20 +1,23 @@
-"""A VAE trained once for all tests of the models."""
+"""Estimators and data that many tests of the models share."""
 
 import numpy as np
 import pytest
 
-from geomstats_vae.datasets import load_digits
 from geomstats_vae.models import VAE
 
-
-@pytest.fixture(scope="session")
-def digits():
-    return load_digits()
+SHORT = {"max_epochs": 30, "batch_size": 180, "learning_rate": 3e-2, "n_centers": 32}
 
 
-@pytest.fixture(scope="session")
-def digits_vae(digits):
-    return VAE(random_state=0).fit(digits.data)
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(SHORT, id="short"),
+        pytest.param({}, id="default", marks=pytest.mark.long),
+    ],
+)
+def digits_vae(digits, request):
+    """VAEs of all digits: one trained in few large steps, and one as by default."""
+    return VAE(random_state=0, **request.param).fit(digits.data)
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def test_weight_decay_is_a_prior_on_weights_that_fades_with_data():
                 yield (self.module.weight - 1.0).square().sum() + (self.module.bias - 1.0).square()
             self.train_loss = 0.0
 
-    options = TrainingOptions(400, 4, 0.05, weight_decay=20.0, patience=400)
+    options = TrainingOptions(400, 10, 0.05, weight_decay=20.0, patience=400)
     module = nn.Linear(1, 1)
     script = Quadratic(module, [float(-i) for i in range(400)])
     train(module, script, 10, options, torch.Generator().manual_seed(0))
