@@ -74,33 +74,11 @@ class DecoderGeometry:
     # -- other geometries --------------------------------------------------------------------------
 
     def with_tol(self, tol: float) -> DecoderGeometry:
-        """Take a tolerance for lengths; never one that is more exact than the solver's.
-
-        Parameters
-        ----------
-        tol : float
-            Tolerance of the solver, relative to the lengths.
-
-        Returns
-        -------
-        geometry : DecoderGeometry
-            It shares the decoder and the graph.
-        """
+        """Give the solver a tolerance, and share decoder and graph; see `Geometry.with_tol`."""
         return replace(self, solver=self.solver.with_tol(tol))
 
     def scaled(self, factor: float) -> DecoderGeometry:
-        """Multiply the metric tensor; lengths scale by the square root.
-
-        Parameters
-        ----------
-        factor : float
-            Positive factor.
-
-        Returns
-        -------
-        geometry : DecoderGeometry
-            It shares the decoder and the graph.
-        """
+        """Multiply the metric tensor, and share decoder and graph; see `Geometry.scaled`."""
         if not (factor > 0.0 and math.isfinite(factor)):
             raise ValueError(f"Expected a positive and finite factor, got {factor}.")
         return replace(self, scale=self.scale * factor)
@@ -406,22 +384,7 @@ class DecoderGeometry:
         return host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
 
     def transports_between(self, base: ArrayLike, end: ArrayLike) -> tuple[Floats, Ints, Ints]:
-        """Parallel transports along the geodesics between points; see `geometry.transport`.
-
-        Parameters
-        ----------
-        base, end : array-like, shape=[n, dim]
-            End points.
-
-        Returns
-        -------
-        transport : numpy.ndarray, shape=[n, dim, dim]
-            Isometries; see `transports`.
-        status : numpy.ndarray of int, shape=[n]
-            Codes of `ExponentialStatus`.
-        path_status : numpy.ndarray of int, shape=[n]
-            Codes of `GeodesicStatus`.
-        """
+        """Parallel transports along the geodesics between points; see `transports_between`."""
         return transports_between(self, *rows(base, end))
 
     # -- at points ---------------------------------------------------------------------------------
