@@ -98,3 +98,23 @@ def test_report_names_its_figures(structure, sample):
     assert "files: 2, " in text
     assert "public functions annotated: 1 of 2; all: 3 of 5" in text
     assert "numeric constants of geodesics: 4, and 1 coefficients of formulas" in text
+
+
+@pytest.fixture(scope="module")
+def package(structure):
+    return structure.measure()
+
+
+def test_no_file_is_longer_than_a_reader_can_hold(structure, package):
+    too_long = {file: n for file, n in package.files.items() if n > structure.MAX_FILE_LINES}
+    assert not too_long, "split by concept: one idea a file"
+
+
+def test_few_numbers_steer_the_solver_from_module_level(structure, package):
+    """What a user may want to change is a documented field of an options class."""
+    assert len(package.constants) <= structure.MAX_CONSTANTS, package.constants
+
+
+def test_coefficients_that_are_excepted_exist(structure, package):
+    names = {coefficient.split(": ")[1] for coefficient in package.coefficients}
+    assert names == set(structure.COEFFICIENTS)
