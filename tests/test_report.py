@@ -13,7 +13,15 @@ import pytest
 from jinja2 import UndefinedError
 
 from geomstats_vae.models import VAE
-from geomstats_vae.report import ReportError, ReportOptions, analysis, command, main, read_inputs
+from geomstats_vae.report import (
+    ReportError,
+    ReportOptions,
+    analysis,
+    build_report,
+    command,
+    main,
+    read_inputs,
+)
 from geomstats_vae.report.figures import pairs_to_draw
 from geomstats_vae.report.inputs import parse_image_shape, read_data, read_labels
 from geomstats_vae.report.journal import Journal
@@ -277,8 +285,10 @@ def saved_model(three_digits, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_report_on_all_digits_with_a_model_trained_for_it(tmp_path):
-    """What ``make demo`` does, with fewer pairs."""
+def test_report_on_all_digits_with_a_model_trained_for_it(tmp_path, monkeypatch):
+    """What ``make demo`` does, with fewer geodesics."""
+    options = ReportOptions(n_matrix=20, n_mean=5)
+    monkeypatch.setattr(command, "build_report", partial(build_report, options=options))
     assert main(["report", "--quiet", "--n-pairs", "10", "--output", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"index.html", *PICTURES}
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -296,7 +306,7 @@ QUICK = ReportOptions(mean_max_iter=2, n_sensitivity=10, n_cells=40, dpi=50)
 def quick():
     """Let the command line measure and draw less than it would."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "build_report", partial(command.build_report, options=QUICK))
+        patch.setattr(command, "build_report", partial(build_report, options=QUICK))
         yield
 
 
