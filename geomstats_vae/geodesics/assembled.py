@@ -122,6 +122,7 @@ class AssembledModel(ElementModel):
         n_points, size = len(self._w), n_nodes * dim
         position, velocity = curve_points(nodes, self._b, self._d)
         jet = self.immersion.jet(position, velocity)
+        assert jet.derivatives is not None  # they are those along the velocity
         speed_vector = (velocity[:, None, :] @ jet.tangents)[:, 0]
         speed = speed_vector.norm(dim=1)
         tangent = speed_vector / speed.clamp_min(torch.finfo(speed.dtype).tiny)[:, None]
