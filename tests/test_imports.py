@@ -55,8 +55,11 @@ def file_of(module):
 
 
 def imported_files(file):
-    ours = (module for module in imports(file) if module.split(".")[0] == "geomstats_vae")
-    return {file_of(module) for module in ours} - {None, file}
+    ours = {module for module in imports(file) if module.split(".")[0] == "geomstats_vae"}
+    # `from package import module` asks for the module alone: its package is there by then.
+    asked = {module.rpartition(".")[0] for module in ours if file_of(module) is not None}
+    inside = {module for module in asked if module.split(".")[1:2] == [part_of(file)]}
+    return {file_of(module) for module in ours - inside} - {None, file}
 
 
 def test_every_part_has_a_layer():

@@ -12,7 +12,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.legend import Legend
 from mpl_toolkits.mplot3d import Axes3D
 
-from geomstats_vae.geodesics import GeodesicPath
 from geomstats_vae.plotting.axes import (
     INK,
     PAPER,
@@ -24,11 +23,12 @@ from geomstats_vae.plotting.axes import (
     halo,
     select,
 )
+from geomstats_vae.plotting.data import Curve
 
 
 def geodesics(
     ax: Axes,
-    path: GeodesicPath | Arrays,
+    path: Curve | Arrays,
     converged: Arrays | None = None,
     *,
     plane: Plane = (0, 1),

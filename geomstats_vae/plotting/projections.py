@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from geomstats_vae.geodesics import GeodesicPath
 from geomstats_vae.plotting.axes import Arrays, Plane
 from geomstats_vae.plotting.codes import latent_scatter
 from geomstats_vae.plotting.curves import geodesics
+from geomstats_vae.plotting.data import Curve
 
 PLANES: tuple[Plane, ...] = ((0, 1), (0, 2), (1, 2))
 
@@ -19,7 +19,7 @@ def projections(
     axes: Iterable[Axes],
     codes: Arrays,
     labels: Arrays | None = None,
-    path: GeodesicPath | Arrays | None = None,
+    path: Curve | Arrays | None = None,
     *,
     size: float = 9.0,
     color: str = "white",

@@ -23,7 +23,7 @@ from geomstats_vae.plotting.axes import (
 )
 from geomstats_vae.plotting.codes import class_styles
 from geomstats_vae.plotting.curves import end_points
-from geomstats_vae.sampling import RandomWalk
+from geomstats_vae.plotting.data import Walk
 
 # Parts that a walk is cut into, each of one colour, where colours show the time.
 _N_PARTS = 64
@@ -32,7 +32,7 @@ COLORS = ("walker", "time")
 
 def random_walks(
     ax: Axes,
-    paths: RandomWalk | Arrays,
+    paths: Walk | Arrays,
     *,
     color: str = "walker",
     end_time: float | None = None,
