@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+ON_PYTORCH := GEOMSTATS_BACKEND=pytorch SCIPY_ARRAY_API=1
+BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py geodesics.py space.py transport.py)
 REPORT ?= report
 
 .PHONY: demo test test-long docs lint format clean
@@ -11,11 +13,14 @@ REPORT ?= report
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
 
-# The tests that every change waits for; those marked `long`, the gallery among them, are test-long's.
+# The tests that every change waits for; those marked `long`, the gallery among them, are test-long's. The border to
+# geomstats is tested on its pytorch backend, too; scipy must know of array libraries there for geomstats' TangentPCA.
 test: $(VENV)/.stamp-test
+	$(ON_PYTORCH) $(PYTEST) -m "not long" $(BORDER)
 	$(PYTEST) -m "not long"
 
 test-long: $(VENV)/.stamp-test
+	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling
 	$(PYTEST) -m long
 
 # SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.
