@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 ON_PYTORCH := GEOMSTATS_BACKEND=pytorch SCIPY_ARRAY_API=1
-BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py geodesics.py space.py transport.py)
+BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py geodesics.py space.py transport.py) \
+	tests/estimators/test_frechet.py
 REPORT ?= report
 
 .PHONY: demo test test-long docs lint format clean
@@ -20,7 +21,7 @@ test: $(VENV)/.stamp-test
 	$(PYTEST) -m "not long"
 
 test-long: $(VENV)/.stamp-test
-	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling
+	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling tests/volume tests/estimators
 	$(PYTEST) -m long
 
 # SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.

@@ -1,35 +1,45 @@
 """k-means on decoders' metrics: what is spared changes no answer."""
 
+import copy
+
 import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from tests.geometry.test_backends import run_on_pytorch
 
 from geomstats_vae import GeodesicKMeans, LatentSpace
+from geomstats_vae.estimators import kmeans_start, lloyd
 from geomstats_vae.estimators.assignment import Assigner
-from geomstats_vae.estimators.estimates import chords, graph_distances, image_variance
-from geomstats_vae.estimators.lloyd import lloyd
+from geomstats_vae.estimators.rows import distinct_rows
 from geomstats_vae.estimators.seeding import GraphKMeans, gather, kmeans_plus_plus
-from geomstats_vae.manifolds.rows import RowGeometry
+from geomstats_vae.manifolds.geometries import geometry_of
 from tests import surfaces
+from tests.estimators.counter import Counter
 from tests.manifolds import spaces
-from tests.manifolds.spaces import array
+
+pytestmark = spaces.on_numpy_alone  # all of it lies within the border
 
 CODES = spaces.draw(60, 2)
 
 
 @pytest.fixture(scope="module", params=["graph", "no graph"])
 def space(request):
-    points = array(spaces.draw(150, 2)) if request.param == "graph" else None
-    return LatentSpace(spaces.vae_like_decoder(), 2, points=points, on_failure="raise")
+    decoder = spaces.vae_like_decoder()
+    if request.param == "graph":
+        return spaces.coarse_space(decoder, spaces.draw(150, 2), on_failure="raise")
+    return LatentSpace(decoder, 2, on_failure="raise")
+
+
+@pytest.fixture(scope="module")
+def geometry(space):
+    return geometry_of(space).with_tol(1e-4)
 
 
 @pytest.fixture(scope="module")
 def plane():
     codes = spaces.draw(420, 2)  # more than twice as many as cells
-    return codes, LatentSpace(surfaces.plane, 2, points=array(codes), on_failure="raise")
+    return codes, spaces.coarse_space(surfaces.plane_network(), codes, on_failure="raise")
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +50,24 @@ def cells(plane):
 @pytest.fixture(scope="module")
 def graph(plane, cells):
     codes, space = plane
-    return GraphKMeans(space.metric._start_landscape(), codes, cells)
+    return GraphKMeans(space.metric.build_graph(), codes, cells)
 
 
-@spaces.on_numpy_alone
-def test_sparing_changes_nothing_but_the_number_of_geodesics(space):
+def test_sparing_changes_nothing_but_the_number_of_geodesics(geometry):
     runs = {}
+    X = CODES[:24]
     for sparing in (True, False):
-        geometry = RowGeometry(space)
-        options = {"max_iter": 3, "tol": 1e-4, "sparing": sparing}
-        *_, partition = lloyd(geometry, CODES, np.ones(60), CODES[:4], **options)
-        runs[sparing] = partition, geometry.n_pairs
+        counter = Counter()
+        *_, partition = lloyd.lloyd(
+            geometry.working(progress=counter),
+            X,
+            np.ones(24),
+            X[:4],
+            max_iter=2,
+            tol=1e-4,
+            sparing=sparing,
+        )
+        runs[sparing] = partition, counter.n
     (spared, n_spared), (full, n_full) = runs[True], runs[False]
     np.testing.assert_array_equal(spared.assignment.labels, full.assignment.labels)
     np.testing.assert_allclose(spared.assignment.centers, full.assignment.centers, atol=1e-9)
@@ -58,37 +75,46 @@ def test_sparing_changes_nothing_but_the_number_of_geodesics(space):
     assert n_spared < n_full
 
 
-@spaces.on_numpy_alone
-def test_labels_are_those_of_all_distances(space):
-    kmeans = GeodesicKMeans(space, 3, init=CODES[:3], max_iter=2).fit(CODES)
-    distances = kmeans.transform(CODES)
-    np.testing.assert_array_equal(kmeans.labels_, distances.argmin(axis=1))
-    np.testing.assert_array_equal(kmeans.predict(CODES), kmeans.labels_)
+@pytest.fixture(scope="module")
+def fitted(space):
+    return GeodesicKMeans(space, 3, random_state=0, max_iter=1).fit(CODES[:24])
+
+
+def test_labels_are_those_of_all_distances(fitted):
+    codes = CODES[:24]
+    distances = fitted.transform(codes)
+    np.testing.assert_array_equal(fitted.labels_, distances.argmin(axis=1))
+    np.testing.assert_array_equal(fitted.predict(codes), fitted.labels_)
     inertia = (distances.min(axis=1) ** 2).sum()
-    np.testing.assert_allclose(kmeans.inertia_, inertia, rtol=1e-6)
-    np.testing.assert_allclose(kmeans.score(CODES), -inertia, rtol=1e-6)
+    np.testing.assert_allclose(fitted.inertia_, inertia, rtol=1e-6)
+    np.testing.assert_allclose(fitted.score(codes), -inertia, rtol=1e-6)
 
 
-@spaces.on_numpy_alone
-def test_sparing_changes_no_label_of_a_fit(space, monkeypatch):
-    kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=3)
-    spared = clone(kmeans).fit(CODES[:30])
+def test_sparing_changes_no_label_of_a_fit(fitted, monkeypatch):
+    spared_elsewhere = fitted.predict(CODES[24:40])
     monkeypatch.setattr(GeodesicKMeans, "_sparing", False)
-    full = clone(kmeans).fit(CODES[:30])
-    np.testing.assert_array_equal(full.labels_, spared.labels_)
-    np.testing.assert_allclose(full.cluster_centers_, spared.cluster_centers_, atol=1e-9)
-    np.testing.assert_array_equal(full.predict(CODES), spared.predict(CODES))
+    full = clone(fitted).fit(CODES[:24])
+    np.testing.assert_array_equal(full.labels_, fitted.labels_)
+    np.testing.assert_allclose(full.cluster_centers_, fitted.cluster_centers_, atol=1e-9)
+    np.testing.assert_array_equal(full.predict(CODES[24:40]), spared_elsewhere)
 
 
-@spaces.on_numpy_alone
-def test_runs_are_identical_and_rows_have_no_order(space):
-    kmeans = GeodesicKMeans(space, 3, random_state=0, max_iter=2)
-    order = np.random.default_rng(0).permutation(20)
-    first, again, permuted = (clone(kmeans).fit(z) for z in (CODES[:20], CODES[:20], CODES[order]))
+def test_runs_are_identical_and_rows_have_no_order(fitted):
+    order = np.random.default_rng(0).permutation(24)
+    again, permuted = (clone(fitted).fit(z) for z in (CODES[:24], CODES[order]))
     for name in ("labels_", "cluster_centers_", "inertia_", "n_iter_"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
-    np.testing.assert_array_equal(permuted.labels_, first.labels_[order])
-    np.testing.assert_array_equal(permuted.cluster_centers_, first.cluster_centers_)
+        np.testing.assert_array_equal(getattr(again, name), getattr(fitted, name))
+    np.testing.assert_array_equal(permuted.labels_, fitted.labels_[order])
+    np.testing.assert_array_equal(permuted.cluster_centers_, fitted.cluster_centers_)
+
+
+def test_fits_scale_with_the_metric(fitted, space):
+    scaled = copy.copy(space)
+    scaled.metric = 4.0 * space.metric
+    fourfold = clone(fitted).set_params(space=scaled).fit(CODES[:24])
+    np.testing.assert_array_equal(fourfold.labels_, fitted.labels_)
+    np.testing.assert_allclose(fourfold.cluster_centers_, fitted.cluster_centers_, atol=1e-9)
+    np.testing.assert_allclose(fourfold.inertia_, 4.0 * fitted.inertia_, rtol=1e-9)
 
 
 def test_degenerate_codes_are_clustered(space):
@@ -115,48 +141,57 @@ def test_cells_follow_a_linear_change_of_coordinates():
     np.testing.assert_array_equal(flat.place, gather(codes[:, :1], mass, 60).place)
 
 
-def test_assignment_does_not_depend_on_the_guess(space):
-    geometry = RowGeometry(space)
-    centers = CODES[[5, 17, 40]]
-    fresh = Assigner(geometry, CODES)(centers)
+def test_order_of_distinct_rows_is_one_of_embeddings(geometry):
+    rows, place = distinct_rows(geometry, np.concatenate((CODES[:9], CODES[4:12])))
+    np.testing.assert_array_equal(rows[place], np.concatenate((CODES[:9], CODES[4:12])))
+    np.testing.assert_array_equal(rows, distinct_rows(geometry, CODES[11::-1])[0])
+
+
+def test_assignment_does_not_depend_on_the_guess(geometry):
+    X, centers = CODES[:40], CODES[[5, 17, 30]]
+    fresh = Assigner(geometry, X)(centers)
     wrong = (fresh.labels + 1) % 3
-    guessed = Assigner(geometry, CODES)(centers, wrong, geometry.connect(centers[wrong], CODES))
+    guessed = Assigner(geometry, X)(centers, wrong, geometry.logs(centers[wrong], X))
     np.testing.assert_array_equal(guessed.labels, fresh.labels)
     np.testing.assert_allclose(guessed.geodesics.length, fresh.geodesics.length, rtol=1e-9)
 
 
-@spaces.on_numpy_alone
-def test_bounds_follow_centers_that_move(space):
-    geometry = RowGeometry(space)
-    assign = Assigner(geometry, CODES)
+def test_bounds_follow_centers_that_move(geometry):
+    X = CODES[:31]
+    assign = Assigner(geometry, X)
     for shift in (0.0, 0.05, 0.5):
-        centers = CODES[[5, 17, 40]] + shift
-        assert (assign(centers).labels == Assigner(geometry, CODES)(centers).labels).all()
+        centers = X[[5, 17, 30]] + shift
+        assert (assign(centers).labels == Assigner(geometry, X)(centers).labels).all()
 
 
-def test_chords_and_scaled_metrics(space):
-    geometry = RowGeometry(space)
+def test_bounds_are_bounds_and_scale(geometry):
     X, centers = CODES[:10], CODES[20:22]
     start, end = np.tile(centers, (10, 1)), np.repeat(X, 2, axis=0)
-    exact = geometry.dist(start, end)[0].reshape(10, 2)
-    chord = chords(space.metric, X, centers)
+    exact = geometry.lengths(start, end).length.reshape(10, 2)
+    bounds, doubled = geometry.bounds, geometry.scaled(4.0).bounds
+    chord = bounds.chords(X, centers)
     assert (chord <= exact * (1.0 + 1e-6)).all()
-    scaled = 4.0 * space.metric
-    np.testing.assert_allclose(chords(scaled, X, centers), 2.0 * chord, rtol=1e-12)
-    graph = graph_distances(space.metric, X, centers)
-    if graph is not None:
-        doubled = graph_distances(scaled, X, centers)
-        np.testing.assert_allclose(doubled, 2.0 * graph, rtol=1e-12)
+    np.testing.assert_allclose(doubled.chords(X, centers), 2.0 * chord, rtol=1e-12)
+    if geometry.codes is None:
+        with pytest.raises(ValueError, match="Expected latent codes"):
+            bounds.graph_lengths(X, centers)
+        return
+    paths = bounds.graph_lengths(X, centers)
+    np.testing.assert_allclose(paths, exact, rtol=0.1)
+    np.testing.assert_allclose(doubled.graph_lengths(X, centers), 2.0 * paths, rtol=1e-12)
 
 
-def test_image_variance_of_many_blocks(plane):
+def test_variance_of_many_blocks(plane):
     codes, space = plane
-    X = np.concatenate((codes, codes + 1.0))
+    X = np.concatenate((codes, codes + 1.0, codes - 1.0))
     weights = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
-    image = X @ surfaces.PLANE.numpy().T
-    mean = np.average(image, axis=0, weights=weights)
-    expected = np.average(((image - mean) ** 2).sum(axis=1), weights=weights)
-    np.testing.assert_allclose(image_variance(space.metric, X, weights), expected, rtol=1e-12)
+    embedded = X @ surfaces.PLANE.numpy().T
+    mean = np.average(embedded, axis=0, weights=weights)
+    expected = np.average(((embedded - mean) ** 2).sum(axis=1), weights=weights)
+    bounds = geometry_of(space).bounds
+    np.testing.assert_allclose(bounds.variance(X, weights), expected, rtol=1e-12)
+    without = geometry_of(LatentSpace(surfaces.plane_network(), 2))
+    np.testing.assert_allclose(lloyd.mean_variance(without, X, weights), 0.5 * expected, rtol=1e-12)
 
 
 def test_graph_knows_the_plane(plane, cells, graph):
@@ -179,33 +214,27 @@ def test_descent_on_the_graph_lowers_the_inertia(plane, graph):
     assert inertia[0] > inertia[1] >= inertia[2]
 
 
-@spaces.on_numpy_alone
-def test_plane_in_skew_coordinates_is_kmeans_of_its_image(plane):
-    """The whole way, with its start on the graph, its cells and its exact end."""
+def test_plane_in_skew_coordinates_is_kmeans_of_its_embedding(plane, monkeypatch):
+    """All of it: the start on the graph, the cells, and the exact end."""
+    monkeypatch.setattr(kmeans_start, "_GRAPH_CELLS", 50)
+    monkeypatch.setattr(lloyd, "_N_CELLS", 50)
     codes, space = plane
-    kmeans = GeodesicKMeans(space, 3, random_state=0).fit(codes)
-    image = codes @ surfaces.PLANE.numpy().T
+    kmeans = GeodesicKMeans(space, 3, random_state=0).fit(codes[:150])
+    embedded = codes[:150] @ surfaces.PLANE.numpy().T
     start = kmeans.cluster_centers_ @ surfaces.PLANE.numpy().T
-    flat = GeodesicKMeans(n_clusters=3, init=start).fit(image)
+    flat = GeodesicKMeans(n_clusters=3, init=start).fit(embedded)
     # It ends within its tolerance of a fixed point: 1 % of the root of the variance.
-    scale = np.sqrt(image.var(axis=0).sum())
+    scale = np.sqrt(embedded.var(axis=0).sum())
     moved = np.linalg.norm(flat.cluster_centers_ - start, axis=1)
     assert moved.max() < 0.05 * scale
     assert kmeans.inertia_ < 1.002 * flat.inertia_
 
 
-def test_jobs_do_not_matter(space):
+def test_jobs_do_not_matter():
+    space = LatentSpace(spaces.network(), 2)
     codes = CODES[:33]  # as many as are worth jobs
     alone = GeodesicKMeans(space, 3, init=codes[:3], max_iter=1).fit(codes)
     with joblib.parallel_config("threading"):
         jobs = GeodesicKMeans(space, 3, init=codes[:3], max_iter=1, n_jobs=2).fit(codes)
     np.testing.assert_array_equal(jobs.labels_, alone.labels_)
     np.testing.assert_allclose(jobs.cluster_centers_, alone.cluster_centers_, atol=1e-9)
-
-
-@pytest.mark.skipif(spaces.ON_TORCH, reason="this is the other process")
-def test_same_tests_pass_on_pytorch():
-    files = ["kmeans", "kmeans_decoders", "kmeans_sklearn", "frechet"]
-    paths = [f"tests/estimators/test_{name}.py" for name in files]
-    out = run_on_pytorch("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths)
-    assert " passed" in out

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.manifolds import LatentSpace
@@ -34,6 +36,13 @@ def host(values):
 
 def draw(*shape, seed=0, scale=1.0, shift=0.0):
     return shift + scale * np.random.default_rng(seed).standard_normal(shape)
+
+
+def coarse_space(decoder, codes, grid_size=64, **options):
+    """A space that knows codes, by a graph that is built and searched in a moment."""
+    dim = np.shape(codes)[1]
+    graph = LatentGraph(Decoder(decoder, dim).immersion(), codes, grid_size=grid_size)
+    return LatentSpace(decoder, dim, points=array(codes), graph=graph, **options)
 
 
 def network(dim=2, n_outputs=5):

@@ -12,16 +12,12 @@ from scipy import integrate, special
 
 from geomstats_vae.estimators.tangent_normal import fit_precision, forms
 from geomstats_vae.manifolds import LatentSpace
-from geomstats_vae.manifolds.rows import RowGeometry
-from geomstats_vae.volume.frames import frame_at, lead_by
-from geomstats_vae.volume.importance_quadrature import (
-    LatentGrid,
-    build_cloud,
-    draw_from_grid,
-    uniform_points,
-)
-from geomstats_vae.volume.ray_quadrature import build_quadrature, sphere_directions
-from geomstats_vae.volume.rays import spread_fan, volume_at
+from geomstats_vae.manifolds.geometries import geometry_of
+from geomstats_vae.volume.frames import along_coordinates, frame_at, lead_by
+from geomstats_vae.volume.importance_grid import GridDistribution, ImportanceGrid
+from geomstats_vae.volume.importance_quadrature import build_importance_quadrature, uniform_points
+from geomstats_vae.volume.ray_quadrature import build_ray_quadrature, sphere_directions
+from geomstats_vae.volume.rays import follow_rays
 from tests import surfaces
 from tests.manifolds import spaces
 
@@ -49,9 +45,10 @@ def isotropic(radius, reach, dim, std):
 
 
 def rays(space, base, scale, n_rays=32, seed=0):
-    frame = frame_at(space, np.asarray(base, dtype=float))
+    geometry = geometry_of(space)
+    frame = frame_at(geometry, np.asarray(base, dtype=float))
     unit = sphere_directions(n_rays, space.dim, np.random.RandomState(seed))
-    return build_quadrature(RowGeometry(space), frame, scale, unit), frame
+    return build_ray_quadrature(geometry, frame, scale, unit), frame
 
 
 @pytest.mark.parametrize("std", [0.3, 1.0, 1.5])
@@ -101,9 +98,9 @@ def test_moments_are_derivatives_of_the_normalizer():
 
 @spaces.on_numpy_alone
 def test_standard_errors_are_honest():
-    # Along the axis of an anisotropic law the sphere's volume falls short of the control variate.
+    # Along an axis of an anisotropic density the sphere has less volume than the control variate.
     scale = np.diag([1.6, 0.4])
-    reference = rays(Hypersphere(2), [0.0, 0.0, 1.0], scale, 4096)[0]
+    reference = rays(Hypersphere(2), [0.0, 0.0, 1.0], scale, 512)[0]
     precision = np.linalg.inv(scale @ scale.T)
     exact = reference.moments(precision).log_normalizer
     scores = []
@@ -125,36 +122,51 @@ def test_directions_come_with_their_opposites():
 
 @pytest.fixture(scope="module")
 def chart():
+    """The sphere in a chart, with codes: its geometry, the codes, and a frame."""
     rows = 0.4 * np.random.default_rng(0).standard_normal((60, 2))
-    space = LatentSpace(surfaces.sphere, 2, points=rows)
-    base = np.array([0.1, -0.2])
-    return space, rows, frame_at(space, base)
+    geometry = geometry_of(spaces.coarse_space(surfaces.closed_sphere(), rows))
+    return geometry, rows, frame_at(geometry, np.array([0.1, -0.2]))
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    """Rays of unit speed from the sphere's equator, which keep away from its poles."""
+    geometry = geometry_of(LatentSpace(surfaces.closed_sphere(), 2))
+    frame = frame_at(geometry, np.array([1.0, 0.0]))
+    angle = np.array([0.1, -0.4, 2.9, 3.3])
+    return follow_rays(geometry, frame, np.stack((np.sin(angle), np.cos(angle)), axis=1), 4.0)
 
 
 @spaces.on_numpy_alone
-def test_volume_along_rays_is_that_of_the_sphere(chart):
-    space, _, frame = chart
-    geometry = RowGeometry(space)
-    directions = 0.5 * sphere_directions(16, 2, np.random.RandomState(0)).reshape(-1, 2)
-    fan = spread_fan(geometry, frame, directions, 4.0)
-    radii = np.tile(np.linspace(0.1, 3.9, 9), (len(directions), 1))
-    # np.sinc(x) is sin(pi x) / (pi x); rays have unit speed in normal coordinates of norm 1/2.
-    expected = np.sinc(0.5 * radii / np.pi)
-    np.testing.assert_allclose(fan.volumes_at(radii), expected, atol=1e-4)
-    points, volume = volume_at(geometry, frame, radii[0, :, None] * directions[0])
+def test_volume_along_rays_is_that_of_the_sphere(bundle):
+    radii = np.tile(np.linspace(0.1, 3.1, 9), (4, 1))
+    # np.sinc(x) is sin(pi x) / (pi x).
+    expected = np.sinc(radii / np.pi)
+    np.testing.assert_allclose(bundle.volumes_at(radii), expected, atol=1e-4)
+    velocity = bundle.frame.vectors(radii[0, :, None] * bundle.directions[0])
+    points, volume = bundle.geometry.volume_changes(bundle.frame.base, velocity)
     np.testing.assert_allclose(volume, expected[0], atol=1e-5)
-    np.testing.assert_allclose(points, fan.points_at(radii[0], np.zeros(9, int)), atol=1e-4)
+    np.testing.assert_allclose(points, bundle.points_at(radii[0], np.zeros(9, int)), atol=1e-4)
+
+
+@spaces.on_numpy_alone
+def test_rays_stop_at_conjugate_points(bundle):
+    # Along geodesics of the sphere they are at pi; rays are left within half a unit from there.
+    np.testing.assert_allclose(bundle.ends(), np.pi, atol=1e-3)
+    assert (bundle.step * (bundle.n_valid - 1) <= np.pi + 0.5).all()
+    assert not bundle.failed.any()
 
 
 @spaces.on_numpy_alone
 def test_latent_integrals_agree_with_the_sphere(chart):
-    space, rows, frame = chart
-    geometry = RowGeometry(space)
+    geometry, rows, frame = chart
     std = 0.5
-    seen = frame.coordinates(geometry.connect(frame.base, rows).velocity)
+    seen = frame.coordinates(geometry.logs(frame.base, rows).velocity)
     uniform = uniform_points(128, 2, np.random.RandomState(0))
-    cloud = build_cloud(geometry, LatentGrid(space), frame, rows, seen, std * np.eye(2), uniform)
-    found = cloud.moments(np.eye(2) / std**2)
+    quadrature = build_importance_quadrature(
+        geometry, ImportanceGrid(geometry), frame, rows, seen, std * np.eye(2), uniform
+    )
+    found = quadrature.moments(np.eye(2) / std**2)
     expected, second = isotropic(np.sin, np.pi, 2, std)
     error = abs(found.log_normalizer - np.log(expected))
     # Student's t of 7 degrees of freedom is beyond 5 in 0.2 % of all cases.
@@ -162,11 +174,21 @@ def test_latent_integrals_agree_with_the_sphere(chart):
     np.testing.assert_allclose(np.trace(found.second), second, rtol=0.1)
 
 
-def test_draws_from_a_grid_follow_its_law():
+@spaces.on_numpy_alone
+def test_importance_sampling_needs_codes_and_few_dimensions(chart):
+    assert ImportanceGrid.serves(chart[0])
+    without = LatentSpace(surfaces.plane_network(), 2)
+    for geometry in (geometry_of(Hypersphere(2)), geometry_of(without)):
+        assert not ImportanceGrid.serves(geometry)
+        with pytest.raises(ValueError, match="at most 3 dimensions with a graph"):
+            ImportanceGrid(geometry)
+
+
+def test_draws_from_a_grid_follow_its_distribution():
     edges = np.array([[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]])
     mass = np.array([[0.1, 0.2], [0.4, 0.3]])
-    points, log_density = draw_from_grid(
-        uniform_points(4096, 2, np.random.RandomState(0)), edges, mass
+    points, log_density = GridDistribution(edges, mass).draw(
+        uniform_points(4096, 2, np.random.RandomState(0))
     )
     counts, *_ = np.histogram2d(*points.T, bins=edges)
     # Stratified: each of the 8 nets of 512 points is off by a few points at most.
@@ -189,14 +211,14 @@ def test_fitted_precision_matches_second_moments(covariance_type):
         np.einsum("aij,ij->a", basis, second),
         rtol=1e-5,
     )
-    # Negative curvature has more volume far away: the same spread takes a narrower law.
+    # Negative curvature has more volume far away: the same spread takes a narrower density.
     assert np.trace(np.linalg.inv(fit.precision)) < np.trace(second)
 
 
 @pytest.mark.parametrize("name", CURVED)
 def test_frames_are_orthonormal(name):
     space, base, _, _ = CURVED[name]
-    frame = frame_at(space, np.asarray(base))
+    frame = frame_at(geometry_of(space), np.asarray(base))
     product = gs.to_numpy(
         space.metric.inner_product(
             gs.from_numpy(frame.basis.T.copy()),
@@ -212,15 +234,24 @@ def test_frames_are_orthonormal(name):
 def test_frames_follow_a_change_of_coordinates():
     change = np.array([[2.0, 0.3], [-0.5, 0.7]])
     inverse = torch.from_numpy(np.linalg.inv(change))
-    geometries = (
-        LatentSpace(surfaces.paraboloid, 2),
-        LatentSpace(lambda z: surfaces.paraboloid(z @ inverse.T), 2),
-    )
+    decoders = surfaces.paraboloid, lambda z: surfaces.paraboloid(z @ inverse.T)
     rows = np.random.default_rng(0).standard_normal((10, 2))
     base, moved = np.array([0.2, 0.5]), np.array([0.4, 0.3])
     frames = []
-    for space, matrix in zip(geometries, (np.eye(2), change), strict=True):
-        frame = frame_at(space, matrix @ base)
+    for decoder, matrix in zip(decoders, (np.eye(2), change), strict=True):
+        geometry = geometry_of(LatentSpace(decoder, 2))
+        frame = frame_at(geometry, matrix @ base)
         frame = lead_by(frame, frame.coordinates(rows @ matrix.T))
-        frames.append(frame_at(space, matrix @ moved, near=frame))
+        frames.append(frame_at(geometry, matrix @ moved, frame))
     np.testing.assert_allclose(frames[1].basis, change @ frames[0].basis, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CURVED)
+def test_frames_along_coordinates_are_triangular(name):
+    space, base, _, _ = CURVED[name]
+    frame = frame_at(geometry_of(space), np.asarray(base))
+    turned = along_coordinates(frame)
+    triangle = turned.basis[-frame.dim :]
+    np.testing.assert_allclose(np.tril(triangle, -1), 0.0, atol=1e-12)
+    assert (np.diagonal(triangle) >= 0.0).all()
+    np.testing.assert_allclose(turned.dual @ turned.basis, np.eye(frame.dim), atol=1e-12)
