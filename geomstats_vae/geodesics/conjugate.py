@@ -159,7 +159,8 @@ class SteihaugPaths:
             self._pieces.append(pieces)
             square_size = pieces.sizes(step)
             bounded = ~(curvature[m] > 0.0) | (square_size > bound[m])
-            self._leave(pieces, bounded)
+            if bounded.any():
+                self._leave(pieces, bounded)
             m, step, square_size = m[~bounded], step[~bounded], square_size[~bounded]
             if not len(m):
                 return
@@ -171,7 +172,7 @@ class SteihaugPaths:
             decrease[m] += step * square[m]
             # Chains that have left keep no residual, so nothing of them can reach the others.
             change = residual - chains.spread(advance, residual) * image
-            residual = torch.where(chains.chosen(going)[:, None], change, 0.0)
+            residual = chains.only(going, change)
             preconditioned = problem.precondition(residual)
             new = chains.dots(residual, preconditioned)
             # Preconditioned residuals are orthogonal to x and to directions in the inverse's norm.
@@ -189,6 +190,8 @@ class SteihaugPaths:
         # The error's squared norm in H is at most the residual's over the smallest eigenvalue, for
         # which the smallest quotient that was met stands.
         ended = which[~going]
+        if not len(ended):
+            return going
         with np.errstate(invalid="ignore"):
             self.decrement[ended] = decrease[~going] + square[~going] / self.softest[ended]
         return going
@@ -201,8 +204,13 @@ class SteihaugPaths:
             scale = np.zeros(len(pieces.layout))
             scale[pieces.moving[negative]] = pieces.size[negative] ** -0.5
             unit = pieces.layout.spread(scale, pieces.direction) * pieces.direction
-            chosen = pieces.layout.chosen(pieces.moving[negative])[:, None]
-            self.descent[pieces.rows] += torch.where(chosen, unit, 0.0)
+            self._add(self.descent, pieces, pieces.layout.only(pieces.moving[negative], unit))
+
+    def _add(self, total: Tensor, pieces: _Pieces, part: Tensor) -> None:
+        if len(part) == len(total):
+            total += part
+        else:
+            total[pieces.rows] += part
 
     def within(self, radius: Floats) -> tuple[Tensor, Floats, Floats]:
         """Find the points of the paths whose sizes are bounds.
@@ -233,8 +241,7 @@ class SteihaugPaths:
             size[chains] = pieces.sizes(reach)[moving] ** 0.5
             step = np.zeros(len(pieces.layout))
             step[pieces.moving[moving]] = reach[moving]
-            chosen = pieces.layout.chosen(pieces.moving[moving])[:, None]
             part = pieces.layout.spread(step, x) * pieces.direction
-            x[pieces.rows] += torch.where(chosen, part, 0.0)
+            self._add(x, pieces, pieces.layout.only(pieces.moving[moving], part))
             going[pieces.chains] &= ~(reach < pieces.step)
         return x, decrease, size
