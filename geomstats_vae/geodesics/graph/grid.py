@@ -37,7 +37,7 @@ class Grid:
     options : GraphOptions
         Margin of the box and reach of the edges.
     progress : tqdm
-        Advanced by each node that is evaluated.
+        Advanced by each node whose metric is evaluated.
     """
 
     def __init__(
@@ -57,15 +57,18 @@ class Grid:
             Symmetric matrix of edge lengths.
         """
         nodes, spacing = self._regular_nodes()
-        metric, norm, slope = self._evaluate(nodes)
-        usable = np.logical_and.reduce(np.isfinite(metric), axis=(1, 2))
+        norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
+        usable = np.ones(len(nodes), dtype=bool)
         if self._evaluator.immersion.has_std:
-            usable &= norm <= self._highest()
+            norm, slope = self._evaluator.std_norms(nodes)
+            usable = (norm <= self._highest()) & np.isfinite(slope).all(axis=1)
             kept = np.flatnonzero(usable)
             half = 0.5 * np.linalg.norm(slope[kept] * spacing, axis=1)
             level = _roundest(norm[kept] - half, norm[kept] + half)
             nodes[kept] = self._onto_levels(nodes[kept], level, spacing)
-            metric[kept], norm[kept], slope[kept] = self._evaluate(nodes[kept])
+            norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
+        metric = self._metrics(nodes, usable)
+        usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
         soft = metric - slope[:, :, None] * slope[:, None, :]
         graph = symmetric_graph(
             len(nodes),
@@ -82,17 +85,15 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _evaluate(self, nodes: Floats) -> tuple[Floats, Floats, Floats]:
-        """Metric, norm of sigma and its gradient at nodes."""
-        metric = np.zeros((len(nodes), *nodes.shape[1:] * 2))
-        norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
+    def _metrics(self, nodes: Floats, usable: Bools) -> Floats:
+        """Metric matrices at usable nodes."""
+        metric, kept = np.zeros((len(nodes), *nodes.shape[1:] * 2)), np.flatnonzero(usable)
+        self._progress.reset(total=len(kept))
         # In a few pieces, so that the progress can be seen.
-        for rows in np.array_split(np.arange(len(nodes)), max(1, len(nodes) // 4096)):
+        for rows in np.array_split(kept, max(1, len(kept) // 4096)):
             metric[rows] = self._evaluator.metrics(nodes[rows])
-            if self._evaluator.immersion.has_std:
-                norm[rows], slope[rows] = self._evaluator.std_norms(nodes[rows])
             self._progress.update(len(rows))
-        return metric, norm, slope
+        return metric
 
     def _highest(self) -> float:
         """Norm of sigma that no shortest curve between codes exceeds.
