@@ -101,17 +101,17 @@ class Grid:
         To climb h above its ends costs a curve 2 h at least, and the curve from code to code over
         one of them is no longer than twice the longest from it.
         """
-        codes = self._codes[np.linspace(0, len(self._codes) - 1, 200).astype(int)]
-        _, graph = code_graph(self._evaluator, codes, self._options)
+        some = np.linspace(0, len(self._codes) - 1, self._options.wall_codes).astype(int)
+        _, graph = code_graph(self._evaluator, self._codes[some], self._options)
         reach = dijkstra(graph, indices=0).max()
         return self._evaluator.std_norms(self._codes)[0].max() + reach
 
     def _onto_levels(self, nodes: Floats, level: Floats, spacing: Floats) -> Floats:
         """Move nodes to levels of the norm, each near its cell."""
+        most, farthest = self._options.stride * spacing, self._options.farthest * spacing
 
         def move(points: Floats, step: Floats) -> Floats:
-            points = points + np.clip(step, -0.6 * spacing, 0.6 * spacing)
-            return np.clip(points, nodes - 0.7 * spacing, nodes + 0.7 * spacing)
+            return np.clip(points + np.clip(step, -most, most), nodes - farthest, nodes + farthest)
 
         return self._evaluator.onto_levels(nodes, level, move)
 

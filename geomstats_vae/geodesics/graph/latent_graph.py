@@ -294,7 +294,7 @@ class LatentGraph:
 
         def move(points: Floats, step: Floats) -> Floats:
             length = np.maximum(np.linalg.norm(step, axis=1), np.finfo(float).tiny)
-            step = step * np.minimum(1.0, 0.1 * size / length)[:, None]
+            step = step * np.minimum(1.0, self.options.level_stride * size / length)[:, None]
             return points + np.where(np.isfinite(step), step, 0.0)
 
         flat = nodes.reshape(-1, self.dim)
