@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/global_starts.py [--pairs 500] [--starts 10] [--study CHECKPOINT.npz]``,
 on the digits, or on a decoder of the study with its kernels widened (``--widen 36 --zeta 1e-3``)
-or as it is (``--widen 1``). A random start is the way on the graph through a random code.
+or as it is (``--widen 1``). A random start is the graph path through a random code.
 """
 
 import argparse
@@ -19,25 +19,24 @@ from geomstats_vae.immersions import Decoder
 
 
 class Detours:
-    """A landscape whose ways go through given codes."""
+    """A graph whose paths go through given codes."""
 
-    def __init__(self, landscape, via):
-        self.landscape, self.via = landscape, via
-        self.grid_size, self.points = landscape.grid_size, landscape.points
-        self.line_length, self.elements = landscape.line_length, landscape.elements
+    def __init__(self, graph, via):
+        self.graph, self.via, self.on_grid = graph, via, graph.on_grid
+        self.line_lengths, self.place = graph.line_lengths, graph.place
 
-    def ways(self, start, end, limit=None):
-        """Find the ways there and back, and call them short enough to be tried."""
+    def paths(self, start, end, limit=None):
+        """Find the paths there and on, and call them short enough to be tried."""
         del limit
         via = self.via[: len(start)]
-        there, _ = self.landscape.ways(start, via)
-        on, _ = self.landscape.ways(via, end)
-        ways = [np.concatenate((a, b[1:])) for a, b in zip(there, on, strict=True)]
-        return ways, self.line_length(start, end) / 1.5
+        there, _ = self.graph.paths(start, via)
+        on, _ = self.graph.paths(via, end)
+        paths = [np.concatenate((a, b[1:])) for a, b in zip(there, on, strict=True)]
+        return paths, self.line_lengths(start, end) / 1.5
 
-    def other_ways(self, ways):
-        """Offer none."""
-        return ways, np.full(len(ways), np.inf)
+    def alternative_paths(self, paths):
+        """Find none."""
+        return paths, np.full(len(paths), np.inf)
 
 
 def main():
@@ -59,20 +58,20 @@ def main():
         vae = VAE(latent_dim=2, random_state=0).fit(X)
         decoder, codes = Decoder(vae.decoder_, 2), vae.transform(X)
     immersion = decoder.immersion()
-    landscape = LatentGraph(immersion, codes)
+    graph = LatentGraph(immersion, codes)
     generator = np.random.default_rng(0)
     start, end = codes[generator.integers(len(codes), size=(2, options.pairs))]
     distinct = (start != end).any(axis=1)
     start, end = start[distinct], end[distinct]
     solver = GeodesicSolver(tol=options.tol)
     begin = time.process_time()
-    own = solver.solve(immersion, start, end, landscape)
+    own = solver.solve(immersion, start, end, graph)
     seconds = time.process_time() - begin
     print(f"{1e3 * seconds / len(start):.1f} ms per pair; {own.converged.mean():.1%} converged")
     best = own.length.copy()
     for _ in range(options.starts):
         via = codes[generator.integers(len(codes), size=len(start))]
-        best = np.minimum(best, solver.solve(immersion, start, end, Detours(landscape, via)).length)
+        best = np.minimum(best, solver.solve(immersion, start, end, Detours(graph, via)).length)
         excess = own.length / best - 1.0
         print(
             f"longer by > 1 %: {(excess > 1e-2).mean():.2%}, by > 0.1 %: "

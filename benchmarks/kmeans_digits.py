@@ -85,7 +85,7 @@ def measure(digits, seed, options):
 
 
 def time_digits(n_jobs):
-    """Print what a fit to 1,000 codes of scikit-learn's digits costs, its landscape included."""
+    """Print what a fit to 1,000 codes of scikit-learn's digits costs, its graph included."""
     X = load_digits().data
     vae = VAE(latent_dim=2, random_state=0).fit(X)
     codes = vae.transform(X)[:1000]

@@ -69,7 +69,7 @@ class Problem:
     immersion: Immersion
     start: np.ndarray
     end: np.ndarray
-    landscape: LatentGraph | None = None
+    graph: LatentGraph | None = None
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,22 @@ class Result:
 
 
 def our_settings(problem):
-    """List this package's settings: with the landscape, and from straight lines only."""
+    """List this package's settings: with the graph, and from straight lines only."""
 
-    def solve(tol, landscape, start, end):
-        path = GeodesicSolver(tol=tol).solve(problem.immersion, start, end, landscape)
+    def solve(tol, graph, start, end):
+        path = GeodesicSolver(tol=tol).solve(problem.immersion, start, end, graph)
         return [path.map(lambda a, k=k: a[k]) for k in range(len(start))]
 
-    cases = [(tol, batch, problem.landscape) for batch in (False, True) for tol in _TOLERANCES]
+    cases = [(tol, batch, problem.graph) for batch in (False, True) for tol in _TOLERANCES]
     cases += [(tol, False, None) for tol in _TOLERANCES]
     return [
         Setting(
-            "ours" if landscape is not None else "ours, from lines",
+            "ours" if graph is not None else "ours, from lines",
             f"tol={tol:g}",
-            functools.partial(solve, tol, landscape),
+            functools.partial(solve, tol, graph),
             batch,
         )
-        for tol, batch, landscape in cases
+        for tol, batch, graph in cases
     ]
 
 
@@ -590,12 +590,12 @@ def study_problem(path, n_pairs, rows):
     return Problem(decoder.mean_std, decoder.immersion(), *pairs), cover
 
 
-def with_landscape(problem, codes):
-    """Add the landscape, which is built once per decoder."""
+def with_graph(problem, codes):
+    """Add the graph, which is built once per decoder."""
     begin = time.process_time()
-    landscape = LatentGraph(problem.immersion, codes)
-    print(f"our landscape: {time.process_time() - begin:.1f} s once per decoder, not in the times")
-    return replace(problem, landscape=landscape)
+    graph = LatentGraph(problem.immersion, codes)
+    print(f"our graph: {time.process_time() - begin:.1f} s once per decoder, not in the times")
+    return replace(problem, graph=graph)
 
 
 def collect(problem, names):
@@ -625,7 +625,7 @@ def run_all(problem, settings, limit):
 def tight_lengths(problem):
     """Lengths of our curves at tol = 1e-10, shape=[n_pairs]."""
     solver = GeodesicSolver(tol=1e-10)
-    path = solver.solve(problem.immersion, problem.start, problem.end, problem.landscape)
+    path = solver.solve(problem.immersion, problem.start, problem.end, problem.graph)
     ends = zip(problem.start, problem.end, strict=True)
     return np.array(
         [
@@ -675,7 +675,7 @@ def main():
         problem, codes = study_problem(options.study, options.pairs, options.rows)
     else:
         problem, codes = digits_problem(options.pairs)
-    problem = with_landscape(problem, codes)
+    problem = with_graph(problem, codes)
     own = tight_lengths(problem)
     results = run_all(problem, collect(problem, options.peers), options.time_limit)
     reference = shortest(own, results)

@@ -6,7 +6,7 @@ The decoders are made up: chains dim-hidden-hidden-784 with tanh and random weig
 ``--conv`` one of transposed convolutions from 32 dimensions to 3 x 64 x 64 outputs. Chains with
 more dimensions than hidden units have a singular metric; ``--hidden 256`` makes it regular again.
 Codes and ends of the geodesics are standard normal. Each decoder has a process of its own, so that
-its peak of memory is its own: that of the process less what it held before the landscape was made.
+its peak of memory is its own: that of the process less what it held before the graph was made.
 "Curved" are the pairs whose geodesic is shorter than the straight line by a thousandth; "residual"
 is the largest.
 """
@@ -86,13 +86,13 @@ def measure(case):
     start, end = generator.standard_normal((2, options.pairs, dim))
     before = _peak()
     begin = time.perf_counter()
-    landscape = LatentGraph(immersion, codes)
+    graph = LatentGraph(immersion, codes)
     graph = time.perf_counter() - begin
     begin = time.perf_counter()
-    path = GeodesicSolver(tol=options.tol).solve(immersion, start, end, landscape)
+    path = GeodesicSolver(tol=options.tol).solve(immersion, start, end, graph)
     seconds = time.perf_counter() - begin
     memory = _peak() - before
-    lines = landscape.chord_lengths(start, end, 512)
+    lines = graph.chord_lengths(start, end, 512)
     elements = (np.diff(path.times, axis=1) > 0.0).sum(axis=1) / path.degree
     return (
         f"conv {dim}" if conv else f"dense {dim}",

@@ -70,18 +70,18 @@ def main():
     best = arrays["best_known_length"][: options.pairs]
     clock = time.perf_counter()
     cover = np.concatenate((arrays["codes"], arrays["z0"], arrays["z1"]))
-    landscape = LatentGraph(immersion, cover, grid_size=options.grid_size)
-    print(f"landscape: {time.perf_counter() - clock:.1f} s, once per decoder")
+    graph = LatentGraph(immersion, cover, grid_size=options.grid_size)
+    print(f"graph: {time.perf_counter() - clock:.1f} s, once per decoder")
     solver = GeodesicSolver(tol=options.tol)
     clock, seconds = time.perf_counter(), []
     if options.alone:
         paths = []
         for a, b in zip(start, end, strict=True):
             begin = time.perf_counter()
-            paths.append(solver.solve(immersion, a[None], b[None], landscape))
+            paths.append(solver.solve(immersion, a[None], b[None], graph))
             seconds.append(time.perf_counter() - begin)
     else:
-        paths = [solver.solve(immersion, start, end, landscape)]
+        paths = [solver.solve(immersion, start, end, graph)]
     total = time.perf_counter() - clock
     length = np.concatenate([path.length for path in paths])
     status = np.concatenate([path.status for path in paths])

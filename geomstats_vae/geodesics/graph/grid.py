@@ -2,9 +2,9 @@
 
 Walls of the standard deviation make plain grids useless. A curve along a wall keeps to a level of
 the norm of sigma, and a grid's nodes are off that level by the slope times the spacing, so every
-step seems to climb. Here each node is moved, within its cell, onto the roundest level that its
-cell holds, a multiple of the highest power of two. Neighbours along a wall then share a level, and
-an edge costs what it climbs from node to node.
+step seems to change the norm. Here each node is moved, within its cell, onto the roundest level
+that its cell holds, a multiple of the highest power of two. Neighbours along a wall then share a
+level, and an edge costs what the norm changes from node to node.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Grid:
         graph = symmetric_graph(
             len(nodes),
             lambda: self._edges(usable),
-            lambda a, b: climbing_length(nodes, soft, norm, slope, a, b),
+            lambda a, b: edge_lengths(nodes, soft, norm, slope, a, b),
         )
         return nodes, graph
 
@@ -160,10 +160,10 @@ def grid_directions(dim: int, reach: int) -> list[tuple[int, ...]]:
     return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
 
 
-def climbing_length(
+def edge_lengths(
     nodes: Floats, soft: Floats, norm: Floats, slope: Floats, a: Ints, b: Ints
 ) -> Floats:
-    """Length of an edge: what sigma changes from node to node, and the rest of the metric.
+    """Lengths of edges: what the norm of sigma changes, and the rest of the metric.
 
     Where the two slopes agree, the bulge of a level between the nodes is left out: a curve can
     follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
@@ -198,5 +198,5 @@ def climbing_length(
     norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
     agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
     crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
-    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
-    return np.sqrt(along**2 + climb**2)
+    change = np.abs(rise) + crossing * (variation - np.abs(rise))
+    return np.sqrt(along**2 + change**2)
