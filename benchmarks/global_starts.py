@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/global_starts.py [--pairs 500] [--starts 10] [--study CHECKPOINT.npz]``,
 on the digits, or on a decoder of the study with its kernels widened (``--widen 36 --zeta 1e-3``)
-or as it is (``--widen 1``). A random start is the way on the graph through a random code.
+or as it is (``--widen 1``). A random start is the graph path through a random code.
 """
 
 import argparse
@@ -23,14 +23,10 @@ class Detours:
 
     def __init__(self, graph, via):
         self.graph, self.via, self.on_grid = graph, via, graph.on_grid
-        self.line_lengths, self.place, self.distances = (
-            graph.line_lengths,
-            graph.place,
-            graph.distances,
-        )
+        self.line_lengths, self.place = graph.line_lengths, graph.place
 
     def paths(self, start, end, limit=None):
-        """Find the paths there and back, and call them short enough to be tried."""
+        """Find the paths there and on, and call them short enough to be tried."""
         del limit
         via = self.via[: len(start)]
         there, _ = self.graph.paths(start, via)
@@ -39,7 +35,7 @@ class Detours:
         return paths, self.line_lengths(start, end) / 1.5
 
     def alternative_paths(self, paths):
-        """Know none."""
+        """Find none."""
         return paths, np.full(len(paths), np.inf)
 
 

@@ -1,11 +1,11 @@
 """The curve model of few dimensions: Newton's method with assembled matrices, damped per element.
 
-The length of a curve along a wall is nearly an L1 norm of what it climbs, and its own Gauss-Newton
-matrix is blind to that. The matrix of the energy at the present speeds is at least as large, as in
-iteratively reweighted least squares, and also keeps the nodes spread along the curve. Together
-with the curvature that Gauss-Newton leaves out it is Newton's matrix; where that is not positive
-definite it is shifted. Elements on which a trial step fails are damped by the curvature that it
-shows to be missing, so a long curve is not held back by its worst spot.
+The length of a curve along a wall is nearly an L1 norm of the changes of sigma, and its own
+Gauss-Newton matrix is blind to these. The matrix of the energy at the present speeds is at least as
+large, as in iteratively reweighted least squares, and also keeps the nodes spread along the curve.
+Together with the curvature that Gauss-Newton leaves out it is Newton's matrix; where that is not
+positive definite it is shifted. Elements on which a trial step fails are damped by the curvature
+that it shows to be missing, so a long curve is not held back by its worst spot.
 """
 
 from __future__ import annotations

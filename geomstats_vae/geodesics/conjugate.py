@@ -72,6 +72,67 @@ class _Pieces:
         return np.where(np.isfinite(step), size, np.inf)
 
 
+class _Iteration:
+    """State of the conjugate gradients of those chains that go on."""
+
+    # Of each chain: the residual's square and that at which to stop; squared sizes of x, of the
+    # direction and of the bound, the product of x and the direction, and the model's decrease.
+    _NUMBERS = ("square", "enough", "position", "size", "bound", "inward", "decrease")
+
+    def __init__(self, problem: Problem, right: Tensor, rtol: Floats, radius: Floats) -> None:
+        self.problem, self.residual = problem, right
+        self.which = np.arange(len(problem.chains))
+        self.rows = problem.chains.chosen(self.which)
+        self.direction = problem.precondition(right)
+        self.square = problem.chains.dots(right, self.direction)
+        self.size, self.enough, self.bound = self.square, rtol**2 * self.square, radius**2
+        self.position, self.inward, self.decrease = np.zeros((3, len(self.which)))
+
+    def n_nodes(self, chains: Bools) -> int:
+        """Count the nodes of some of the chains."""
+        return int(np.diff(self.problem.chains.starts)[chains].sum())
+
+    def keep(self, kept: Ints, everyone: Chains) -> None:
+        """Go on with some of the chains."""
+        stay = self.problem.chains.chosen(kept)
+        self.residual, self.direction = self.residual[stay], self.direction[stay]
+        self.problem, self.which = self.problem.take(kept), self.which[kept]
+        self.rows = everyone.chosen(self.which)
+        for name in self._NUMBERS:
+            setattr(self, name, getattr(self, name)[kept])
+
+    def multiply(self) -> tuple[Tensor, Floats]:
+        """Multiply the directions by H; the products, and those with the directions."""
+        image = self.problem.product(self.direction)
+        return image, self.problem.chains.dots(self.direction, image)
+
+    def pieces(self, moving: Ints, curvature: Floats) -> _Pieces:
+        """Stretches along the directions of some chains, to the minima there."""
+        m, step = moving, np.full(len(moving), np.inf)
+        np.divide(self.square[m], curvature[m], out=step, where=curvature[m] > 0.0)
+        sizes = self.position[m], self.inward[m], self.size[m]
+        where = self.rows, self.problem.chains, self.direction, m, self.which[m]
+        return _Pieces(*where, *sizes, self.square[m], curvature[m], step)
+
+    def advance(self, moving: Ints, step: Floats, image: Tensor) -> None:
+        """Move some chains, and turn their directions; the others have left."""
+        m, chains, advance = moving, self.problem.chains, np.zeros(len(self.which))
+        advance[m] = step
+        self.position[m] += 2.0 * step * self.inward[m] + step**2 * self.size[m]
+        self.inward[m] += step * self.size[m]
+        self.decrease[m] += step * self.square[m]
+        # Chains that have left keep no residual, so nothing of them can reach the others.
+        change = self.residual - chains.spread(advance, image) * image
+        self.residual = chains.only(m, change)
+        preconditioned = self.problem.precondition(self.residual)
+        square, ratio = chains.dots(self.residual, preconditioned), np.zeros(len(self.which))
+        ratio[m] = square[m] / self.square[m]
+        # Preconditioned residuals are orthogonal to x and to directions in the inverse's norm.
+        self.inward = ratio * self.inward
+        self.size, self.square = square + ratio**2 * self.size, square
+        self.direction = preconditioned + chains.spread(ratio, image) * self.direction
+
+
 class SteihaugPaths:
     """Approximate minimisers of x'Hx/2 - right'x of chains, one for each bound on the size of x.
 
@@ -122,76 +183,44 @@ class SteihaugPaths:
         self._pieces: list[_Pieces] = []
         self._run(problem, right, rtol, radius)
 
-    def _run(self, problem: Problem, residual: Tensor, rtol: Floats, radius: Floats) -> None:
-        which, rows = np.arange(len(problem.chains)), self._chains.chosen(self.definite)
-        preconditioned = direction = problem.precondition(residual)
-        square = problem.chains.dots(residual, preconditioned)
-        size, enough, bound = square.copy(), rtol**2 * square, radius**2
-        position, inward, decrease = np.zeros((3, len(which)))
-        going = self._end(which, square > enough, square, decrease)
+    def _run(self, problem: Problem, right: Tensor, rtol: Floats, radius: Floats) -> None:
+        state, options = _Iteration(problem, right, rtol, radius), self._options
+        going = state.square > state.enough
+        self._end(state, ~going)
         while going.any():
-            chains = problem.chains
-            if np.diff(chains.starts)[going].sum() <= self._options.leave * chains.n_nodes:
-                kept, stay = np.flatnonzero(going), chains.chosen(going)
-                problem, chains = problem.take(kept), chains.take(kept)
-                which, rows, going = which[kept], self._chains.chosen(which[kept]), going[kept]
-                residual, direction = residual[stay], direction[stay]
-                square, size, enough, bound, position, inward, decrease = (
-                    array[kept]
-                    for array in (square, size, enough, bound, position, inward, decrease)
-                )
-            image = problem.product(direction)
-            curvature = chains.dots(direction, image)
-            self.n_products[which[going]] += 1
+            if state.n_nodes(going) <= options.leave * len(state.direction):
+                state.keep(np.flatnonzero(going), self._chains)
+                going = np.ones(len(state.which), dtype=bool)
+            image, curvature = state.multiply()
+            self.n_products[state.which[going]] += 1
             # Along what changes nothing there is nothing to gain.
-            moving = going & ~(np.abs(curvature) <= self._options.flat * size)
-            self._end(which[going], moving[going], square[going], decrease[going])
-            m = np.flatnonzero(moving)
-            if not len(m):
-                return
-            self.softest[which[m]] = np.minimum(self.softest[which[m]], curvature[m] / size[m])
-            step = np.full(len(m), np.inf)
-            np.divide(square[m], curvature[m], out=step, where=curvature[m] > 0.0)
-            pieces = _Pieces(
-                rows, chains, direction, m, which[m],
-                position[m], inward[m], size[m], square[m], curvature[m], step,
-            )  # fmt: skip
+            moving = going & ~(np.abs(curvature) <= options.flat * state.size)
+            self._end(state, going & ~moving)
+            pieces = state.pieces(np.flatnonzero(moving), curvature)
             self._pieces.append(pieces)
-            square_size = pieces.sizes(step)
-            bounded = ~(curvature[m] > 0.0) | (square_size > bound[m])
-            self._leave(pieces, bounded)
-            m, step, square_size = m[~bounded], step[~bounded], square_size[~bounded]
-            if not len(m):
+            softest = np.minimum(self.softest[pieces.chains], pieces.curvature / pieces.size)
+            self.softest[pieces.chains] = softest
+            bounded = ~(pieces.curvature > 0.0)
+            bounded |= pieces.sizes(pieces.step) > state.bound[pieces.moving]
+            if bounded.any():
+                self._leave(pieces, bounded)
+                moving[pieces.moving[bounded]] = False
+            if not moving.any():
                 return
-            going = np.zeros(len(which), dtype=bool)
-            going[m] = True
-            advance = np.zeros(len(which))
-            advance[m] = step
-            position[m], inward[m] = square_size, inward[m] + step * size[m]
-            decrease[m] += step * square[m]
-            # Chains that have left keep no residual, so nothing of them can reach the others.
-            change = residual - chains.spread(advance, residual) * image
-            residual = torch.where(chains.chosen(going)[:, None], change, 0.0)
-            preconditioned = problem.precondition(residual)
-            new = chains.dots(residual, preconditioned)
-            # Preconditioned residuals are orthogonal to x and to directions in the inverse's norm.
-            ratio = np.zeros(len(which))
-            ratio[m] = new[m] / square[m]
-            square = new
-            inward *= ratio
-            size = square + ratio**2 * size
-            direction = preconditioned + chains.spread(ratio, direction) * direction
-            more = (square > enough) & (self.n_products[which] < self._options.max_products)
-            going[m] = self._end(which[m], more[m], square[m], decrease[m])
+            state.advance(np.flatnonzero(moving), pieces.step[~bounded], image)
+            going = moving & (state.square > state.enough)
+            going &= self.n_products[state.which] < options.max_products
+            self._end(state, moving & ~going)
 
-    def _end(self, which: Ints, going: Bools, square: Floats, decrease: Floats) -> Bools:
-        """Note the decrements of paths that do not go on."""
-        # The error's squared norm in H is at most the residual's over the smallest eigenvalue, for
-        # which the smallest quotient that was met stands.
-        ended = which[~going]
-        with np.errstate(invalid="ignore"):
-            self.decrement[ended] = decrease[~going] + square[~going] / self.softest[ended]
-        return going
+    def _end(self, state: _Iteration, ended: Bools) -> None:
+        """Note the decrements of paths that end."""
+        if ended.any():
+            which = state.which[ended]
+            # The error's squared norm in H is at most the residual's over the smallest eigenvalue,
+            # for which the smallest quotient that was met stands.
+            with np.errstate(invalid="ignore"):
+                missing = state.square[ended] / self.softest[which]
+                self.decrement[which] = state.decrease[ended] + missing
 
     def _leave(self, pieces: _Pieces, bounded: Bools) -> None:
         """Note what is known of paths that end at their bound or in negative curvature."""
@@ -201,8 +230,13 @@ class SteihaugPaths:
             scale = np.zeros(len(pieces.layout))
             scale[pieces.moving[negative]] = pieces.size[negative] ** -0.5
             unit = pieces.layout.spread(scale, pieces.direction) * pieces.direction
-            chosen = pieces.layout.chosen(pieces.moving[negative])[:, None]
-            self.descent[pieces.rows] += torch.where(chosen, unit, 0.0)
+            self._add(self.descent, pieces, pieces.layout.only(pieces.moving[negative], unit))
+
+    def _add(self, total: Tensor, pieces: _Pieces, part: Tensor) -> None:
+        if len(part) == len(total):
+            total += part
+        else:
+            total[pieces.rows] += part
 
     def within(self, radius: Floats) -> tuple[Tensor, Floats, Floats]:
         """Find the points of the paths whose sizes are bounds.
@@ -233,8 +267,7 @@ class SteihaugPaths:
             size[chains] = pieces.sizes(reach)[moving] ** 0.5
             step = np.zeros(len(pieces.layout))
             step[pieces.moving[moving]] = reach[moving]
-            chosen = pieces.layout.chosen(pieces.moving[moving])[:, None]
             part = pieces.layout.spread(step, x) * pieces.direction
-            x[pieces.rows] += torch.where(chosen, part, 0.0)
+            self._add(x, pieces, pieces.layout.only(pieces.moving[moving], part))
             going[pieces.chains] &= ~(reach < pieces.step)
         return x, decrease, size

@@ -262,18 +262,7 @@ class ElementModel(ElementEvaluator, abc.ABC):
         return 8 * 400 * 8 * self.element.degree * self.immersion.dim
 
     def variation(self, nodes: Floats) -> Any:
-        """Lengths, gradients and turning of elements, without a Jacobian.
-
-        Parameters
-        ----------
-        nodes : array, shape=[n_elements, degree + 1, dim]
-            Nodes of the elements.
-
-        Returns
-        -------
-        variation : FirstVariation
-            Lengths and derivatives.
-        """
+        """Lengths, gradients and turning of elements, without a Jacobian; see `CurveModel`."""
         length, gradient = np.zeros(len(nodes)), np.zeros((len(nodes), nodes[0].size))
         turning, begin = np.zeros(len(nodes)), 0
         for part in self.chunks(nodes, len(self.element.weights)):

@@ -138,8 +138,10 @@ class FramePreconditioner:
     def __init__(
         self, frames: Frames, chains: Chains, element: ReferenceElement, weights: Tensor
     ) -> None:
-        self._frames, self._chains = frames, chains
-        self._spread = frames.spread(element.nodes)
+        self._chains, self._spread = chains, frames.spread(element.nodes)
+        # Of an element, with the points of its frames and their rows as one axis.
+        self._frames = frames.values.flatten(1, 2)
+        self._transposed = frames.values.transpose(2, 3).flatten(1, 2)
         finite = torch.isfinite(frames.values).flatten(1).all(dim=1).cpu().numpy()
         by_speed = weights.double().cpu().numpy().copy()
         finite &= np.isfinite(by_speed).all(axis=1)
@@ -154,7 +156,6 @@ class FramePreconditioner:
             stiffness[rows, end, end] = 1.0
         base = first_unknown(chains.counts, element.degree, 1)
         self._factor = self._factorise(assemble(stiffness, base, chains.n_nodes, element.degree))
-        self._sound_nodes = chains.chosen(self.sound)[:, None]
 
     def _factorise(self, banded: Floats) -> Floats:
         while True:
@@ -167,14 +168,15 @@ class FramePreconditioner:
 
     def __call__(self, covector: Tensor) -> Tensor:
         """Apply; shape=[n_nodes, dim] of covectors to shape=[n_nodes, dim] of displacements."""
-        # Each frame acts on all nodes of its element at once; then the products are blended.
-        values, chains = self._frames.values, self._chains
-        local = chains.at_elements(covector)[:, None] @ values
-        joined = chains.join(torch.einsum("pk,ekpj->epj", self._spread, local))
-        right = chains.fix_ends(torch.where(self._sound_nodes, joined, 0.0))
+        chains = self._chains
+        joined = chains.join(self._blend(chains.at_elements(covector), self._frames))
+        right = chains.fix_ends(chains.only(self.sound, joined))
         inner, _ = lapack.dpbtrs(self._factor, right.double().cpu().numpy(), lower=1)
-        local = chains.at_elements(_like(joined, inner))[:, None] @ values.transpose(2, 3)
-        return chains.join(torch.einsum("pk,ekpi->epi", self._spread, local))
+        return chains.join(self._blend(chains.at_elements(_like(joined, inner)), self._transposed))
+
+    def _blend(self, local: Tensor, frames: Tensor) -> Tensor:
+        """Multiply the nodes of each element by the frames there, interpolated."""
+        return (local[:, :, None, :] * self._spread[..., None]).flatten(2) @ frames
 
 
 def parallel_frames(
@@ -215,13 +217,13 @@ def parallel_frames(
     rotation, upper = torch.linalg.qr(mixed.transpose(1, 2))
     sign = torch.where(upper.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0).to(points.dtype)
     rotation = rotation * sign[:, None, :]
-    turned = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
-    turned = turned.expand(len(points), -1, -1).clone()
-    first = np.cumsum(counts) - counts
-    for step in range(1, counts.max()):
-        here = first[counts > step] + step
-        turned[here] = rotation[here - 1] @ turned[here - 1]
-    return torch.linalg.solve_triangular(lower.transpose(1, 2), turned, upper=True)
+    begin, turned = 0, []
+    for count in counts:
+        turned.append(torch.eye(points.shape[1], dtype=points.dtype, device=points.device))
+        for step in rotation[begin : begin + count - 1]:
+            turned.append(step @ turned[-1])
+        begin += count
+    return torch.linalg.solve_triangular(lower.transpose(1, 2), torch.stack(turned), upper=True)
 
 
 def _ridge(metric: Tensor, owner: Tensor, counts: Ints, options: FrameOptions) -> Tensor:

@@ -90,13 +90,20 @@ class MatrixFreeModel(ElementModel):
         """Memory of a typical curve in a batch, in bytes."""
         return 8 * _FRAMES * _TYPICAL_ELEMENTS * self.immersion.dim**2
 
-    def batches(self, curves: Curves, frames: np.ndarray | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        curves: Curves,
+        variation: FirstVariation | None = None,
+        frames: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
         """Vary curves, as many at a time as memory allows.
 
         Parameters
         ----------
         curves : Curves
             Curves.
+        variation : FirstVariation, optional
+            That of their elements, where it is known.
         frames : array of Frames or None, shape=[n_curves], optional
             Frames along the curves, or along curves near them. Those that are None are built, and
             written there.
@@ -120,9 +127,11 @@ class MatrixFreeModel(ElementModel):
                 rows = curves.rows(members)
                 along = Frames(torch.cat([frames[k].values for k in members]))
                 nodes, counts = self.tensor(curves.nodes[rows]), curves.counts[members]
-                yield Batch(
-                    members, rows, CurveVariations(self, nodes, counts, along, self.options)
-                )
+                gradient = None
+                if variation is not None:
+                    gradient = self.tensor(variation.gradient[rows]).view_as(nodes)
+                variations = CurveVariations(self, nodes, counts, along, self.options, gradient)
+                yield Batch(members, rows, variations)
 
     def _frame_degree(self, n_elements: int, frames: Frames | None) -> int:
         if frames is not None:
@@ -166,7 +175,7 @@ class MatrixFreeModel(ElementModel):
         memory: MatrixFreeMemory,
     ) -> Proposal:
         """Propose steps within trust regions; see `CurveModel.propose`."""
-        return TrustRegionSteps(self, curves, fine, enough, memory)
+        return TrustRegionSteps(self, curves, variation, fine, enough, memory)
 
     def direction(
         self, halves: Curves, variation: FirstVariation, length: Floats, memory: MatrixFreeMemory
@@ -178,7 +187,7 @@ class MatrixFreeModel(ElementModel):
                 frames[k] = there.split(np.ones(len(there.values), dtype=bool))
         direction, n_curves = np.zeros_like(halves.nodes), len(halves)
         decrement, definite = np.full(n_curves, np.inf), np.zeros(n_curves, dtype=bool)
-        for batch in self.batches(halves, frames):
+        for batch in self.batches(halves, variation, frames):
             members, finite = batch.members, batch.variations.finite
             paths = batch.variations.paths(np.full(len(members), self.options.tight))
             radius = np.where(paths.definite, np.inf, memory.per_curve["radius"][members])
@@ -193,7 +202,7 @@ class MatrixFreeModel(ElementModel):
         """Full Newton steps; see `CurveModel.newton_step`."""
         step, n_curves = np.zeros_like(curves.nodes), len(curves)
         decrement, definite = np.zeros(n_curves), np.zeros(n_curves, dtype=bool)
-        for batch in self.batches(curves):
+        for batch in self.batches(curves, variation):
             paths = batch.variations.paths(np.full(len(batch.members), self.options.sharp))
             good = paths.definite & batch.variations.finite
             step[batch.rows] = batch.local(paths.within(np.where(good, np.inf, 0.0))[0])
@@ -213,7 +222,7 @@ class MatrixFreeModel(ElementModel):
     ) -> tuple[Floats, Floats]:
         """Directions of negative curvature; see `CurveModel.modes`."""
         mode = np.zeros_like(curves.nodes)
-        for batch in self.batches(curves):
+        for batch in self.batches(curves, variation):
             mode[batch.rows] = batch.local(batch.variations.descent()[0])
         return mode, length**0.5
 
@@ -225,6 +234,7 @@ class TrustRegionSteps:
         self,
         model: MatrixFreeModel,
         curves: Curves,
+        variation: FirstVariation,
         fine: Floats,
         enough: Floats,
         memory: MatrixFreeMemory,
@@ -239,19 +249,19 @@ class TrustRegionSteps:
         self._paths: list[tuple[Batch, StepPaths]] = []
         self.decrement, self.done = np.zeros(n_curves), enough >= self._length
         self.open = np.zeros(n_curves, dtype=bool)
-        self._find_paths(model, np.flatnonzero(~self.done))
+        self._find_paths(model, variation, np.flatnonzero(~self.done))
         extent = np.ptp(curves.nodes, axis=1).max(axis=1)
         extent = np.maximum.reduceat(extent, curves.offsets[:-1])
         self._farthest = self._options.extent * curves.counts * extent
 
-    def _find_paths(self, model: MatrixFreeModel, which: Ints) -> None:
+    def _find_paths(self, model: MatrixFreeModel, variation: FirstVariation, which: Ints) -> None:
         frames, far = self._memory.per_curve["frames"], self._options.frames.far
         old = which[self._memory.per_curve["moved"][which] > far * self._length[which]]
         frames[old] = None
         missing = which[[frames[k] is None for k in which]]
         self._memory.per_curve["moved"][missing] = 0.0
-        known = frames[which]
-        for batch in model.batches(self._curves.take(which), known):
+        known, curves = frames[which], self._curves.take(which)
+        for batch in model.batches(curves, variation[self._curves.rows(which)], known):
             members = which[batch.members]
             finite, length = batch.variations.finite, self._length[members]
             expected = batch.variations.expected() / length

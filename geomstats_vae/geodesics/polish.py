@@ -4,7 +4,7 @@ The length is stationary at a geodesic: a curve whose length is right to 1e-6 ma
 velocity that is right to 1e-3 only. From such a curve Newton's method on the geodesic equation,
 in its weak form on polynomial elements, converges quadratically, and the velocities at the ends
 converge spectrally as the elements are halved. Unlike shooting, which magnifies errors as the
-Jacobi fields grow along the geodesic, this stays well-conditioned on long ways and along walls.
+Jacobi fields grow along the geodesic, this stays well-conditioned on long curves and along walls.
 """
 
 from __future__ import annotations

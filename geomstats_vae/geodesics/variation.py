@@ -166,6 +166,8 @@ class CurveVariations:
         Frames along the curves, or along curves near them.
     options : MatrixFreeOptions
         How far conjugate gradients go.
+    gradient : torch.Tensor, shape=[n_elements, degree + 1, dim], optional
+        Derivatives of the elements' lengths by their nodes, where they are known.
 
     Attributes
     ----------
@@ -187,6 +189,7 @@ class CurveVariations:
         counts: Ints,
         frames: Frames,
         options: MatrixFreeOptions,
+        gradient: Tensor | None = None,
     ) -> None:
         self._options = options
         self.chains = chains = Chains(counts, nodes.shape[1] - 1, nodes.device)
@@ -196,7 +199,9 @@ class CurveVariations:
         tiny = torch.finfo(pushed.dtype).tiny
         tangent = torch.nn.functional.normalize(pushed, eps=tiny)
         tangent = tangent.view(-1, len(weights), pushed.shape[1])
-        gradient = second.pull((tangent * weights[:, None]).flatten(0, 1))
+        if gradient is None:
+            weighted = (tangent * weights[:, None]).flatten(0, 1)
+            gradient = second.to_nodes(*second.pull(weighted))
         # As in `AssembledModel`: -int <t', d^2F(u, u)>, of t' the part normal to the image.
         turn = evaluator.rule("differentiate_points") @ tangent
         covector = -(weights[:, None] * turn).flatten(0, 1)
@@ -207,11 +212,11 @@ class CurveVariations:
         parts = [evaluator.immersion.push(*part) for part in zip(*pieces, strict=True)]
         tangential = torch.cat(parts)
         second.prepare(by_speed, (covector - tangential).view(tangent.shape))
-        self.right = -chains.fix_ends(chains.gather(second.to_nodes(*gradient)))
+        self.right = -chains.fix_ends(chains.gather(gradient))
         finite = torch.isfinite(self.right).all(dim=1).cpu().numpy()
         self.finite = np.logical_and.reduceat(finite, chains.starts[:-1])
         self.finite &= second.precondition.sound
-        self.right = torch.where(chains.chosen(self.finite)[:, None], self.right, 0.0)
+        self.right = chains.only(self.finite, self.right)
 
     def _over_speeds(self, pushed: Tensor, weights: Tensor) -> Tensor:
         """Quadrature weights over speeds, shape=[n_elements, n_quadrature]."""
@@ -281,8 +286,7 @@ class CurveVariations:
             # The same for a curve alone and in a batch.
             generator, shape = torch.Generator().manual_seed(0), right[begin:end].shape
             right[begin:end] = torch.randn(shape, generator=generator, dtype=torch.float64)
-        right = self.chains.fix_ends(right)
-        right = torch.where(self.chains.chosen(self.finite)[:, None], right, 0.0)
+        right = self.chains.only(self.finite, self.chains.fix_ends(right))
         rtol = self._options.sign if rtol is None else rtol
         found = self._run(right, np.full(len(self.chains), rtol))
         return found.descent, found.definite & self.finite

@@ -258,7 +258,10 @@ def test_chains(counts, degree):
     assert (ends[fixed] == 0.0).all()
     inner = np.setdiff1d(np.arange(chains.n_nodes), fixed)
     assert torch.equal(ends[inner], values[inner])
-    number = chains.spread(np.arange(len(counts)) + 1.0, values)
+    number = chains.spread(np.arange(len(counts)) + 1.0, values) * torch.ones_like(values)
     np.testing.assert_array_equal(number[fixed, 0], np.tile(np.arange(len(counts)) + 1, 2))
     last = chains.take(np.array([len(counts) - 1]))
     assert int(chains.chosen([len(counts) - 1]).sum()) == last.n_nodes
+    only = chains.only(np.array([len(counts) - 1]), values)
+    assert torch.equal(only[-last.n_nodes :], values[-last.n_nodes :])
+    assert (only[: -last.n_nodes] == 0.0).all()

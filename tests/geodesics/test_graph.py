@@ -1,18 +1,21 @@
 """Shortest paths against searches of the whole graph, and the assembly of graphs."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
-from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
+from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.graph import latent_graph as search_module
 from geomstats_vae.geodesics.graph.edges import symmetric_graph
 from geomstats_vae.geodesics.graph.latent_graph import GraphSearch, trace
-from geomstats_vae.geodesics.graph.options import SearchOptions
+from geomstats_vae.geodesics.graph.options import GraphOptions, SearchOptions
 from tests import surfaces
 
 
@@ -250,3 +253,75 @@ def test_graphs_of_few_codes():
     (path,), cost = graph.paths(codes[:1], codes[1:])
     assert np.isfinite(cost[0])
     np.testing.assert_array_equal(path[[0, -1]], codes)
+
+
+def wall(z):
+    """A plane whose standard deviation has a ridge."""
+    x, y = z.unbind(-1)
+    return torch.stack((x, y, 0.1 + 3.0 * torch.exp(-20.0 * (x - 0.3 * y) ** 2)), dim=-1)
+
+
+@pytest.fixture(scope="module", params=[None, 48], ids=["codes", "grid"])
+def latent_graph(request):
+    immersion = surfaces.immersion_of(wall, 2)
+    immersion.n_mean = 2
+    codes = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    options = GraphOptions() if request.param else GraphOptions(grid_sizes={})
+    return LatentGraph(immersion, codes, grid_size=request.param, options=options)
+
+
+def ends(n_pairs=6):
+    return np.random.default_rng(1).uniform(-0.9, 0.9, (2, n_pairs, 2))
+
+
+def test_scaled_graphs_have_scaled_lengths_and_the_same_paths(latent_graph):
+    start, end = ends()
+    twice = latent_graph.scaled(0.5).scaled(4.0)
+    assert twice.nodes is latent_graph.nodes
+    limit = 1.5 * latent_graph.line_lengths(start, end)
+    paths, length = latent_graph.paths(start, end, limit)
+    scaled_paths, scaled_length = twice.paths(start, end, 2.0 * limit)
+    np.testing.assert_allclose(scaled_length, 2.0 * length)
+    for path, other in zip(paths, scaled_paths, strict=True):
+        np.testing.assert_array_equal(path, other)
+    for name in ("distances", "line_lengths"):
+        expected = 2.0 * getattr(latent_graph, name)(start, end)
+        np.testing.assert_allclose(getattr(twice, name)(start, end), expected)
+    np.testing.assert_allclose(
+        twice.alternative_paths(paths)[1], 2.0 * latent_graph.alternative_paths(paths)[1]
+    )
+    np.testing.assert_allclose(twice.matrix.data, 2.0 * latent_graph.matrix.data)
+    element = reference_element(4)
+    for nodes, other in zip(
+        *(g.place(paths, element, 20) for g in (latent_graph, twice)), strict=True
+    ):
+        np.testing.assert_allclose(nodes, other, atol=1e-12)
+
+
+def test_solving_on_a_scaled_graph_gives_scaled_lengths(latent_graph):
+    start, end = ends(3)
+    immersion = surfaces.immersion_of(lambda z: 3.0 * wall(z), 2)
+    expected = 3.0 * GeodesicSolver().solve(latent_graph.immersion, start, end, latent_graph).length
+    path = GeodesicSolver().solve(immersion, start, end, latent_graph.scaled(3.0))
+    np.testing.assert_allclose(path.length, expected, rtol=1e-6)
+
+
+def test_pickled_graphs_are_smaller_and_find_the_same(latent_graph):
+    start, end = ends()
+    expected = latent_graph.paths(start, end)
+    state = pickle.dumps(latent_graph)
+    matrix = latent_graph.matrix
+    assert len(state) < 0.8 * (matrix.data.nbytes + matrix.indices.nbytes) + 1e5
+    found = pickle.loads(state).paths(start, end)
+    np.testing.assert_array_equal(found[1], expected[1])
+    for path, other in zip(found[0], expected[0], strict=True):
+        np.testing.assert_array_equal(path, other)
+
+
+@pytest.mark.parametrize("grid_size", [None, 16])
+def test_progress_is_shown_if_asked_for(grid_size, capsys):
+    immersion, codes = surfaces.immersion_of(wall, 2), ends(20)[0]
+    options = GraphOptions(grid_sizes={})
+    for verbose in (False, True):
+        LatentGraph(immersion, codes, grid_size=grid_size, verbose=verbose, options=options)
+        assert ("Graph: 100%" in capsys.readouterr().err) == verbose

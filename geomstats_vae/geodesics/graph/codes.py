@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.elements import Evaluator
@@ -13,7 +14,7 @@ from geomstats_vae.geodesics.graph.options import GraphOptions
 
 
 def code_graph(
-    evaluator: Evaluator, codes: Floats, options: GraphOptions
+    evaluator: Evaluator, codes: Floats, options: GraphOptions, progress: tqdm | None = None
 ) -> tuple[Floats, sparse.csr_matrix]:
     """Build the graph of nearest neighbours over latent codes.
 
@@ -25,6 +26,8 @@ def code_graph(
         Latent codes.
     options : GraphOptions
         Numbers of nodes, neighbours and chords.
+    progress : tqdm, optional
+        Advanced by each edge that is measured.
 
     Returns
     -------
@@ -43,5 +46,14 @@ def code_graph(
     a, b = np.repeat(np.arange(len(nodes)), neighbors.shape[1]), neighbors.ravel()
     a, b = np.unique(np.stack((np.minimum(a, b), np.maximum(a, b))), axis=1)
     a, b = join_components(nodes, a, b)
-    length = evaluator.segment_lengths(nodes[a], nodes[b], options.edge_chords)
+    length = np.zeros(len(a))
+    if progress is not None:
+        progress.reset(total=len(a))
+    # In a few pieces, so that the progress can be seen.
+    for rows in np.array_split(np.arange(len(a)), max(1, len(a) // 512)):
+        ends = nodes[a[rows]], nodes[b[rows]]
+        length[rows] = evaluator.segment_lengths(*ends, options.edge_chords)
+        if progress is not None:
+            progress.update(len(rows))
+    length = np.where(np.isfinite(length), length, np.inf)
     return nodes, graph_of_edges(len(nodes), a, b, length)

@@ -11,8 +11,6 @@ from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
-_LANDMARKS, _SEARCHES_PER_LANDMARK = 8, 8  # searches that bound the others, and what pays for one
-
 
 def graph_distances(
     evaluator: Evaluator,
@@ -60,7 +58,8 @@ def graph_distances(
     )
     joined = sparse.vstack((graph, leaving), format="csr")
     joined.resize((joined.shape[0],) * 2)
-    n_landmarks = len(np.unique(source)) // _SEARCHES_PER_LANDMARK
+    bounding = options.search.bounding
+    n_landmarks = min(bounding, len(np.unique(source)) // bounding)
     to_landmarks = _landmark_distances(graph, near, links, n_landmarks)
     length = np.full(len(start), np.inf)
     for vertex in np.unique(source):
@@ -77,6 +76,6 @@ def _landmark_distances(
     graph: sparse.csr_matrix, near: Ints, links: Floats, n_landmarks: int
 ) -> Floats:
     """Distances of points to some nodes, which bound those between points from above."""
-    chosen = np.linspace(0, len(near) - 1, min(n_landmarks, _LANDMARKS)).astype(int)
+    chosen = np.linspace(0, len(near) - 1, n_landmarks).astype(int)
     reached = dijkstra(graph, indices=near[chosen, 0])
     return (reached[:, near] + links).min(axis=2)

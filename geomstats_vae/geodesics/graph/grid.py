@@ -2,9 +2,9 @@
 
 Walls of the standard deviation make plain grids useless. A curve along a wall keeps to a level of
 the norm of sigma, and a grid's nodes are off that level by the slope times the spacing, so every
-step seems to climb. Here each node is moved, within its cell, onto the roundest level that its
-cell holds, a multiple of the highest power of two. Neighbours along a wall then share a level, and
-an edge costs what it climbs from node to node.
+step seems to change the norm. Here each node is moved, within its cell, onto the roundest level
+that its cell holds, a multiple of the highest power of two. Neighbours along a wall then share a
+level, and an edge costs what the norm changes from node to node.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Grid:
     options : GraphOptions
         Margin of the box and reach of the edges.
     progress : tqdm
-        Advanced by each node that is evaluated.
+        Advanced by each node whose metric is evaluated.
     """
 
     def __init__(
@@ -57,20 +57,23 @@ class Grid:
             Symmetric matrix of edge lengths.
         """
         nodes, spacing = self._regular_nodes()
-        metric, norm, slope = self._evaluate(nodes)
-        usable = np.logical_and.reduce(np.isfinite(metric), axis=(1, 2))
+        norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
+        usable = np.ones(len(nodes), dtype=bool)
         if self._evaluator.immersion.has_std:
-            usable &= norm <= self._highest()
+            norm, slope = self._evaluator.std_norms(nodes)
+            usable = (norm <= self._highest()) & np.isfinite(slope).all(axis=1)
             kept = np.flatnonzero(usable)
             half = 0.5 * np.linalg.norm(slope[kept] * spacing, axis=1)
             level = _roundest(norm[kept] - half, norm[kept] + half)
             nodes[kept] = self._onto_levels(nodes[kept], level, spacing)
-            metric[kept], norm[kept], slope[kept] = self._evaluate(nodes[kept])
+            norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
+        metric = self._metrics(nodes, usable)
+        usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
         soft = metric - slope[:, :, None] * slope[:, None, :]
         graph = symmetric_graph(
             len(nodes),
             lambda: self._edges(usable),
-            lambda a, b: climbing_length(nodes, soft, norm, slope, a, b),
+            lambda a, b: edge_lengths(nodes, soft, norm, slope, a, b),
         )
         return nodes, graph
 
@@ -82,17 +85,15 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _evaluate(self, nodes: Floats) -> tuple[Floats, Floats, Floats]:
-        """Metric, norm of sigma and its gradient at nodes."""
-        metric = np.zeros((len(nodes), *nodes.shape[1:] * 2))
-        norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
+    def _metrics(self, nodes: Floats, usable: Bools) -> Floats:
+        """Metric matrices at usable nodes."""
+        metric, kept = np.zeros((len(nodes), *nodes.shape[1:] * 2)), np.flatnonzero(usable)
+        self._progress.reset(total=len(kept))
         # In a few pieces, so that the progress can be seen.
-        for rows in np.array_split(np.arange(len(nodes)), max(1, len(nodes) // 4096)):
+        for rows in np.array_split(kept, max(1, len(kept) // 4096)):
             metric[rows] = self._evaluator.metrics(nodes[rows])
-            if self._evaluator.immersion.has_std:
-                norm[rows], slope[rows] = self._evaluator.std_norms(nodes[rows])
             self._progress.update(len(rows))
-        return metric, norm, slope
+        return metric
 
     def _highest(self) -> float:
         """Norm of sigma that no shortest curve between codes exceeds.
@@ -100,17 +101,17 @@ class Grid:
         To climb h above its ends costs a curve 2 h at least, and the curve from code to code over
         one of them is no longer than twice the longest from it.
         """
-        codes = self._codes[np.linspace(0, len(self._codes) - 1, 200).astype(int)]
-        _, graph = code_graph(self._evaluator, codes, self._options)
+        some = np.linspace(0, len(self._codes) - 1, self._options.wall_codes).astype(int)
+        _, graph = code_graph(self._evaluator, self._codes[some], self._options)
         reach = dijkstra(graph, indices=0).max()
         return self._evaluator.std_norms(self._codes)[0].max() + reach
 
     def _onto_levels(self, nodes: Floats, level: Floats, spacing: Floats) -> Floats:
         """Move nodes to levels of the norm, each near its cell."""
+        most, farthest = self._options.stride * spacing, self._options.farthest * spacing
 
         def move(points: Floats, step: Floats) -> Floats:
-            points = points + np.clip(step, -0.6 * spacing, 0.6 * spacing)
-            return np.clip(points, nodes - 0.7 * spacing, nodes + 0.7 * spacing)
+            return np.clip(points + np.clip(step, -most, most), nodes - farthest, nodes + farthest)
 
         return self._evaluator.onto_levels(nodes, level, move)
 
@@ -159,10 +160,10 @@ def grid_directions(dim: int, reach: int) -> list[tuple[int, ...]]:
     return [tuple(int(k) for k in step) for step in steps[primitive & leading]]
 
 
-def climbing_length(
+def edge_lengths(
     nodes: Floats, soft: Floats, norm: Floats, slope: Floats, a: Ints, b: Ints
 ) -> Floats:
-    """Length of an edge: what sigma changes from node to node, and the rest of the metric.
+    """Lengths of edges: what the norm of sigma changes, and the rest of the metric.
 
     Where the two slopes agree, the bulge of a level between the nodes is left out: a curve can
     follow the level. Where they oppose each other the edge crosses a ridge or a valley, and the
@@ -197,5 +198,5 @@ def climbing_length(
     norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
     agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
     crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
-    climb = np.abs(rise) + crossing * (variation - np.abs(rise))
-    return np.sqrt(along**2 + climb**2)
+    change = np.abs(rise) + crossing * (variation - np.abs(rise))
+    return np.sqrt(along**2 + change**2)

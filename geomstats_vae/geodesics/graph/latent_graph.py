@@ -79,13 +79,12 @@ class LatentGraph:
         self.factor = 1.0
         self._evaluator = Evaluator(immersion, chunk_size or cache_sized_chunk(immersion))
         self.grid_size = grid_size or self.options.grid_sizes.get(self.dim)
-        with tqdm(desc="Graph", unit="node", disable=not verbose) as progress:
+        with tqdm(desc="Graph", disable=not verbose) as progress:
+            parts = self._evaluator, self.codes
             if self.grid_size is None:
-                self.nodes, graph = code_graph(self._evaluator, self.codes, self.options)
-                progress.update(len(self.nodes))
+                self.nodes, graph = code_graph(*parts, self.options, progress)
             else:
-                grid = Grid(self._evaluator, self.codes, self.grid_size, self.options, progress)
-                self.nodes, graph = grid.build()
+                self.nodes, graph = Grid(*parts, self.grid_size, self.options, progress).build()
         ends = np.unique(self._tree.query(self.codes)[1])
         self._search = GraphSearch(graph, ends, self.options.search)
 
@@ -295,7 +294,7 @@ class LatentGraph:
 
         def move(points: Floats, step: Floats) -> Floats:
             length = np.maximum(np.linalg.norm(step, axis=1), np.finfo(float).tiny)
-            step = step * np.minimum(1.0, 0.1 * size / length)[:, None]
+            step = step * np.minimum(1.0, self.options.level_stride * size / length)[:, None]
             return points + np.where(np.isfinite(step), step, 0.0)
 
         flat = nodes.reshape(-1, self.dim)

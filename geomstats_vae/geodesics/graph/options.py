@@ -22,6 +22,8 @@ class SearchOptions:
         Landmarks that look at all nodes. The others look at those left.
     slack : float
         Share by which bounds are loosened, because they are kept in single precision.
+    bounding : int
+        Most searches whose distances bound those from other points; one for so many points.
     """
 
     shared: int = 6
@@ -29,6 +31,7 @@ class SearchOptions:
     n_landmarks: int = 16
     first_landmarks: int = 3
     slack: float = 1e-5
+    bounding: int = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class GraphOptions:
         Most steps along each axis from a node of the grid to a neighbour, by dimension.
     margin : float
         Share of the codes' box by which the grid's box is larger on each side.
+    farthest, stride : float
+        Farthest that a node is moved from its place in all and by one step, in spacings.
+    wall_codes : int
+        Codes whose distances bound how high a norm of sigma a shortest curve can climb.
+    level_stride : float
+        Farthest that a node of a curve is moved by one step onto its level, in elements.
     max_codes : int
         Codes that are nodes of a graph over the codes.
     n_neighbors : int
@@ -65,6 +74,10 @@ class GraphOptions:
     grid_sizes: dict[int, int] = field(default_factory=lambda: {2: 256, 3: 48})
     reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
     margin: float = 0.08
+    farthest: float = 0.7
+    stride: float = 0.6
+    wall_codes: int = 200
+    level_stride: float = 0.1
     max_codes: int = 2000
     n_neighbors: int = 12
     edge_chords: int = 8
