@@ -1,3 +1,17 @@
 """The geometry that an immersion induces, on arrays: all that can be measured."""
 
-__all__: list[str] = []
+from geomstats_vae.geometry.blocks import Blocks
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.protocol import Bounds, Geometry, Lengths, Logs, Rays
+
+__all__ = [
+    "Blocks",
+    "Bounds",
+    "DecoderGeometry",
+    "Geometry",
+    "GraphOnDemand",
+    "Lengths",
+    "Logs",
+    "Rays",
+]
