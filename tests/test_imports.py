@@ -107,13 +107,15 @@ def test_only_their_parts_know_geomstats_and_matplotlib(file):
 
 
 SNAPSHOT = """
-import json, logging, os, sys, time, warnings
+import json, logging, os, sys, warnings
 import numpy as np
 import torch
 import geomstats.backend
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats.learning.frechet_mean import FrechetMean
 import scipy.linalg, sklearn.cluster, tqdm
+
+HEAVY = ("dask", "distributed", "jinja2", "matplotlib", "scanpy", "torchvision")
 
 def settings():
     return {
@@ -132,13 +134,10 @@ def settings():
     }
 
 before = settings()
-start = time.perf_counter()
 import geomstats_vae
-seconds = time.perf_counter() - start
 print(json.dumps({
     "changed": [key for key, value in settings().items() if value != before[key]],
-    "matplotlib": "matplotlib" in sys.modules,
-    "seconds": seconds,
+    "loaded": [name for name in HEAVY if name in sys.modules],
 }))
 """
 
@@ -154,9 +153,5 @@ def test_import_changes_no_global_setting(fresh_import):
     assert fresh_import["changed"] == []
 
 
-def test_import_does_not_load_matplotlib(fresh_import):
-    assert not fresh_import["matplotlib"]
-
-
-def test_import_adds_less_than_two_seconds(fresh_import):
-    assert fresh_import["seconds"] < 2.0
+def test_import_loads_nothing_heavy_that_most_do_not_need(fresh_import):
+    assert fresh_import["loaded"] == []
