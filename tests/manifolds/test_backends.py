@@ -1,4 +1,4 @@
-"""The same numbers on the pytorch backend, in a process of its own; `make test` runs tests there."""
+"""The same numbers on the pytorch backend, in a process of its own; `make test` tests there too."""
 
 import os
 import subprocess
