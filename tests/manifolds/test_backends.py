@@ -1,4 +1,4 @@
-"""The same numbers on the pytorch backend; `make test` runs the tests of the border there, too."""
+"""The same numbers on the pytorch backend, in a process of its own; `make test` tests there too."""
 
 import os
 import subprocess
