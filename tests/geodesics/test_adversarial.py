@@ -95,7 +95,7 @@ def _spike(height, center, width=1e-3):
 
 # On the line and beside it, where elements meet and within one.
 @pytest.mark.parametrize("center", [(0.0, 0.0), (0.3, 2e-4), (-0.377, 0.0)])
-@pytest.mark.parametrize("height", [0.1, 1.0])
+@pytest.mark.parametrize("height", [0.1, pytest.param(1.0, marks=pytest.mark.long)])
 def test_a_spike_on_the_line_is_passed_round_or_reported(center, height):
     immersion = surfaces.immersion_of(_spike(height, center))
     solver = GeodesicSolver(max_iter=8)
@@ -162,6 +162,7 @@ def test_equal_valleys_are_equally_long():
         assert path.length[k] >= 0.99 * best  # the other optimizer is no worse than that
 
 
+@pytest.mark.long
 def test_no_start_of_another_optimizer_leads_to_much_shorter_curves():
     def bumps(z):
         waves = 0.5 * torch.sin(3.0 * z[..., :1]) * torch.cos(4.0 * z[..., 1:])
@@ -242,6 +243,7 @@ def test_a_line_may_pass_a_point_of_no_speed():
     assert np.isfinite(path.length).all()
 
 
+@pytest.mark.long
 def test_half_a_plane_that_is_flat():
     # The image is a half plane: the distance is that of the straight line in it.
     immersion = surfaces.immersion_of(lambda z: torch.stack((z[..., 0], z[..., 1].relu() ** 3), -1))

@@ -201,6 +201,7 @@ def test_graph_joins_codes_in_separate_clusters():
         np.testing.assert_array_equal(way[[0, -1]], [a, b])
 
 
+@pytest.mark.long
 def test_relu_decoders_give_curves_and_a_status():
     torch_generator = torch.Generator().manual_seed(0)
     weights = [

@@ -29,7 +29,8 @@ CONFIGS = {
     "loky": {"backend": "loky", "n_jobs": 2},
     "dask": {"backend": "dask"},
 }
-PROCESSES = pytest.mark.parametrize("backend", ["loky", "dask"], indirect=True)
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("loky", "dask")]
+PROCESSES = pytest.mark.parametrize("backend", LONG, indirect=True)
 START, END = np.sort(draw(40, 2), axis=0), draw(40, 2, seed=1)
 LENGTH = np.linalg.norm(END - START, axis=1)
 
@@ -51,7 +52,7 @@ def cluster():
         yield client
 
 
-@pytest.fixture(params=list(CONFIGS))
+@pytest.fixture(params=["threads", *LONG])
 def backend(request):
     if request.param == "dask":
         request.getfixturevalue("cluster")
@@ -265,7 +266,7 @@ AGAIN = r"do 8 blocks of pairs, got \d before too many workers were killed.* few
 
 
 @spaces.on_numpy_alone
-@pytest.mark.parametrize("backend", ["dask"], indirect=True)
+@pytest.mark.parametrize("backend", LONG[1:], indirect=True)
 def test_blocks_that_kill_each_worker_are_an_error(backend, cluster):
     cluster.cluster.scheduler.allowed_failures = 0  # so that one worker does
     with pytest.raises(RuntimeError, match=AGAIN):

@@ -116,6 +116,7 @@ def test_gaussian_curvature_in_closed_form(name):
     )
 
 
+@pytest.mark.long
 def test_derivative_of_the_curvature_follows_parallel_frames(decoder):
     metric, z = LatentSpace(decoder, 2).metric, draw(2, scale=0.5)
     vectors = [array(draw(2, seed=seed)) for seed in range(1, 5)]

@@ -33,6 +33,7 @@ def test_euler_has_the_distribution_of_the_heat_kernel(sphere):
     assert p_value(angles(sphere, 12)) > 0.01
 
 
+@pytest.mark.long
 def test_geodesic_walk_has_the_distribution_of_the_heat_kernel(sphere):
     # It is off by about TIME * step / 6 in the mean cosine, far below what 5,000 walkers show.
     assert p_value(angles(sphere, 3, method="geodesic")) > 0.01
