@@ -101,11 +101,10 @@ def test_sparing_changes_no_label_of_a_fit(fitted, monkeypatch):
 
 def test_runs_are_identical_and_rows_have_no_order(fitted):
     order = np.random.default_rng(0).permutation(24)
-    again, permuted = (clone(fitted).fit(z) for z in (CODES[:24], CODES[order]))
-    for name in ("labels_", "cluster_centers_", "inertia_", "n_iter_"):
+    again = clone(fitted).fit(CODES[order])
+    np.testing.assert_array_equal(again.labels_, fitted.labels_[order])
+    for name in ("cluster_centers_", "inertia_", "n_iter_"):
         np.testing.assert_array_equal(getattr(again, name), getattr(fitted, name))
-    np.testing.assert_array_equal(permuted.labels_, fitted.labels_[order])
-    np.testing.assert_array_equal(permuted.cluster_centers_, fitted.cluster_centers_)
 
 
 def test_fits_scale_with_the_metric(fitted, space):

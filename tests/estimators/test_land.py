@@ -99,7 +99,12 @@ def best_bound():
 
 @spaces.on_numpy_alone
 @pytest.mark.parametrize(
-    ("init_params", "n_init"), [("k-means++", 1), ("random", 1), ("random_from_data", 2)]
+    ("init_params", "n_init"),
+    [
+        ("k-means++", 1),
+        pytest.param("random", 2, marks=pytest.mark.long),
+        ("random_from_data", 2),
+    ],
 )
 def test_other_starts(init_params, n_init, best_bound):
     options = {"tol": 1e-5, "random_state": 0}
@@ -192,7 +197,9 @@ def test_components_are_found(fitted, two_groups):
 
 @spaces.on_numpy_alone
 @pytest.mark.filterwarnings("ignore:Best performing")  # it need not converge to be monotone
-@pytest.mark.parametrize("covariance_type", ["full", "spherical"])
+@pytest.mark.parametrize(
+    "covariance_type", [pytest.param("full", marks=pytest.mark.long), "spherical"]
+)
 def test_bound_does_not_fall(covariance_type, two_groups):
     land = LAND(
         SPHERE,
@@ -201,7 +208,7 @@ def test_bound_does_not_fall(covariance_type, two_groups):
         init_params="random_from_data",
         tol=1e-6,
         max_iter=5,
-        n_normalizer_samples=64,
+        n_normalizer_samples=128,
         random_state=0,
     ).fit(two_groups)
     assert len(land.lower_bounds_) == land.n_iter_ + 1 > 3
@@ -233,8 +240,8 @@ def test_fits_are_reproducible_and_know_no_order(fitted, two_groups):
 
 
 @spaces.on_numpy_alone
-def test_warm_start_goes_on(fitted, two_groups):
-    land = clone(fitted).set_params(warm_start=True, max_iter=0)
+def test_warm_start_goes_on(two_groups):
+    land = LAND(SPHERE, warm_start=True, max_iter=0, random_state=0)
     bounds = [land.fit(two_groups).lower_bound_]
     land.set_params(max_iter=20, tol=1e-8)
     bounds.append(land.fit(two_groups).lower_bound_)
@@ -257,7 +264,7 @@ def test_interrupt_keeps_the_best_state(two_groups, monkeypatch):
         return move(self, *args)
 
     monkeypatch.setattr(TangentEM, "move", interrupted)
-    land = LAND(SPHERE, 3, init_params="random", tol=1e-9, n_normalizer_samples=32, random_state=0)
+    land = LAND(SPHERE, 3, init_params="random", tol=1e-9, n_normalizer_samples=128, random_state=0)
     with pytest.warns(ConvergenceWarning, match="interrupted after 1 moves"):
         land.fit(two_groups)
     assert not land.converged_
@@ -277,7 +284,7 @@ def test_degenerate_starts_are_given_up(two_groups, monkeypatch):
 
     monkeypatch.setattr(TangentEM, "start", once)
     with pytest.warns(ConvergenceWarning, match=r"A mean left the data\. EM starts again"):
-        land = LAND(SPHERE, 2, n_normalizer_samples=32, random_state=0).fit(two_groups)
+        land = LAND(SPHERE, 2, n_normalizer_samples=128, random_state=0).fit(two_groups)
     assert land.converged_
 
 
@@ -351,9 +358,10 @@ def test_unfitted_use_and_wrong_measures(fitted, two_groups):
 # -- scikit-learn ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @spaces.on_numpy_alone
 def test_grid_search_picks_by_likelihood(two_groups):
-    land = LAND(SPHERE, n_normalizer_samples=32, tol=1e-2, random_state=0)
+    land = LAND(SPHERE, n_normalizer_samples=128, tol=1e-2, random_state=0)
     search = GridSearchCV(land, {"n_components": [1, 2]}, cv=2)
     search.fit(two_groups[np.random.default_rng(0).permutation(len(two_groups))[:100]])
     assert search.best_params_ == {"n_components": 2}

@@ -93,7 +93,9 @@ def test_samples_of_a_decoder_follow_the_density(chart):
 
 
 @pytest.mark.filterwarnings("ignore:Best performing")  # it need not converge
-@pytest.mark.parametrize("covariance_type", ["full", "spherical"])
+@pytest.mark.parametrize(
+    "covariance_type", ["full", pytest.param("spherical", marks=pytest.mark.long)]
+)
 def test_linear_change_of_latent_coordinates(covariance_type):
     change = np.array([[2.0, 0.3], [-0.5, 0.7]])
     network = spaces.network()
@@ -106,7 +108,7 @@ def test_linear_change_of_latent_coordinates(covariance_type):
         2,
         covariance_type=covariance_type,
         max_iter=1,
-        n_normalizer_samples=16,
+        n_normalizer_samples=32,
         random_state=0,
     )
     ours = clone(land).fit(X)
@@ -115,13 +117,12 @@ def test_linear_change_of_latent_coordinates(covariance_type):
     assert ours.n_iter_ == theirs.n_iter_ > 0
     np.testing.assert_allclose(theirs.means_, ours.means_ @ change.T, atol=1e-6)
     np.testing.assert_allclose(theirs.lower_bound_, ours.lower_bound_, atol=1e-6)
-    logs = ours.score_samples(X)
-    np.testing.assert_allclose(theirs.score_samples(X @ change.T), logs, atol=1e-6)
-    np.testing.assert_array_equal(theirs.predict(X @ change.T), ours.predict(X))
-    lebesgue = theirs.score_samples(X @ change.T, "lebesgue")
-    np.testing.assert_allclose(
-        lebesgue + np.log(abs(np.linalg.det(change))), ours.score_samples(X, "lebesgue"), atol=1e-6
-    )
+    some = X[::3]
+    logs, changed_logs = ours.score_samples(some), theirs.score_samples(some @ change.T)
+    np.testing.assert_allclose(changed_logs, logs, atol=1e-6)
+    np.testing.assert_array_equal(theirs.predict(some @ change.T), ours.predict(some))
+    lebesgue = theirs.score_samples(some @ change.T, "lebesgue") + np.log(np.linalg.det(change))
+    np.testing.assert_allclose(lebesgue, ours.score_samples(some, "lebesgue"), atol=1e-6)
 
 
 def test_interrupted_at_last_the_state_of_em_is_kept(chart, monkeypatch):
