@@ -261,6 +261,8 @@ class _Search:
         usable = guess.usable if self.on_grid else guess.fresh
         answered = np.zeros(len(curves), dtype=bool)
         for group in guess.groups(self.open[usable[self.open]]):
+            if group.degree not in self.models:
+                continue  # of a solver with other options
             pairs = group.pairs
             task = replace(
                 self.task,

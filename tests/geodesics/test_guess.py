@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
+from geomstats_vae.geodesics.options import StartOptions
 from geomstats_vae.immersions.decoder import Decoder
 from tests import surfaces
 from tests.manifolds import spaces
@@ -150,3 +151,11 @@ def test_blocks_of_the_memory_change_nothing(immersion, graph, solution):
     assert len(blocks.curves) == 12
     again = solve(immersion, start, solution.curves.end, graph, blocks)
     assert again.n_iter.max() == 0
+
+
+def test_guesses_of_a_solver_with_other_elements_are_not_used(immersion, solution):
+    solver = GeodesicSolver(start=StartOptions(line_degree=6, gentle_degree=6, steep_degree=6))
+    ends = solution.curves.start, solution.curves.end
+    path = solve(immersion, *ends, None, solution, solver)
+    assert path.converged.all()
+    np.testing.assert_array_equal(path.n_iter, solve(immersion, *ends, solver=solver).n_iter)

@@ -62,6 +62,8 @@ class LatentGraph:
     ----------
     nodes : array, shape=[n_nodes, dim]
         Nodes, points of latent space.
+    factor : float
+        What `scaled` multiplied lengths by.
     """
 
     def __init__(
