@@ -75,8 +75,14 @@ def dist_broadcast(
     ----------
     point_a, point_b : array-like, shape=[n_points_a, dim], shape=[n_points_b, dim] or [dim]
         Points in latent space.
-    n_jobs, method, verbose, **joblib_kwargs
+    n_jobs : int, optional
+        Blocks of pairs solved at a time, as of `dist_pairwise`.
+    method : str, {'exact', 'graph'}
         As of `dist_pairwise`.
+    verbose : bool
+        Show a progress bar, in pairs.
+    **joblib_kwargs : dict
+        Further arguments of `joblib.Parallel`.
 
     Returns
     -------
