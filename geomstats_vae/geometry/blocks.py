@@ -64,8 +64,11 @@ class Blocks:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def jobs(self, n_pairs: int) -> int:
-        """Count the blocks that are worked on at a time."""
-        return effective_n_jobs(self.n_jobs) if n_pairs >= self.fewest_for_jobs else 1
+        """Count the blocks that are worked on at a time, as joblib understands it."""
+        if n_pairs < self.fewest_for_jobs:
+            return 1
+        # A cluster whose workers are just starting again has none; that changes no number here.
+        return effective_n_jobs(None) if self.n_jobs is None else self.n_jobs
 
     @property
     def in_one(self) -> bool:
@@ -106,7 +109,8 @@ class Blocks:
         n_jobs, size = self.jobs(len(start)), self.size
         serial = n_jobs == 1 and not self.options
         if not serial:
-            size = min(size, max(1, -(-len(start) // (self.blocks_per_job * n_jobs))))
+            n_blocks = self.blocks_per_job * max(1, effective_n_jobs(n_jobs))
+            size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
         order = _by_common_ends(start, end)
         cuts = range(size, len(start), size)
@@ -178,7 +182,7 @@ def _work(
             n_vain = n_vain + 1 if n_done == before else 0
             if n_vain > 1:
                 raise _killed(n_done, len(blocks)) from error
-        n_jobs = max(2, n_jobs // 2)  # a single job would run in this process
+        n_jobs = max(2, effective_n_jobs(n_jobs) // 2)  # a single job would run in this process
         warnings.warn(
             f"A worker was killed after {n_done} of {len(blocks)} blocks of pairs were done; the "
             f"others are worked on once more, with {n_jobs} jobs.",
