@@ -208,7 +208,8 @@ class GraphKMeans:
     def __init__(self, graph: LatentGraph, X: Floats, cells: Cells) -> None:
         size = _GRID_SIZE.get(graph.dim)
         if size is not None:
-            graph = LatentGraph(graph.immersion, graph.codes, grid_size=size)
+            coarse = LatentGraph(graph.immersion, graph.codes, grid_size=size)
+            graph = coarse.scaled(graph.factor)
         self.X, self.nodes = X, graph.nodes
         node = cKDTree(self.nodes).query(cells.points)[1]
         self.sources, merged = np.unique(node, return_inverse=True)

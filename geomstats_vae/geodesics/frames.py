@@ -102,7 +102,8 @@ class Frames:
             The same frames.
         """
         repeats = np.where(marked, 2, 1)
-        values = self.values.repeat_interleave(torch.as_tensor(repeats), dim=0)
+        repeated = torch.as_tensor(repeats, device=self.values.device)
+        values = self.values.repeat_interleave(repeated, dim=0)
         first = (np.cumsum(repeats) - repeats)[marked]
         for side in (0, 1):
             half = self.spread(0.5 * (self._knots + 2.0 * side - 1.0))

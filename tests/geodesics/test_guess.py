@@ -23,7 +23,7 @@ def immersion():
 
 @pytest.fixture(scope="module")
 def graph(immersion):
-    return LatentGraph(immersion, CODES)
+    return LatentGraph(immersion, CODES, grid_size=96)
 
 
 def solve(immersion, start, end, graph=None, guess=None, solver=SOLVER):
@@ -77,7 +77,8 @@ def bump(z):
 def test_a_curve_in_a_valley_that_is_no_longer_the_shortest_is_left():
     immersion = surfaces.immersion_of(bump)
     axis = np.linspace(-1.0, 1.0, 9)
-    graph = LatentGraph(immersion, np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2))
+    codes = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    graph = LatentGraph(immersion, codes, grid_size=64)
     end = np.array([[1.0, 0.0]])
     solution = solve(immersion, np.array([[-1.0, 0.3]]), end, graph)
     assert solution.points[0, :, 1].max() > 0.3
@@ -112,7 +113,7 @@ def test_coincident_and_new_pairs_are_solved(immersion):
 @pytest.mark.parametrize("dim", [3, 16])
 def test_steps_are_saved_in_every_dimension(dim):
     immersion = Decoder(spaces.vae_like_decoder(dim, 20), dim).immersion()
-    start, end = spaces.draw(2, 4, dim, scale=0.4)
+    start, end = spaces.draw(2, 3, dim, scale=0.2)
     solution = solve(immersion, start, end)
     direction = np.random.default_rng(0).standard_normal(start.shape)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
