@@ -361,6 +361,7 @@ class TestReport:
         html = (report / "index.html").read_text(encoding="utf-8")
         assert len(re.findall(r"<td class=text>\d+ to \d+</td>", html)) == 4
 
+    @pytest.mark.long
     @pytest.mark.usefixtures("quick")
     def test_data_without_shape_and_labels(self, three_digits, saved_model, tmp_path):
         np.savetxt(tmp_path / "X.csv", three_digits[0][::60], delimiter=",")

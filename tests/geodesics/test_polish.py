@@ -142,6 +142,7 @@ def study_like():
     return Decoder(GaussianDecoder(mean, std).eval(), 2).immersion(), codes
 
 
+@pytest.mark.long
 def test_study_like_decoder(study_like):
     immersion, codes = study_like
     start, end = codes[:3], codes[3:6]
