@@ -168,6 +168,28 @@ class Immersion(abc.ABC):
         """
         return self
 
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks of F, where it has any.
+
+        Each kinked function, such as ReLU, is replaced by a smooth one that differs from it within
+        some widths of its kink.
+
+        Parameters
+        ----------
+        width : float
+            Positive; in units of the standard deviation of each kinked function's input over the
+            codes.
+        codes : torch.Tensor, shape=[n_codes, dim]
+            Latent codes.
+
+        Returns
+        -------
+        immersion : Immersion
+            An immersion with ``smooth`` true; F itself where it is smooth, or where nothing is
+            known of its kinks.
+        """
+        return self
+
     def linearize(self, z: torch.Tensor, v: torch.Tensor) -> Linearization:
         """Prepare products with derivatives without a Jacobian.
 
