@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -10,6 +11,12 @@ import torch
 from torch.func import grad, vmap
 
 from geomstats_vae.immersions.immersion import Immersion, Jet
+from geomstats_vae.immersions.kinks import (
+    SmoothedFunction,
+    check_width,
+    has_kinks,
+    kink_spreads,
+)
 from geomstats_vae.immersions.linearization import (
     AutodiffLinearization,
     Function,
@@ -74,6 +81,22 @@ class AutodiffImmersion(Immersion):
         super().__init__(dim, n_mean=n_mean, dtype=dtype, device=device)
         self.function = function
         self.forward_mode = forward_mode
+
+    @functools.cached_property
+    def smooth(self) -> bool | None:  # type: ignore[override]
+        """False if the function calls kinked functions of torch, else None: it may have others."""
+        origin = torch.zeros(1, self.dim, dtype=self.dtype, device=self.device)
+        return False if has_kinks(self.function, origin) else None
+
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks that torch's functions make; see `Immersion.smoothed`."""
+        width = check_width(width)
+        widths = [width * spread for spread in kink_spreads(self.function, codes)]
+        if not widths:
+            return self
+        smoothed = copy.copy(self)
+        smoothed.function, smoothed.smooth = SmoothedFunction(self.function, widths), True
+        return smoothed
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate F; see `Immersion`."""
