@@ -314,7 +314,7 @@ def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
 
 
 def _smooth_elu(alpha: float) -> Activation:
-    """alpha elu(u), whose slope does not jump; its curvature does."""
+    """Alpha elu(u), whose slope does not jump; its curvature does."""
 
     def derivatives(u: torch.Tensor) -> Formula:
         tail, positive = alpha * torch.exp(torch.clamp(u, max=0.0)), u > 0
@@ -328,25 +328,20 @@ def _smooth_elu(alpha: float) -> Activation:
 
 
 def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Activation | None:
-    # torch: scale u for u > 0, else scale alpha (exp(input_scale u) - 1); CELU scales inputs.
     if input_scale != 1.0:
-        return _celu(alpha, scale, input_scale)
+        return None
     base = _smooth_elu(scale * alpha)
     if alpha == 1.0:
         return base
-    return kinked(
-        lambda u: scale * functional.elu(u, alpha), base, (0.0, scale * (1.0 - alpha))
-    )
+    return kinked(lambda u: scale * functional.elu(u, alpha), base, (0.0, scale * (1.0 - alpha)))
 
 
-def _celu(alpha: float, scale: float, input_scale: float) -> Activation | None:
-    if not math.isclose(alpha * input_scale, 1.0):
-        return None
-    inner = _smooth_elu(scale * alpha)
+def _celu(alpha: float = 1.0) -> Activation:
+    inner = _smooth_elu(alpha)
 
     def derivatives(u: torch.Tensor) -> Formula:
-        value, slope, curve = inner.derivatives(input_scale * u)
-        return value, input_scale * slope, lambda: input_scale**2 * curve()
+        value, slope, curve = inner.derivatives(u / alpha)
+        return value, slope / alpha, lambda: curve() / alpha**2
 
     return _activation(derivatives)
 
@@ -395,7 +390,8 @@ def _clamp(low: Number | None = None, high: Number | None = None) -> Activation:
     corners: list[tuple[Number, Number]] = [] if low is None else [(low, 1.0)]
     corners += [] if high is None else [(high, -1.0)]
     clamp = kinked(value, _activation(base), *corners, is_guard=True)
-    if any((low, high) == (eps, 1.0 - eps) for eps in _ROUNDING):
+    limits = not isinstance(low, torch.Tensor) and not isinstance(high, torch.Tensor)
+    if limits and any((low, high) == (eps, 1.0 - eps) for eps in _ROUNDING):
         # torch keeps probabilities one rounding error away from 0 and 1: no kink in practice.
         return Activation(value, clamp.derivatives)
     return clamp
@@ -427,6 +423,7 @@ _FACTORIES: dict[str, Callable[..., Activation | None]] = {
     "abs": _abs,
     "asinh": _fixed(_asinh),
     "atan": _fixed(_atan),
+    "celu": _celu,
     "clamp": _clamp,
     "clamp_max": _clamp_max,
     "clamp_min": _clamp_min,

@@ -159,9 +159,7 @@ def _codes(
     return codes.to(dtype=dtype, device=device)
 
 
-def _agrees(
-    immersion: Immersion, function: Function, z: torch.Tensor, v: torch.Tensor
-) -> bool:
+def _agrees(immersion: Immersion, function: Function, z: torch.Tensor, v: torch.Tensor) -> bool:
     """Whether value and derivative are those of a function."""
     expected = _by_torch(function, z, v)
     if expected is None:

@@ -43,7 +43,7 @@ def condense(
     head, rest = len(layers), 0
     if isinstance(last, Concatenation):
         # The first input is the mean if standard deviations stand beside it.
-        if len(last.widths) != 2 or n_mean != last.widths[0]:  # noqa: PLR2004
+        if len(last.widths) != 2 or n_mean != last.widths[0]:
             return layers, n_mean
         (head, other), rest = wiring.inputs[-1], last.widths[1]
         if head == other:

@@ -101,9 +101,7 @@ class Convolution(LinearLayer):
         return _FORWARD[self._axes](images, self.weight, **self._options)
 
     def _upsample(self, images: torch.Tensor, padding: tuple[int, ...]) -> torch.Tensor:
-        return _TRANSPOSED[self._axes](
-            images, self.weight, output_padding=padding, **self._options
-        )
+        return _TRANSPOSED[self._axes](images, self.weight, output_padding=padding, **self._options)
 
     def value(self, a: torch.Tensor) -> torch.Tensor:
         """See `Layer.value`."""

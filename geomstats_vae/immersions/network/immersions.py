@@ -156,7 +156,12 @@ class ChainImmersion(Immersion):
     def _with(self, layers: Sequence[Layer | Joint], n_mean: int | None) -> ChainImmersion:
         """Build the same network of other layers."""
         return ChainImmersion(
-            layers, self.dim, wiring=self.wiring, n_mean=n_mean, dtype=self.dtype, device=self.device
+            layers,
+            self.dim,
+            wiring=self.wiring,
+            n_mean=n_mean,
+            dtype=self.dtype,
+            device=self.device,
         )
 
 

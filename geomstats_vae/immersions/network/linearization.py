@@ -11,7 +11,6 @@ import torch
 from geomstats_vae.immersions.linearization import Linearization, Product
 from geomstats_vae.immersions.network.wiring import Wiring
 
-
 # Adds the product of a Hessian with a tangent to rows; see `Step.hessian`.
 Hessian: TypeAlias = Callable[[Any, Any], None]
 

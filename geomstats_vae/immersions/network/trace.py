@@ -16,6 +16,11 @@ import torch
 from torch.func import functionalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# Operations that take no more of a tensor than its shape and type.
+_OF_SHAPES = {"empty_like", "full_like", "ones_like", "zeros_like"} | {
+    f"new_{name}" for name in ("empty", "empty_strided", "full", "ones", "zeros")
+}
+
 
 class TraceError(Exception):
     """What a decoder does cannot be recorded or translated."""
@@ -123,6 +128,9 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         results = func(*args, **kwargs)
+        name = func._schema.name.removeprefix("aten::")
+        if name in _OF_SHAPES:
+            return results
         marked = tuple(self._mark(part) for part in args)
         named = {key: self._mark(part) for key, part in kwargs.items()}
         if not any(_variables_of((*marked, *named.values()))):
@@ -131,7 +139,6 @@ class _Recorder(TorchDispatchMode):
         if not all(isinstance(part, torch.Tensor) for part in several):
             _refuse_decisions()
             return results
-        name = func._schema.name.removeprefix("aten::")
         if func._schema.is_mutable:
             name = name.removesuffix("_")
         new = tuple(self.start(part) for part in several)

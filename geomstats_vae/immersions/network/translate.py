@@ -167,7 +167,7 @@ def _scale(builder: Builder, wire: Wire, scale: Any, shift: Any, shape: Sequence
 
 
 def _sum(builder: Builder, operation: Operation, signs: tuple[float, float]) -> Wire:
-    """alpha times the second of two arguments, added to the first or subtracted."""
+    """Alpha times the second of two arguments, added to the first or subtracted."""
     a, b = operation.args[:2]
     factors = signs[0], signs[1] * float(operation.kwargs.get("alpha", 1.0))
     shape = operation.results[0].shape
@@ -191,15 +191,13 @@ def _subtract(builder: Builder, operation: Operation) -> Wire:
 
 def _subtract_from(builder: Builder, operation: Operation) -> Wire:
     a, b = operation.args[:2]
-    if "alpha" in operation.kwargs or len(operation.args) > 2:  # noqa: PLR2004
+    if "alpha" in operation.kwargs or len(operation.args) > 2:
         raise TraceError("rsub with a factor is not known")
     return _scale(builder, builder.wire(a), -1.0, b, operation.results[0].shape)
 
 
 def _negate(builder: Builder, operation: Operation) -> Wire:
-    return _scale(
-        builder, builder.wire(operation.args[0]), -1.0, 0.0, operation.results[0].shape
-    )
+    return _scale(builder, builder.wire(operation.args[0]), -1.0, 0.0, operation.results[0].shape)
 
 
 def _multiply(builder: Builder, operation: Operation) -> Wire:
@@ -219,6 +217,18 @@ def _product(builder: Builder, a: Wire, b: Wire, shape: Sequence[int]) -> Wire:
     return builder.add(Product(), [a, b], shape)
 
 
+def _gated(builder: Builder, operation: Operation) -> Wire:
+    """One half times the sigmoid of the other."""
+    a, axis = (*operation.args, -1)[:2]
+    wire = builder.wire(a)
+    halves = [
+        builder.rearranged(lambda part, k=k: part.chunk(2, axis)[k], [wire])  # type: ignore[misc]
+        for k in range(2)
+    ]
+    gate = _apply(builder, "sigmoid", halves[1])
+    return _product(builder, halves[0], gate, operation.results[0].shape)
+
+
 def _divide(builder: Builder, operation: Operation) -> Wire:
     if operation.kwargs.get("rounding_mode") is not None:
         raise TraceError("rounding is not known")
@@ -236,7 +246,7 @@ def _divide(builder: Builder, operation: Operation) -> Wire:
 def _affine(
     builder: Builder, wire: Wire, matrix: torch.Tensor, bias: Any, shape: Sequence[int]
 ) -> Wire:
-    """u -> u matrix + bias on the last axis; bias is broadcast to the shape of the result."""
+    """U -> u matrix + bias on the last axis; bias is broadcast to the shape of the result."""
     row = None if bias is None else builder.rows(bias, shape)
     builder.point_shape(wire)
     if builder.width(wire) == matrix.shape[0]:
@@ -307,7 +317,7 @@ def _by_channel(numbers: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 def _batch_norm(builder: Builder, operation: Operation) -> Wire:
     a, weight, bias, mean, variance, *rest = operation.args
-    training = rest[0] if len(rest) == 3 else False  # noqa: PLR2004
+    training = rest[0] if len(rest) == 3 else False
     if training or mean is None or variance is None:
         raise TraceError("statistics of the batch are not known")
     _only_constants(weight, bias, mean, variance)
@@ -360,9 +370,7 @@ def _last_axis(builder: Builder, wire: Wire, axis: int) -> tuple[Wire, Callable[
     if axis == n_axes - 1:
         return wire, lambda result: result
     moved = builder.rearranged(lambda part: part.movedim(axis, -1), [wire])
-    return moved, lambda result: builder.rearranged(
-        lambda part: part.movedim(-1, axis), [result]
-    )
+    return moved, lambda result: builder.rearranged(lambda part: part.movedim(-1, axis), [result])
 
 
 def _log_softmax(builder: Builder, operation: Operation) -> Wire:
@@ -376,7 +384,7 @@ def _softmax(builder: Builder, operation: Operation) -> Wire:
 
 
 def _log_sum_exp(builder: Builder, operation: Operation) -> Wire:
-    """log sum exp u = u_1 - log_softmax(u)_1."""
+    """Log sum exp u = u_1 - log_softmax(u)_1."""
     a, axes = operation.args[:2]
     if len(axes) != 1:
         raise TraceError("a sum over several axes is not known")
@@ -402,7 +410,7 @@ def _norm(builder: Builder, operation: Operation) -> Wire:
     a, order, axes, keepdim = (*operation.args, *(2, None, False)[len(operation.args) - 1 :])
     wire = builder.wire(a)
     shape = builder.point_shape(wire)
-    if order != 2 or not axes:  # noqa: PLR2004
+    if order != 2 or not axes:
         raise TraceError("this norm is not known")
     if any(axis % len(shape) == 0 for axis in axes):
         raise TraceError("a norm over all points is not known")
@@ -440,6 +448,7 @@ _TRANSLATIONS: dict[str, Translation] = {
     "bmm": _stacked_product,
     "convolution": _convolution,
     "div": _divide,
+    "glu": _gated,
     "linalg_vector_norm": _norm,
     "log_softmax": _log_softmax,
     "_log_softmax": _log_softmax,
