@@ -1,4 +1,4 @@
-"""Linear layers of compiled modules against the modules they stand for, and their pullbacks against transposes."""
+"""Linear layers of compiled modules against these modules, pullbacks against transposes."""
 
 import math
 

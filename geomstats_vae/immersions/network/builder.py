@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from geomstats_vae.immersions.network.activations import find_activation
 from geomstats_vae.immersions.network.joints import Concatenation, Joint
-from geomstats_vae.immersions.network.layers import Layer, Scale
-from geomstats_vae.immersions.network.linear import Selection
+from geomstats_vae.immersions.network.layers import ElementwiseLayer, Layer, Scale
+from geomstats_vae.immersions.network.linear import LinearFunction, Selection
 from geomstats_vae.immersions.network.trace import TraceError, Variable
 
 
@@ -95,7 +96,7 @@ class Builder:
         return Wire(len(self.layers), tuple(shape))
 
     def width(self, wire: Wire) -> int:
-        """Number of components of one point."""
+        """Count the components of one point."""
         return math.prod(wire.shape) // self.n_points
 
     def point_shape(self, wire: Wire) -> tuple[int, ...]:
@@ -130,6 +131,49 @@ class Builder:
         if wire.shape == tuple(shape):
             return wire
         return self.rearranged(lambda part: part.expand(tuple(shape)), [wire])
+
+    def applied(self, name: str, wire: Wire, *options: Any) -> Wire:
+        """Append an activation, by torch's name of it; see `find_activation`."""
+        activation = find_activation(name, *options)
+        if activation is None:
+            raise TraceError(f"{name} is not known")
+        return self.add(ElementwiseLayer(activation), [wire], wire.shape)
+
+    def scaled(self, wire: Wire, scale: Any, shift: Any, shape: Sequence[int]) -> Wire:
+        """Append the product with a constant plus a constant, broadcast to a shape."""
+        wire = self.expanded(wire, shape)
+        layer = Scale(self.rows(scale, shape), self.rows(shift, shape))
+        return self.add(layer, [wire], shape)
+
+    def mapped(
+        self,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        wire: Wire,
+        shape: Sequence[int],
+        items: Sequence[int] | None = None,
+    ) -> Wire:
+        """Append a linear function of the items along the first axis.
+
+        Parameters
+        ----------
+        function : callable
+            As of `LinearFunction`.
+        wire : Wire
+            What it takes.
+        shape : sequence of int
+            Shape of its result in the recording.
+        items : sequence of int, optional
+            Shape of an item; by default that of an item along the first axis of the wire's tensor.
+
+        Returns
+        -------
+        wire : Wire
+            Its result.
+        """
+        own = wire.shape[1:] if items is None else tuple(items)
+        n_outputs = math.prod(shape) // self.n_points
+        layer = LinearFunction(function, own, self.width(wire), n_outputs)
+        return self.add(layer, [wire], shape)
 
     def rearranged(self, move: Callable[..., torch.Tensor], inputs: Sequence[Wire]) -> Wire:
         """Append what moves, repeats, leaves out or joins components.
@@ -178,3 +222,20 @@ class Builder:
             shift = self.rows(constants, shape)
             wire = self.add(Scale(torch.ones_like(shift), shift), [wire], shape)
         return Wire(wire.number, tuple(shape))
+
+
+def require_constants(*parts: Any) -> None:
+    """Raise unless no argument of an operation depends on the codes.
+
+    Parameters
+    ----------
+    *parts : Any
+        Arguments, such as weights.
+
+    Raises
+    ------
+    TraceError
+        If one depends on the codes.
+    """
+    if any(isinstance(part, Variable) for part in parts):
+        raise TraceError("a weight depends on the codes")

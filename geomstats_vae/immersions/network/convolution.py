@@ -39,8 +39,8 @@ class Convolution(LinearLayer):
         Whether it is a transposed one.
     output_padding : sequence of int
         Rows and columns that a transposed one adds.
-    stride, padding, dilation, groups
-        As of `torch.nn.functional.conv2d`.
+    **options : Any
+        Its stride, padding, dilation and groups, as of `torch.nn.functional.conv2d`.
     """
 
     def __init__(

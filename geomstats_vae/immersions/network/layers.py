@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch.nn import functional
 
-from geomstats_vae.immersions.network.activations import Activation, Kinked
+from geomstats_vae.immersions.network.kinks import Activation, Kinked
 from geomstats_vae.immersions.network.linearization import (
     ElementwiseStep,
     LinearStep,
@@ -18,7 +18,7 @@ from geomstats_vae.immersions.network.linearization import (
 # Up to so many tangents, a sum of products is faster than torch's einsum.
 _SUMMED_DIRECTIONS = 8
 
-# Kinks are rounded as if every input varied by this share of the layer's root mean square, at least.
+# Kinks are rounded as if every input varied by this share of the layer's root mean square.
 _LEAST_SPREAD = 1e-3
 
 # What `Layer.jet` leaves for `Layer.contract`.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.func import vjp
@@ -86,6 +88,52 @@ class BlockAffine(LinearLayer):
         return (covector.unflatten(-1, (-1, self.weight.shape[0])) @ self.weight).flatten(-2)
 
 
+@dataclasses.dataclass(frozen=True)
+class TorchOperation:
+    """One of torch's operations with its options; it can be pickled.
+
+    Parameters
+    ----------
+    name : str
+        Torch's name, such as ``"mean.dim"``.
+    options : tuple
+        Its arguments behind the tensor.
+    named : dict
+        The same, by name.
+    """
+
+    name: str
+    options: tuple[Any, ...] = ()
+    named: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, items: torch.Tensor) -> torch.Tensor:
+        """Apply the operation to a tensor."""
+        name, _, overload = self.name.partition(".")
+        function = getattr(getattr(torch.ops.aten, name), overload or "default")
+        result: torch.Tensor = function(items, *self.options, **self.named)
+        return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StackProduct:
+    """Products of stacks of matrices with constant ones.
+
+    Parameters
+    ----------
+    matrices : torch.Tensor, shape=[n_matrices, n_rows, n_columns]
+        The constant matrices.
+    on_the_right : bool
+        Whether they are the second factors.
+    """
+
+    matrices: torch.Tensor
+    on_the_right: bool
+
+    def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
+        """Multiply stacks, shape=[n_items, n_matrices, ...]."""
+        return stacks @ self.matrices if self.on_the_right else self.matrices @ stacks
+
+
 class LinearFunction(LinearLayer):
     """Any linear function of torch; its transpose is torch's.
 
@@ -97,6 +145,8 @@ class LinearFunction(LinearLayer):
         Shape of an item.
     n_inputs : int
         Number of components of one point, which may be those of several items.
+    n_outputs : int
+        Number of components of the result.
     """
 
     def __init__(
@@ -104,9 +154,10 @@ class LinearFunction(LinearLayer):
         function: Callable[[torch.Tensor], torch.Tensor],
         shape: tuple[int, ...],
         n_inputs: int,
+        n_outputs: int,
     ) -> None:
         self.function, self.shape = function, tuple(shape)
-        self.n_inputs = n_inputs
+        self.n_inputs, self.n_outputs = n_inputs, n_outputs
 
     def value(self, a: torch.Tensor) -> torch.Tensor:
         """See `Layer.value`."""
@@ -115,13 +166,13 @@ class LinearFunction(LinearLayer):
     def tangents(self, rows: torch.Tensor) -> torch.Tensor:
         """See `LinearLayer.tangents`."""
         result = self.function(rows.reshape(-1, *self.shape))
-        return result.reshape(*rows.shape[:-1], -1)
+        return result.reshape(*rows.shape[:-1], self.n_outputs)
 
     def pull(self, covector: torch.Tensor) -> torch.Tensor:
         """See `LinearLayer.pull`."""
         flat = covector.reshape(-1, covector.shape[-1])
         zeros = flat.new_zeros(len(flat), self.n_inputs).view(-1, *self.shape)
         with torch.enable_grad():
-            value, transpose = vjp(self.function, zeros)
+            value, transpose, *_ = vjp(self.function, zeros)
             (pulled,) = transpose(flat.reshape(value.shape))
-        return pulled.detach().reshape(*covector.shape[:-1], -1)
+        return pulled.detach().reshape(*covector.shape[:-1], self.n_inputs)

@@ -1,7 +1,7 @@
 """Which of torch's operations lead from latent codes to outputs.
 
 Modules, functions and methods come down to a few dozen operations of torch. They are recorded
-while the decoder runs once, so whatever the decoder does by other means, such as numpy, is not seen;
+while the decoder runs once. What the decoder does by other means, such as numpy, is not seen, so
 `compile_immersion` compares before it trusts a recording.
 """
 
@@ -22,7 +22,7 @@ _OF_SHAPES = {"empty_like", "full_like", "ones_like", "zeros_like"} | {
 }
 
 
-class TraceError(Exception):
+class TraceError(RuntimeError):
     """What a decoder does cannot be recorded or translated."""
 
 
