@@ -42,8 +42,9 @@ class Decoder:
     decoder : callable or Immersion
         Maps latent codes, shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
-        ``.mean``. A module is copied, frozen and cast; the caller's is not touched. An `Immersion`
-        is used as it is.
+        ``.mean``. A module is copied, frozen and cast; the caller's is not touched. Weights that
+        another function uses are read when its first immersion is built. An `Immersion` is used as
+        it is.
     dim : int
         Dimension of the latent space.
     output : callable, optional
@@ -152,8 +153,8 @@ class Decoder:
         Returns
         -------
         immersion : Immersion
-            The fast one for chains of known layers, else through `torch.func`; or the immersion
-            that there is.
+            The fast one if torch's operations in the decoder are known, else through `torch.func`;
+            or the immersion that there is.
 
         Raises
         ------
@@ -170,11 +171,16 @@ class Decoder:
         return self._immersions[key]
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
-        if self.output is None and self.likelihood is None:
-            copied = self._copy(dtype, device)
-            fast = compile_immersion(copied, self.dim, dtype=dtype, device=device)
-            if fast is not None:
-                return fast
+        fast = compile_immersion(
+            self._copy(dtype, device),
+            self.dim,
+            output=self.output,
+            likelihood=self.likelihood,
+            dtype=dtype,
+            device=device,
+        )
+        if fast is not None:
+            return fast
         differentiated = functools.partial(
             AutodiffImmersion,
             self._embed,
