@@ -1,6 +1,7 @@
 """Embeddings of distributions against their Fisher information, by sums and integrals."""
 
 import math
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -25,12 +26,14 @@ from geomstats_vae.immersions import Decoder, DecoderError, DecoderWarning, embe
 
 Z = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 T = torch.tensor([0.3, 2.0, 9.0], dtype=torch.float64)
-COUNTS = torch.arange(4000.0, dtype=torch.float64)
-# Points and weights of integrals over the line: x = sinh(pi / 2 sinh(s)) makes heavy tails decay fast.
-# No point is 0, where densities may have a kink.
-S = (torch.arange(6000.0, dtype=torch.float64) + 0.5) * 1e-3 - 3.0
+COUNTS = torch.arange(1500.0, dtype=torch.float64)
+# Points and weights of integrals over the line: x = sinh(pi / 2 sinh(s)) makes tails decay fast.
+S = torch.linspace(-3.0, 3.0, 1501, dtype=torch.float64)
 LINE = torch.sinh(math.pi / 2.0 * torch.sinh(S))
-LINE_WEIGHTS = math.pi / 2.0 * torch.cosh(math.pi / 2.0 * torch.sinh(S)) * torch.cosh(S) * 1e-3
+LINE_WEIGHTS = math.pi / 2.0 * torch.cosh(math.pi / 2.0 * torch.sinh(S)) * torch.cosh(S) * 4e-3
+# The same of the positive half of the line.
+HALF = LINE.exp().clamp(1e-300, 1e300)
+HALF_WEIGHTS = HALF * LINE_WEIGHTS
 TURN = torch.linspace(-math.pi, math.pi, 2001, dtype=torch.float64)[:-1]
 
 
@@ -49,7 +52,7 @@ def share_of(z):
 class Scvi(torch.distributions.Distribution):
     """A negative binomial distribution with the attributes of scvi-tools' own."""
 
-    arg_constraints = {}
+    arg_constraints = MappingProxyType({})
 
     def __init__(self, mu, theta, zi_logits=None):
         super().__init__(validate_args=False)
@@ -66,7 +69,7 @@ class Scvi(torch.distributions.Distribution):
 class ScviMixture(torch.distributions.Distribution):
     """A mixture with the attributes of scvi-tools' own."""
 
-    arg_constraints = {}
+    arg_constraints = MappingProxyType({})
 
     def __init__(self, mu1, mu2, theta1, mixture_logits):
         super().__init__(validate_args=False)
@@ -95,39 +98,38 @@ FLAT = {
     "gamma": (
         positive_of,
         lambda m: Gamma(T + 1.0, (T + 1.0) / m),
-        LINE.exp().clamp(1e-300, 1e300),
-        LINE.exp().clamp(1e-300, 1e300) * LINE_WEIGHTS,
+        HALF,
+        HALF_WEIGHTS,
     ),
     "exponential": (
         positive_of,
         Exponential,
-        LINE.exp().clamp(1e-300, 1e300),
-        LINE.exp().clamp(1e-300, 1e300) * LINE_WEIGHTS,
+        HALF,
+        HALF_WEIGHTS,
     ),
-    "laplace": (location_of, lambda m: Laplace(m, T), None, LINE_WEIGHTS),
-    "student": (location_of, lambda m: StudentT(T, m, 2.0), None, LINE_WEIGHTS),
-    "cauchy": (location_of, lambda m: Cauchy(m, T), None, LINE_WEIGHTS),
+    "laplace": (location_of, lambda m: Laplace(m, T), HALF, 2.0 * HALF_WEIGHTS),
+    "student": (location_of, lambda m: StudentT(T, m, 2.0), LINE, LINE_WEIGHTS),
+    "cauchy": (location_of, lambda m: Cauchy(m, T), LINE, LINE_WEIGHTS),
     "log-normal": (
         location_of,
         lambda m: LogNormal(m, T),
-        LINE.exp().clamp(1e-300, 1e300),
-        LINE.exp().clamp(1e-300, 1e300) * LINE_WEIGHTS,
+        HALF,
+        HALF_WEIGHTS,
     ),
     "von mises": (location_of, lambda m: VonMises(m, T), TURN, math.pi / 1000.0),
 }
 
 
-def information(distribute, parameter, x, weights):
-    """Fisher information of each parameter: the sum or integral of p (d log p)^2.
+# Here points are relative to the location: densities have a kink there, or heavy tails.
+CENTERED = ("laplace", "student", "cauchy")
 
-    Of locations the data are centred there: that is where the density has its kink, if any.
-    """
+
+def information(distribute, parameter, x, weights, centered):
+    """Fisher information of each parameter: the sum or integral of p (d log p)^2."""
     leaf = parameter.detach().clone().requires_grad_()
-    points = x if x is not None else LINE
     found = torch.empty_like(parameter)
     for i, j in torch.cartesian_prod(*map(torch.arange, parameter.shape)).tolist():
-        shift = 0.0 if x is not None else leaf[i, j].detach()
-        at = points + shift
+        at = x + leaf[i, j].detach() if centered else x
         values = leaf[i, j] * torch.ones_like(at)
         grid = values[:, None].expand(-1, 3)
         distribution = distribute(grid)
@@ -144,7 +146,7 @@ def test_the_metric_is_fisher_information(name):
     parameter_of, distribute, x, weights = FLAT[name]
     immersion = Decoder(lambda z: distribute(parameter_of(z)), 2).immersion()
     slopes = torch.func.vmap(torch.func.jacrev(lambda z: parameter_of(z[None])[0]))(Z)
-    scale = information(distribute, parameter_of(Z), x, weights)
+    scale = information(distribute, parameter_of(Z), x, weights, name in CENTERED)
     expected = slopes.transpose(1, 2) @ (scale[:, :, None] * slopes)
     # Torch's density on the circle has Bessel functions that are right to 1e-7.
     torch.testing.assert_close(immersion.metric(Z), expected, rtol=1e-6, atol=1e-9)
@@ -237,7 +239,6 @@ def test_zero_inflated_counts_are_the_negative_binomial_part_with_a_warning():
 
     with pytest.warns(DecoderWarning, match="zero-inflated counts are embedded by the neg") as said:
         decoder = Decoder(decode, 2)
-        decoder.immersion().metric(Z)
     assert len(said) == 1
     plain = Decoder(lambda z: Scvi(positive_of(z), T), 2)
     torch.testing.assert_close(decoder.immersion().metric(Z), plain.immersion().metric(Z))
@@ -335,7 +336,7 @@ def test_a_distribution_without_moments_or_entry_is_refused():
 
 
 class Nothing(torch.distributions.Distribution):
-    arg_constraints = {}
+    arg_constraints = MappingProxyType({})
 
     def __init__(self, z):
         super().__init__(validate_args=False)
