@@ -154,7 +154,7 @@ def _differentiate(immersion: AutodiffImmersion, z: torch.Tensor, step: float) -
     varied = _named("its second variation", quadratic, v, v)
     with torch.no_grad():
         difference = (immersion(z + step * v) - immersion(z - step * v)) / (2.0 * step)
-        noise = _NOISE * step**2 * float(immersion(z).norm())
+        noise = _NOISE * step**2 * float(immersion(z).detach().norm())
     _compare(pushed, difference, _TOLERANCE, noise)
     _compare(tangents[:, 0], pushed, step, noise)
     _compare((pulled[1] * v).sum(), (q * pushed).sum(), step, noise)
@@ -178,6 +178,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _compare(found: torch.Tensor, expected: torch.Tensor, rtol: float, noise: float) -> None:
+    # Functions may hold parameters that record gradients.
+    found, expected = found.detach(), expected.detach()
     size = max(float(found.norm()), float(expected.norm()))
     if size > noise and float((found - expected).norm()) > rtol * size + noise:
         raise _WrongDerivativeError
