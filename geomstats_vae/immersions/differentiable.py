@@ -10,7 +10,7 @@ import torch
 
 from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.errors import DecoderError
-from geomstats_vae.immersions.formulas import ByFormula
+from geomstats_vae.immersions.formulas import ByFormula, needs_formula
 from geomstats_vae.immersions.linearization import Function
 
 # What torch and decoders raise where a derivative does not exist, or a value cannot be computed.
@@ -101,7 +101,9 @@ def choose_differentiation(function: Function, probe: torch.Tensor, step: float)
         If a derivative fails in every way, or is not that of the function.
     """
     errors: list[Exception] = []
-    for way in _WAYS:
+    with torch.no_grad():
+        ways = [way for way in _WAYS if way.by_formula or not needs_formula(function, probe)]
+    for way in ways:
         try:
             _differentiate(way.immersion(function, probe.shape[1]), probe, step)
         except DecoderError:

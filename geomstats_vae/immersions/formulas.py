@@ -87,6 +87,52 @@ def layer_norm(
     return normalised if bias is None else normalised + bias
 
 
+def needs_formula(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function calls attention or layer normalisation.
+
+    Which kernel torch takes for attention depends on shapes and strides, so that derivatives may
+    exist for some codes and not for others.
+
+    Parameters
+    ----------
+    function : callable
+        Any function.
+    *args : object
+        Its arguments.
+
+    Returns
+    -------
+    needs_formula : bool
+        True if it does, unless TorchScript hides it.
+    """
+    with _Calls() as calls:
+        function(*args)
+    return not calls.names.isdisjoint(_FUSED)
+
+
+_FUSED = (
+    "layer_norm",
+    "layer_norm.default",
+    "multi_head_attention_forward",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention.default",
+)
+
+
+class _Calls(TorchFunctionMode):
+    """Records the names of torch's functions that are called in this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.names.add(getattr(function, "__name__", ""))
+        return function(*args, **(kwargs or {}))
+
+
 # Functions of torch that normalise layers: of modules, of tensors and of exported programs.
 _LAYER_NORMS = frozenset(
     (torch.nn.functional.layer_norm, torch.layer_norm, torch.ops.aten.layer_norm.default)

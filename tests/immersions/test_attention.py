@@ -56,6 +56,7 @@ def test_derivatives_are_those_of_the_values(kind):
     before = switches()
     immersion = Decoder(module, 2).immersion()
     assert isinstance(immersion, AutodiffImmersion)
+    assert isinstance(immersion.function, formulas.ByFormula)
     (z, v), h = draw(2), 1e-5
     expected = module.double()(z).detach()
     with torch.no_grad():
@@ -85,6 +86,11 @@ def test_layer_normalisation_is_torch_s():
         torch.testing.assert_close(
             formulas.layer_norm(x, shape, **options), layer_norm(x, shape, **options)
         )
+
+
+def test_formulas_are_for_those_who_need_them():
+    plain = Decoder(torch.sin, 2).immersion()
+    assert not isinstance(plain.function, formulas.ByFormula)
 
 
 def test_switches_are_restored_after_overlapping_blocks_and_errors():
