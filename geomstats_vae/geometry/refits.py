@@ -67,7 +67,7 @@ def measure_sensitivity(
     source = decoder.source
     if not isinstance(source, GaussianDecoder) or not isinstance(source.std, RBFPrecision):
         return None
-    if decoder.output is not None or decoder.likelihood is not None or len(codes) < 4:
+    if decoder.output is not None or callable(decoder.likelihood) or len(codes) < 4:
         return None
     start = random_state.randint(len(codes), size=n_pairs)
     end = (start + random_state.randint(1, len(codes), size=n_pairs)) % len(codes)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
@@ -59,9 +60,12 @@ class PullbackDecoderMetric(RiemannianMetric):
         F itself.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
-    likelihood : callable, optional
+    likelihood : callable or 'expected', optional
         Maps the distribution that the decoder returns to its embedding, instead of the one that
-        is registered for it.
+        is registered for it. With 'expected' the embedding is the mean and standard deviation of
+        the data.
+    latent_shape : tuple of int, optional
+        Shape of one code as the decoder takes it, such as (4, 8, 8); dim is the product.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data: they show where geodesics may run, for global starts. Without
         them every geodesic starts from the straight line.
@@ -115,6 +119,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         *,
         output: Any = None,
         likelihood: Any = None,
+        latent_shape: Any = None,
         points: Any = None,
         graph: Any = None,
         solver: Any = None,
@@ -127,8 +132,12 @@ class PullbackDecoderMetric(RiemannianMetric):
         if points is not None:
             codes = _check_codes(points, space.dim)
             graph = GraphOnDemand(codes) if graph is None else graph
+        reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
+        frozen = Decoder(decoder, space.dim, **reading)
+        if points is not None:
+            frozen.check(torch.as_tensor(codes))
         self.geometry = DecoderGeometry(
-            Decoder(decoder, space.dim, output=output, likelihood=likelihood),
+            frozen,
             graph,
             **{name: option for name, option in options.items() if option is not None},
         )
