@@ -3,6 +3,7 @@
 from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.composed import ConcatenatedImmersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
+from geomstats_vae.immersions.ensemble import EnsembleDecoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.immersion import Immersion, Jet, gram
 from geomstats_vae.immersions.likelihoods import embedding, mean_std
@@ -16,6 +17,7 @@ __all__ = [
     "ConcatenatedImmersion",
     "Decoder",
     "DecoderError",
+    "EnsembleDecoder",
     "GaussianDecoder",
     "Immersion",
     "Jet",

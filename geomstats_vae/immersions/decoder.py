@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions.composed import ConcatenatedImmersion
+from geomstats_vae.immersions.ensemble import EnsembleDecoder, mixture_mean_std
 from geomstats_vae.immersions.immersion import Immersion
 from geomstats_vae.immersions.network import compile_immersion
 from geomstats_vae.immersions.protocol import (
@@ -43,7 +45,8 @@ class Decoder:
         Maps latent codes, shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
         ``.mean``. A module is copied, frozen and cast; the caller's is not touched. An `Immersion`
-        is used as it is.
+        is used as it is. Of an `EnsembleDecoder` each member is made safe by itself, with
+        ``output`` and ``likelihood`` unless it is a `Decoder`.
     dim : int
         Dimension of the latent space.
     output : callable, optional
@@ -56,7 +59,10 @@ class Decoder:
     Attributes
     ----------
     source : callable or Immersion
-        The frozen copy in double precision, or the immersion itself.
+        The frozen copy in double precision, or the immersion itself; of an ensemble, the ensemble
+        of ``members``.
+    members : tuple of Decoder
+        The decoders of an ensemble; empty for others.
 
     Raises
     ------
@@ -79,8 +85,12 @@ class Decoder:
         self.output, self.likelihood = output, likelihood
         self._copies: dict[tuple[torch.dtype, torch.device], DecoderFunction] = {}
         self._immersions: dict[tuple[torch.dtype, torch.device], Immersion] = {}
+        self.members = _members(decoder, self.dim, output, likelihood)
+        if self.members:
+            self.source: DecoderFunction | Immersion = EnsembleDecoder(self.members)
+            return
         if isinstance(decoder, Immersion):
-            self.source: DecoderFunction | Immersion = decoder
+            self.source = decoder
             _check_function(decoder, self._probes(decoder.dtype))
             return
         if isinstance(decoder, torch.nn.Module):
@@ -96,6 +106,8 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Device of the decoder's parameters or of the immersion; the host for functions."""
+        if self.members:
+            return self.members[0].device
         if isinstance(self.source, Immersion):
             return self.source.device
         if isinstance(self.source, torch.nn.Module):
@@ -122,13 +134,17 @@ class Decoder:
         mean : torch.Tensor, shape=[n_points, n_outputs]
             Mean, flattened.
         std : torch.Tensor, shape=[n_points, n_outputs], or None
-            Standard deviation; None for a deterministic decoder.
+            Standard deviation; None for a deterministic decoder. That of an ensemble counts how
+            far its members disagree; see `EnsembleDecoder`.
 
         Raises
         ------
         DecoderError
-            If there is an immersion instead of a decoder, or its output has no mean.
+            If there is an immersion instead of a decoder, or its output has no mean; if members
+            of an ensemble differ in their number of outputs.
         """
+        if self.members:
+            return mixture_mean_std([member.mean_std(z) for member in self.members])
         if isinstance(self.source, Immersion):
             raise DecoderError(
                 f"Expected a decoder to take the mean of, got an immersion "
@@ -170,6 +186,9 @@ class Decoder:
         return self._immersions[key]
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
+        if self.members:
+            parts = [member.immersion(dtype, device) for member in self.members]
+            return ConcatenatedImmersion(parts, weight=len(parts) ** -0.5)
         if self.output is None and self.likelihood is None:
             copied = self._copy(dtype, device)
             fast = compile_immersion(copied, self.dim, dtype=dtype, device=device)
@@ -220,6 +239,28 @@ class Decoder:
         generator = torch.Generator().manual_seed(0)
         probes = torch.randn(_N_PROBES, self.dim, dtype=torch.float64, generator=generator)
         return probes.to(dtype=dtype, device=self.device)
+
+
+def _members(
+    decoder: Any, dim: int, output: Callable[[Any], Any] | None, likelihood: Likelihood | None
+) -> tuple[Decoder, ...]:
+    """Make each member of an ensemble safe; nothing of other decoders."""
+    if not isinstance(decoder, EnsembleDecoder):
+        return ()
+    members = []
+    for k, member in enumerate(decoder.members):
+        try:
+            if not isinstance(member, Decoder):
+                member = Decoder(member, dim, output=output, likelihood=likelihood)
+        except DecoderError as error:
+            raise DecoderError(f"Decoder {k} of the ensemble, counted from 0: {error}") from error
+        if member.dim != dim:
+            raise DecoderError(
+                f"Expected decoders of latent dimension dim={dim}, got decoder {k} of the "
+                f"ensemble, counted from 0, of dim={member.dim}; pass decoders of one latent space."
+            )
+        members.append(member)
+    return tuple(members)
 
 
 def _check_arguments(decoder: Any, dim: int, output: Any, likelihood: Any) -> None:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, Exponent
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures
 from geomstats_vae.manifolds.arrays import (
@@ -414,8 +416,13 @@ class PullbackDecoderMetric(RiemannianMetric):
 
     dist_pairwise = distances.dist_pairwise
     dist_broadcast = distances.dist_broadcast
+    dist_members = distances.dist_members
     diameter = distances.diameter
     closest_neighbor_index = distances.closest_neighbor_index
+
+    @cached_property
+    def _member_graphs(self) -> tuple[Any, ...]:
+        return member_graphs(self.geometry)
 
     # -- around a point ----------------------------------------------------------------------------
 
