@@ -182,7 +182,7 @@ def test_decoders_get_the_weight_decay_of_one_alone():
     Adam divides by the size of the gradient, so only the proportion of the two matters.
     """
     x = torch.randn(40, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    options = TrainingOptions(5, 40, 1e-2, weight_decay=40.0, patience=9)
+    options = TrainingOptions(5, 40, 1e-2, weight_decay=10.0, patience=9)
     found = []
     for n in (1, 4):
         model, generator = Autoencoder(n), torch.Generator().manual_seed(0)
