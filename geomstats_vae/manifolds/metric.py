@@ -58,7 +58,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
         ``.mean``. A module is copied and frozen; it must be in evaluation mode. An `Immersion` is
-        F itself.
+        F itself. Of an `EnsembleDecoder` the metric is the mean of those of its members.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
     likelihood : callable, optional
