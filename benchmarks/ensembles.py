@@ -8,7 +8,7 @@ the mean over pairs, with the standard error of that mean: with the RBF precisio
 for the means of the decoders alone (as in the paper, whose curves also avoid where the decoders
 disagree; these do not), and for straight lines in latent coordinates. "members" is the variation
 over the members of one ensemble, by `dist_members`. Trainings are shorter than by default, so that
-all of it takes minutes; nothing was tuned on the outcome.
+all of it takes six minutes of a core; nothing was tuned on the outcome.
 
 Run: ``python benchmarks/ensembles.py [--decoders 1 2 3 5] [--seeds 5] [--pairs 30]``.
 """
