@@ -3,6 +3,7 @@
 from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.composed import ConcatenatedImmersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
+from geomstats_vae.immersions.ensemble import EnsembleDecoder
 from geomstats_vae.immersions.errors import DecoderError, DecoderWarning
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.immersion import Immersion, Jet, gram
@@ -17,6 +18,7 @@ __all__ = [
     "Decoder",
     "DecoderError",
     "DecoderWarning",
+    "EnsembleDecoder",
     "GaussianDecoder",
     "Immersion",
     "Jet",

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from geomstats_vae.immersions.composed import ConcatenatedImmersion
 from geomstats_vae.immersions.differentiable import Differentiation, choose_differentiation
+from geomstats_vae.immersions.ensemble import EnsembleDecoder, mixture_mean_std
 from geomstats_vae.immersions.errors import DecoderError, DecoderWarning
 from geomstats_vae.immersions.frozen import (
     frozen_copy,
@@ -51,7 +53,8 @@ class Decoder:
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
         ``.mean``. A module is copied, frozen and cast; the caller's is not touched. Weights that
         another function uses are read when its first immersion is built. An `Immersion` is used as
-        it is.
+        it is. Of an `EnsembleDecoder` each member is made safe by itself, with ``output``,
+        ``likelihood`` and ``latent_shape`` unless it is a `Decoder`.
     dim : int
         Dimension of the latent space.
     output : callable, optional
@@ -68,7 +71,10 @@ class Decoder:
     Attributes
     ----------
     source : callable or Immersion
-        The frozen copy in double precision, or the immersion itself.
+        The frozen copy in double precision, or the immersion itself; of an ensemble, the ensemble
+        of ``members``.
+    members : tuple of Decoder
+        The decoders of an ensemble; empty for others.
 
     Raises
     ------
@@ -102,8 +108,13 @@ class Decoder:
         self.latent_shape = None if latent_shape is None else tuple(map(int, latent_shape))
         self._copies: dict[tuple[torch.dtype, torch.device], DecoderFunction] = {}
         self._immersions: dict[tuple[torch.dtype, torch.device], Immersion] = {}
+        reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
+        self.members = _members(decoder, self.dim, **reading)
+        if self.members:
+            self.source: DecoderFunction | Immersion = EnsembleDecoder(self.members)
+            return
         if isinstance(decoder, Immersion):
-            self.source: DecoderFunction | Immersion = decoder
+            self.source = decoder
             check_function(decoder, self._probes(decoder.dtype))
             return
         module = module_of(decoder)
@@ -197,6 +208,8 @@ class Decoder:
             If a standard deviation is not positive, or a parameter of a distribution changes with
             the code that its embedding takes for a constant.
         """
+        if self.members:
+            return [said for member in self.members for said in member.check(codes)]
         if isinstance(self.source, Immersion) or callable(self.likelihood):
             return []
         n_codes = min(_CODES_CHECKED, max(2, _OUTPUTS_CHECKED // max(self._width or 1, 1)))
@@ -207,6 +220,8 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Device of the decoder's parameters or of the immersion; the host for functions."""
+        if self.members:
+            return self.members[0].device
         if isinstance(self.source, Immersion):
             return self.source.device
         module = module_of(self.source)
@@ -234,13 +249,17 @@ class Decoder:
         mean : torch.Tensor, shape=[n_points, n_outputs]
             Mean, flattened.
         std : torch.Tensor, shape=[n_points, n_outputs], or None
-            Standard deviation; None for a deterministic decoder.
+            Standard deviation; None for a deterministic decoder. That of an ensemble counts how
+            far its members disagree; see `EnsembleDecoder`.
 
         Raises
         ------
         DecoderError
-            If there is an immersion instead of a decoder, or its output has no mean.
+            If there is an immersion instead of a decoder, or its output has no mean; if members
+            of an ensemble differ in their number of outputs.
         """
+        if self.members:
+            return mixture_mean_std([member.mean_std(z) for member in self.members])
         if isinstance(self.source, Immersion):
             raise DecoderError(
                 f"Expected a decoder to take the mean of, got an immersion "
@@ -283,6 +302,9 @@ class Decoder:
         return self._immersions[key]
 
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
+        if self.members:
+            parts = [member.immersion(dtype, device) for member in self.members]
+            return ConcatenatedImmersion(parts, weight=len(parts) ** -0.5)
         if not self._single:
             fast = compile_immersion(
                 self._shaped(self._copy(dtype, device)),
@@ -348,6 +370,26 @@ def _warn(message: str) -> None:
 
 def _generators(device: torch.device) -> list[torch.device]:
     return [] if device.type == "cpu" else [device]
+
+
+def _members(decoder: Any, dim: int, **reading: Any) -> tuple[Decoder, ...]:
+    """Make each member of an ensemble safe; nothing of other decoders."""
+    if not isinstance(decoder, EnsembleDecoder):
+        return ()
+    members = []
+    for k, member in enumerate(decoder.members):
+        try:
+            if not isinstance(member, Decoder):
+                member = Decoder(member, dim, **reading)
+        except DecoderError as error:
+            raise DecoderError(f"Decoder {k} of the ensemble, counted from 0: {error}") from error
+        if member.dim != dim:
+            raise DecoderError(
+                f"Expected decoders of latent dimension dim={dim}, got decoder {k} of the "
+                f"ensemble, counted from 0, of dim={member.dim}; pass decoders of one latent space."
+            )
+        members.append(member)
+    return tuple(members)
 
 
 def _check_arguments(

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, Exponent
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures
 from geomstats_vae.manifolds.arrays import (
@@ -57,7 +59,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
         ``.mean``. A module is copied and frozen; it must be in evaluation mode. An `Immersion` is
-        F itself.
+        F itself. Of an `EnsembleDecoder` the metric is the mean of those of its members.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
     likelihood : callable or 'expected', optional
@@ -423,8 +425,13 @@ class PullbackDecoderMetric(RiemannianMetric):
 
     dist_pairwise = distances.dist_pairwise
     dist_broadcast = distances.dist_broadcast
+    dist_members = distances.dist_members
     diameter = distances.diameter
     closest_neighbor_index = distances.closest_neighbor_index
+
+    @cached_property
+    def _member_graphs(self) -> tuple[Any, ...]:
+        return member_graphs(self.geometry)
 
     # -- around a point ----------------------------------------------------------------------------
 
