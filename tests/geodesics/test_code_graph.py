@@ -89,7 +89,8 @@ def assert_same(found, expected):
 def test_paths_are_the_shortest_of_the_graph_with_all_edges_measured(case):
     graph, (start, end) = build(case), ends(case[1])
     paths, length = graph.paths(start, end)
-    assert graph._search.n_measured < 0.5 * len(graph._search._edges)
+    measured, total = graph.n_measured
+    assert measured < 0.5 * total
     np.testing.assert_allclose(length, exhaustive(build(case), start, end), rtol=1e-12)
     for path, total in zip(paths, length, strict=True):
         if np.isfinite(total):
@@ -122,9 +123,9 @@ def test_limits(case, share):
 def test_few_edges_are_measured_for_paths_that_are_too_long(case):
     """Already the chords are longer than the limit."""
     graph, (start, end) = build(case), ends(case[1])
-    known = graph._search.n_measured
+    known = graph.n_measured
     graph.paths(start, end, np.full(len(start), 1e-3))
-    assert graph._search.n_measured == known
+    assert graph.n_measured == known
 
 
 def test_distances_do_not_depend_on_how_many_are_asked_for(case):
@@ -157,15 +158,16 @@ def test_all_edges_are_measured_at_once_for_many_paths(case):
     graph = build(case, GraphOptions(lazy_edges=10**6))
     start, end = ends(case[1])
     assert_same(graph.paths(start, end), build(case).paths(start, end))
-    assert graph._search.n_measured == len(graph._search._edges)
+    measured, total = graph.n_measured
+    assert measured == total
 
 
 def test_scaled_graphs_share_what_is_measured(case):
     graph, (start, end) = build(case), ends(case[1])
     paths, length = graph.scaled(2.0).paths(start, end, np.full(len(start), 3.0))
-    measured = graph._search.n_measured
+    measured = graph.n_measured
     assert_same((paths, 0.5 * length), graph.paths(start, end, np.full(len(start), 1.5)))
-    assert graph._search.n_measured == measured
+    assert graph.n_measured == measured
 
 
 def test_pickled_graphs_keep_what_is_measured():
@@ -173,7 +175,8 @@ def test_pickled_graphs_keep_what_is_measured():
     start, end = ends(scattered())
     expected = graph.paths(start, end)
     other = pickle.loads(pickle.dumps(graph))
-    assert other._search.n_measured == graph._search.n_measured > 0
+    assert other.n_measured == graph.n_measured
+    assert graph.n_measured[0] > 0
     assert_same(other.paths(start, end), expected)
     np.testing.assert_allclose(other.distances(start, end), graph.distances(start, end))
 

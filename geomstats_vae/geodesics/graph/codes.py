@@ -96,9 +96,9 @@ class CodeGraph:
         return edge_pattern(len(self.nodes), *ends, number)
 
     @property
-    def n_measured(self) -> int:
-        """Number of edges that were measured."""
-        return int(self._edges.measured.sum())
+    def n_measured(self) -> tuple[int, int]:
+        """Number of edges that are measured, and of all."""
+        return int(self._edges.measured.sum()), len(self._edges)
 
     def measure_edges(self, progress: tqdm | None = None) -> None:
         """Measure all edges that were not measured before.
@@ -109,7 +109,7 @@ class CodeGraph:
             Advanced by each edge.
         """
         if progress is not None:
-            progress.reset(len(self._edges) - self.n_measured)
+            progress.reset(int((~self._edges.measured).sum()))
         self._edges.measure(np.arange(len(self._edges)), progress)
 
     @property

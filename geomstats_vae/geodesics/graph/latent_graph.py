@@ -111,6 +111,14 @@ class LatentGraph:
         graph = self._search.matrix
         return graph if self.factor == 1.0 else graph * self.factor
 
+    @property
+    def n_measured(self) -> tuple[int, int]:
+        """Number of edges that are measured, and of all; those of a grid are all measured."""
+        if isinstance(self._search, CodeGraph):
+            return self._search.n_measured
+        n_edges = self._search.matrix.nnz // 2
+        return n_edges, n_edges
+
     def measure_edges(self, *, verbose: bool = False) -> None:
         """Measure all edges that were not measured before, as many searches would.
 
