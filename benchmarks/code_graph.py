@@ -4,7 +4,8 @@ Run: ``python benchmarks/code_graph.py [--dim 16] [--pairs 32] [--solve 4]``. De
 briefly on scikit-learn's digits at 28 x 28 pixels: a chain of linear layers with SiLU, and
 transposed convolutions with batch normalisation and ReLU. The graph is timed with all of its edges
 measured at once, as before edges were measured lazily, and lazily in double and in single
-precision; then a first answer is timed, graph and all (``--solve 0`` leaves it out). Seconds are those of one thread's processor.
+precision; then a first answer is timed, graph and all (``--solve 0`` leaves it out).
+Seconds are those of one thread's processor.
 """
 
 import argparse
