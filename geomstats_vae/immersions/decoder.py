@@ -301,6 +301,23 @@ class Decoder:
             self._immersions[key] = self._build(dtype, device)
         return self._immersions[key]
 
+    def in_single_precision(self) -> Immersion | None:
+        """F in single precision, for what needs no more.
+
+        Returns
+        -------
+        immersion : Immersion or None
+            None where there is an immersion in double precision, and where the decoder fails in
+            single precision or returns another type.
+        """
+        try:
+            immersion = self.immersion(torch.float32)
+            with torch.no_grad():
+                value = immersion(self._probes(torch.float32))
+        except _DECODER_FAILURES:
+            return None
+        return immersion if value.dtype == torch.float32 else None
+
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
         if self.members:
             parts = [member.immersion(dtype, device) for member in self.members]
