@@ -24,8 +24,10 @@ from geomstats_vae.geodesics.curves.path import (
     take_paths,
 )
 from geomstats_vae.geodesics.elements import Evaluator
+from geomstats_vae.geodesics.kinked_descent import KinkedDescent
 from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geodesics.search import Search
+from geomstats_vae.geodesics.starts import Guess
 from geomstats_vae.immersions.immersion import Immersion
 
 
@@ -66,6 +68,8 @@ class KinkedSearch:
         Relative fall of the length at which narrower kinks are of no more use.
     options : KinkOptions
         Widths, and numbers of chords.
+    descent : KinkedDescent, optional
+        Finds the curves instead of Newton's method.
     """
 
     def __init__(
@@ -74,8 +78,9 @@ class KinkedSearch:
         search: Callable[[float, Ints, bool], Search],
         rtol: float,
         options: KinkOptions,
+        descent: KinkedDescent | None = None,
     ) -> None:
-        self._evaluator, self._search = evaluator, search
+        self._evaluator, self._search, self._descent = evaluator, search, descent
         self._rtol, self._options = rtol, options
 
     def run(self, n_pairs: int, guess: SolvedCurves | None = None) -> GeodesicPath:
@@ -103,14 +108,16 @@ class KinkedSearch:
 
     def _from_afar(self, pairs: Ints) -> GeodesicPath:
         """Search from lines and graph paths, from wide to narrow kinks."""
+        if self._descent is not None:
+            return self._by_descents(self._descent, pairs)
         first, *others = self._options.widths
-        path = self._measured(self._search(first, pairs, bool(others)).run(None), first)
+        path = self._measured(_of_width(self._search(first, pairs, bool(others)).run(None), first))
         # Places of the pairs that are still to be looked at with narrower kinks.
         left, stage = np.arange(len(pairs)), path
         for width in others:
             assert stage.curves is not None
             found = self._search(width, pairs[left], False).continue_from(stage.curves)
-            stage, before = self._measured(found, width), path.length[left]
+            stage, before = self._measured(_of_width(found, width)), path.length[left]
             better = stage.length <= (1.0 + self._options.margin) * before
             going = stage.length < (1.0 - self._rtol) * before
             # The first was solved loosely, and is but a start.
@@ -121,37 +128,55 @@ class KinkedSearch:
                 break
         return path
 
+    def _by_descents(self, descent: KinkedDescent, pairs: Ints) -> GeodesicPath:
+        """Search by descents, and measure on the decoder itself."""
+        groups = [(rows, self._measured(part)) for rows, part in descent.run(pairs)]
+        path = _spread(*groups[0], len(pairs))
+        for rows, part in groups[1:]:
+            path = put_paths(path, rows, part)
+        return path
+
     def _from_guess(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
         """Go on from geodesics between nearby points, each at its own width."""
         path, answered = None, np.zeros(len(guess), dtype=bool)
-        for width in np.unique(guess.width):
+        for width in np.intersect1d(guess.width, self._options.widths):
             pairs = np.flatnonzero(guess.width == width)
-            if width not in self._options.widths:
-                continue  # of a solver with other options
-            found, good = self._search(width, pairs, False).follow(guess.take(pairs))
-            found = self._measured(found, width)
+            part, good = self._follow(guess.take(pairs), pairs, float(width))
+            found = self._measured(replace(part, width=np.full(len(pairs), width)))
             answered[pairs[good]] = True
-            if path is None:
-                everywhere = np.zeros(len(guess), dtype=int)
-                everywhere[pairs] = np.arange(len(pairs))
-                path = take_paths(found, everywhere)
+            path = _spread(pairs, found, len(guess)) if path is None else path
             path = put_paths(path, pairs, found)
-        if path is None:
+        if path is None:  # of a solver with other options
             return self._from_afar(np.arange(len(guess))), ~answered
         return path, answered
 
+    def _follow(self, guess: SolvedCurves, pairs: Ints, width: float) -> tuple[GeodesicPath, Bools]:
+        """Go on from geodesics of one width; the curves, and which of them are answers."""
+        if self._descent is None:
+            return self._search(width, pairs, False).follow(guess)
+        search = self._search(width, pairs, False)
+        metrics = self._evaluator.metrics
+        near = Guess(guess, search.start, search.end, metrics, self._rtol, search.guess_options)
+        good = near.usable.copy()
+        path = search.follow(guess.take(np.zeros(0, dtype=int)))[0]
+        usable = np.flatnonzero(good)
+        if len(usable):
+            found = self._descent.follow(guess.take(usable), pairs[usable], width)
+            path = put_paths(path, usable, found)
+            good[usable] = found.converged
+        return path, good
+
     # -- on the decoder itself ---------------------------------------------------------------------
 
-    def _measured(self, path: GeodesicPath, width: float) -> GeodesicPath:
+    def _measured(self, path: GeodesicPath) -> GeodesicPath:
         """Give curves of a smoothed decoder their lengths on the decoder itself, by some chords."""
         assert path.curves is not None
         length = np.full(len(path.length), np.inf)
         there = np.flatnonzero([nodes is not None for nodes in path.curves.nodes])
         length[there] = self._by_chords(path.curves, there, self._options.chords)
-        widths = np.full(len(length), width)
         # Curves of length zero join points that are one.
         length = np.where(path.length == 0.0, 0.0, np.where(np.isfinite(length), length, np.inf))
-        return replace(path, length=length, width=widths, curves=replace(path.curves, width=widths))
+        return replace(path, length=length, curves=replace(path.curves, width=path.width))
 
     def _finished(self, path: GeodesicPath) -> GeodesicPath:
         """Give curves their lengths and velocities on the decoder itself, measured finely."""
@@ -196,3 +221,14 @@ class KinkedSearch:
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(length == 0.0, 0.0, length / np.sqrt(square))
         return np.where(np.isfinite(share), share, np.nan)[:, None] * velocity
+
+
+def _of_width(path: GeodesicPath, width: float) -> GeodesicPath:
+    return replace(path, width=np.full(len(path.length), width))
+
+
+def _spread(rows: Ints, part: GeodesicPath, n_pairs: int) -> GeodesicPath:
+    """Give a part a row for each pair; rows other than its own are to be replaced."""
+    places = np.zeros(n_pairs, dtype=int)
+    places[rows] = np.arange(len(rows))
+    return take_paths(part, places)

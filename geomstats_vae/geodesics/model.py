@@ -142,6 +142,8 @@ class CurveModel(Protocol):
 
     Attributes
     ----------
+    immersion : Immersion
+        The decoder's F.
     element : ReferenceElement
         The element.
     chunk_size : int
@@ -154,6 +156,7 @@ class CurveModel(Protocol):
         Memory that a typical curve takes in a batch, in bytes.
     """
 
+    immersion: Immersion
     element: ReferenceElement
     chunk_size: int
     line_elements: int

@@ -184,6 +184,57 @@ class CertificateOptions:
 
 
 @dataclass(frozen=True)
+class DescentOptions:
+    """The first descent of curves in many dimensions, by chords.
+
+    Parameters
+    ----------
+    min_dim : int
+        Fewest dimensions in which curves descend before Newton's method takes over. In fewer
+        dimensions the paths on a fine grid are good enough.
+    chords, modes : int
+        Chords of a curve, and sine waves that it is made of.
+    n_elements : int
+        Elements that curves have afterwards.
+    max_iter : int
+        Most steps.
+    rtol, patience : float, int
+        A curve is done when the last so many steps together lowered its energy by less than this
+        share.
+    memory : int
+        Steps that the inverse matrix is made of.
+    accept, shorten, shortest : float
+        A step is taken if the energy falls by this share of what the slope promises. Otherwise it
+        is shortened by this factor. A curve is done when its steps are this short.
+    convex : float
+        Least curvature, in units of the reciprocal, of steps that are remembered.
+    metrics : int
+        Points at which the metric is averaged, for the coordinates.
+    ridge : float
+        Least eigenvalue of that mean, relative to the largest.
+    block, points : int
+        Curves that descend at once, and points evaluated at once.
+    """
+
+    min_dim: int = 4
+    chords: int = 64
+    modes: int = 48
+    n_elements: int = 4
+    max_iter: int = 60
+    rtol: float = 1e-3
+    patience: int = 5
+    memory: int = 10
+    accept: float = 1e-4
+    shorten: float = 0.4
+    shortest: float = 1e-4
+    convex: float = 1e-6
+    metrics: int = 4
+    ridge: float = 1e-4
+    block: int = 256
+    points: int = 2048
+
+
+@dataclass(frozen=True)
 class KinkOptions:
     """Decoders with kinks, such as those of ReLUs: a sequence of smoothed ones.
 
@@ -208,9 +259,11 @@ class KinkOptions:
         of ``rtol``, up to so many.
     margin : float
         A curve gives way to that of a smaller width unless that is longer by more than this share.
+    finish : DescentOptions
+        The last descent in many dimensions, in double precision.
     """
 
-    widths: tuple[float, ...] = (0.3, 0.1, 0.05)
+    widths: tuple[float, ...] = (0.3, 0.1, 0.05, 0.02, 0.01)
     first_tol: float = 1e-3
     tol: float = 1e-4
     certificate: CertificateOptions = field(
@@ -220,6 +273,11 @@ class KinkOptions:
     chords: int = 256
     chords_max: int = 4096
     margin: float = 1e-4
+    finish: DescentOptions = field(
+        default_factory=lambda: DescentOptions(
+            chords=128, modes=96, n_elements=16, rtol=2e-4, max_iter=100
+        )
+    )
 
 
 @dataclass(frozen=True)

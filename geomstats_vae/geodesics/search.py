@@ -10,11 +10,18 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together, straight
 from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
+from geomstats_vae.geodesics.descent import first_descent
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised, minimise
 from geomstats_vae.geodesics.model import CurveModel
-from geomstats_vae.geodesics.options import GuessOptions, StartOptions, Task
+from geomstats_vae.geodesics.options import (
+    DescentOptions,
+    GuessOptions,
+    StartOptions,
+    Task,
+)
 from geomstats_vae.geodesics.starts import Guess
+from geomstats_vae.immersions.immersion import Immersion
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,52 @@ class Start:
     model: CurveModel
     curves: Curves
     task: Task
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How curves descend before Newton's method takes over.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F, in single precision if that is exact enough.
+    options : DescentOptions
+        Numbers of chords and steps.
+    """
+
+    immersion: Immersion
+    options: DescentOptions
+
+
+def first_polylines(
+    graph: LatentGraph | None, start: Floats, end: Floats, graph_limit: float
+) -> tuple[list[Floats], Ints]:
+    """Find the straight lines between pairs of points, and the graph paths that are shorter.
+
+    Parameters
+    ----------
+    graph : LatentGraph or None
+        The graph; without it there are lines only.
+    start, end : array, shape=[n_pairs, dim]
+        End points.
+    graph_limit : float
+        Lengths of lines, times this, past which no graph path is of use.
+
+    Returns
+    -------
+    polylines : list of array, shape=[n_vertices, dim]
+        Vertices.
+    owner : array of int, shape=[n_polylines]
+        The pairs that they join.
+    """
+    lines, owner = list(np.stack((start, end), axis=1)), np.arange(len(start))
+    if graph is None:
+        return lines, owner
+    line = graph.line_lengths(start, end)
+    paths, cost = graph.paths(start, end, graph_limit * line)
+    shorter = np.flatnonzero(np.isfinite(cost) & (line > cost))
+    return lines + [paths[k] for k in shorter], np.concatenate((owner, shorter))
 
 
 class Search:
@@ -39,10 +92,12 @@ class Search:
         task: Task,
         starts: StartOptions,
         guesses: GuessOptions,
+        descent: Descent | None = None,
     ) -> None:
         self.models, self.graph, self.task = models, graph, task
         self.start, self.end = start, end
-        self._start_options, self._guess_options = starts, guesses
+        self._start_options, self.guess_options = starts, guesses
+        self._descent = descent
         self.on_grid = graph is not None and graph.on_grid
         n_pairs, dim = start.shape
         # Pairs that are still to be solved; the ends of the others are the same point.
@@ -101,9 +156,19 @@ class Search:
                 self._keep_if_better(np.array(pairs), found)
         return self._path()
 
+    def accept(self, found: Minimised) -> GeodesicPath:
+        """Take curves that were found otherwise, one for each open pair."""
+        self._keep_if_better(self.open, found)
+        return self._path()
+
+    @property
+    def line_degree(self) -> int:
+        """Degree of the elements that straight lines start with."""
+        return self._start_options.line_degree
+
     def _search_from(self, curves: SolvedCurves) -> None:
         """Go on from other curves; pairs that have an answer then are no longer open."""
-        options, rtol = self._guess_options, self.task.limits.rtol
+        options, rtol = self.guess_options, self.task.limits.rtol
         metrics = self.models[self._start_options.line_degree].metrics
         guess = Guess(curves, self.start, self.end, metrics, rtol, options)
         usable = guess.usable if self.on_grid else guess.fresh
@@ -138,10 +203,19 @@ class Search:
         options, pairs, graph = self._start_options, self.open, self.graph
         if not len(pairs):
             return
+        start, end = self.start[pairs], self.end[pairs]
+        if self._descent is not None:
+            yield self._descended(start, end)
+            if graph is not None:
+                # The answer is never longer than the straight line.
+                line = graph.line_lengths(start, end)
+                yield from self._lines(
+                    ~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol))
+                )
+            return
         if graph is None:
             yield from self._lines(np.ones(len(pairs), dtype=bool))
             return
-        start, end = self.start[pairs], self.end[pairs]
         line = graph.line_lengths(start, end)
         found, cost = graph.paths(start, end, options.graph_limit * line)
         paths = dict(enumerate(found))
@@ -165,6 +239,15 @@ class Search:
             trial = options.trial * self.length[pairs]
             yield from self._along(paths, promising, steep_mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
+
+    def _descended(self, start: Floats, end: Floats) -> Start:
+        """Curves that are nearly geodesics already, of all open pairs."""
+        assert self._descent is not None
+        options, model = self._descent.options, self.models[self._start_options.line_degree]
+        polylines, owner = first_polylines(self.graph, start, end, self._start_options.graph_limit)
+        found = first_descent(self._descent.immersion, polylines, owner, options)
+        curves = found.curves.elements(options.n_elements, model.element.degree)
+        return Start(self.open, model, curves, self.task)
 
     def _lines(self, chosen: Bools) -> Iterator[Start]:
         """Straight lines of some of the open pairs."""

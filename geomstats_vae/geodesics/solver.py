@@ -13,11 +13,13 @@ from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
+from geomstats_vae.geodesics.kinked_descent import KinkedDescent
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
 from geomstats_vae.geodesics.model import CurveModel, ModelFactory
 from geomstats_vae.geodesics.options import (
     AssembledOptions,
     CertificateOptions,
+    DescentOptions,
     GuessOptions,
     KinkOptions,
     Limits,
@@ -26,7 +28,7 @@ from geomstats_vae.geodesics.options import (
     StartOptions,
     Task,
 )
-from geomstats_vae.geodesics.search import Search
+from geomstats_vae.geodesics.search import Descent, Search
 from geomstats_vae.immersions.immersion import Immersion
 
 
@@ -87,6 +89,8 @@ class GeodesicSolver:
         Steps in few dimensions.
     matrix_free : MatrixFreeOptions
         Steps in many dimensions.
+    descent : DescentOptions
+        The first descent, in many dimensions.
     kinks : KinkOptions
         Decoders with kinks.
 
@@ -116,6 +120,7 @@ class GeodesicSolver:
     certificate: CertificateOptions = field(default_factory=CertificateOptions, repr=False)
     assembled: AssembledOptions = field(default_factory=AssembledOptions, repr=False)
     matrix_free: MatrixFreeOptions = field(default_factory=MatrixFreeOptions, repr=False)
+    descent: DescentOptions = field(default_factory=DescentOptions, repr=False)
     kinks: KinkOptions = field(default_factory=KinkOptions, repr=False)
 
     def with_tol(self, tol: float) -> GeodesicSolver:
@@ -211,7 +216,11 @@ class GeodesicSolver:
     ) -> Search:
         limits = Limits(self.tol, self.rtol, self.max_iter, self.max_elements)
         task = Task(limits, self.minimise, self.certificate)
-        return Search(models, start, end, graph, task, self.start, self.guess)
+        line = models[self.start.line_degree].immersion
+        descent = None
+        if line.smooth and line.dim >= self.descent.min_dim:
+            descent = Descent(_single(line, graph), self.descent)
+        return Search(models, start, end, graph, task, self.start, self.guess, descent)
 
     def _smoothed(
         self, immersion: Immersion, graph: LatentGraph | None
@@ -240,7 +249,26 @@ class GeodesicSolver:
             return solver._search(models[width], start[pairs], end[pairs], graph)
 
         evaluator = Evaluator(immersion, self.chunk_size or cache_sized_chunk(immersion, 1))
-        return KinkedSearch(evaluator, search, self.rtol, options)
+        if immersion.dim < self.descent.min_dim:
+            return KinkedSearch(evaluator, search, self.rtol, options)
+        single = _single(immersion, graph)
+        codes = kink_codes(single, None if graph is None else graph.codes, options)
+        descent = KinkedDescent(
+            evaluator=evaluator,
+            smoothed=lambda width: single.smoothed(width, codes),
+            search=lambda width, pairs: search(width, pairs, False),
+            rtol=self.rtol,
+            options=options,
+            descent=self.descent,
+            graph_limit=self.start.graph_limit,
+        )
+        return KinkedSearch(evaluator, search, self.rtol, options, descent)
+
+
+def _single(immersion: Immersion, graph: LatentGraph | None) -> Immersion:
+    """F up to a factor, in single precision if the graph found that to be exact enough."""
+    single = None if graph is None else graph.single
+    return immersion if single is None else single.condensed()
 
 
 def _curves_of(guess: GeodesicPath | None, n_pairs: int) -> SolvedCurves | None:

@@ -10,7 +10,11 @@ from typing import Any
 import torch
 
 from geomstats_vae.immersions.composed import ConcatenatedImmersion
-from geomstats_vae.immersions.differentiable import Differentiation, choose_differentiation
+from geomstats_vae.immersions.differentiable import (
+    FAILURES,
+    Differentiation,
+    choose_differentiation,
+)
 from geomstats_vae.immersions.ensemble import EnsembleDecoder, mixture_mean_std
 from geomstats_vae.immersions.errors import DecoderError, DecoderWarning
 from geomstats_vae.immersions.frozen import (
@@ -314,7 +318,7 @@ class Decoder:
             immersion = self.immersion(torch.float32)
             with torch.no_grad():
                 value = immersion(self._probes(torch.float32))
-        except _DECODER_FAILURES:
+        except FAILURES:
             return None
         return immersion if value.dtype == torch.float32 else None
 

@@ -106,6 +106,11 @@ class LatentGraph:
         return self.grid_size is not None
 
     @property
+    def single(self) -> Immersion | None:
+        """F in single precision, without the graph's factor; None where it is not exact enough."""
+        return None if self._measure.single is None else self._measure.single.immersion
+
+    @property
     def matrix(self) -> sparse.csr_matrix:
         """Symmetric matrix of the edges' lengths, shape=[n_nodes, n_nodes]; measures all edges."""
         graph = self._search.matrix

@@ -1,0 +1,342 @@
+"""A first descent: curves as chords, shortened by a quasi-Newton method in single precision.
+
+From a straight line or a graph path it takes Newton's method tens of steps to a geodesic of a large
+decoder, and each costs as much as dozens of gradients. Here the energy of many chords of F is
+minimised by L-BFGS ([1]_), whose step costs one gradient. The unknowns are amplitudes of sine waves
+between the straight line and the curve, divided by their frequencies, in coordinates in which a
+mean of the metric is the identity. In these the energy's matrix is close to the identity, so
+resolution and anisotropy do not slow the method down. All curves of a batch move at once, and each
+at its own pace.
+
+References
+----------
+.. [1] Liu, Nocedal. "On the limited memory BFGS method for large scale optimization."
+   Mathematical Programming 45, 1989, algorithm 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.curves.chain import Curves
+from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.options import DescentOptions
+from geomstats_vae.immersions.immersion import Immersion
+
+
+@dataclass(frozen=True)
+class SineCurves:
+    """Curves as straight lines plus sine waves.
+
+    Parameters
+    ----------
+    start, end : array, shape=[n_curves, dim]
+        End points.
+    amplitudes : array, shape=[n_curves, n_modes, dim]
+        Amplitudes of sin(k pi t), k = 1 ... n_modes.
+    """
+
+    start: Floats
+    end: Floats
+    amplitudes: Floats
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, which: Ints) -> SineCurves:
+        """Take some of the curves."""
+        return SineCurves(self.start[which], self.end[which], self.amplitudes[which])
+
+    def put(self, which: Ints, part: SineCurves) -> SineCurves:
+        """Replace the amplitudes of some of the curves."""
+        amplitudes = self.amplitudes.copy()
+        amplitudes[which] = part.amplitudes
+        return SineCurves(self.start, self.end, amplitudes)
+
+    def finer(self, n_modes: int) -> SineCurves:
+        """Add waves of amplitude zero, up to a number of waves."""
+        missing = n_modes - self.amplitudes.shape[1]
+        amplitudes = np.pad(self.amplitudes, ((0, 0), (0, missing), (0, 0)))
+        return SineCurves(self.start, self.end, amplitudes)
+
+    def __call__(self, t: Floats) -> Floats:
+        """Evaluate the curves at times in [0, 1], shape=[n_times]; [n_curves, n_times, dim]."""
+        frequency = np.pi * np.arange(1, self.amplitudes.shape[1] + 1)
+        line = self.start[:, None] + t[:, None] * (self.end - self.start)[:, None]
+        return line + np.sin(t[:, None] * frequency) @ self.amplitudes
+
+    def elements(self, n_elements: int, degree: int) -> Curves:
+        """Interpolate the curves by polynomial elements of equal times."""
+        inside = 0.5 * (reference_element(degree).nodes + 1.0)
+        t = (np.arange(n_elements)[:, None] + inside) / n_elements
+        nodes = self(t.ravel()).reshape(-1, degree + 1, self.start.shape[1])
+        first, last = nodes[::n_elements], nodes[n_elements - 1 :: n_elements]
+        first[:, 0], last[:, -1] = self.start, self.end
+        return Curves(nodes, np.full(len(self), n_elements))
+
+
+def sine_curves(vertices: Sequence[Floats], n_modes: int) -> SineCurves:
+    """Make sine waves of polylines, at constant speed in latent space.
+
+    Parameters
+    ----------
+    vertices : sequence of array, shape=[n_vertices, dim]
+        Vertices of each polyline, from end to end.
+    n_modes : int
+        Number of waves.
+
+    Returns
+    -------
+    curves : SineCurves
+        Curves through n_modes points of each polyline.
+    """
+    t = np.arange(1, n_modes + 1) / (n_modes + 1)
+    waves = np.sin(np.pi * t[:, None] * np.arange(1, n_modes + 1))
+    start, end = (np.stack([path[k] for path in vertices]) for k in (0, -1))
+    amplitudes = np.zeros((len(vertices), n_modes, start.shape[1]))
+    for k, path in enumerate(vertices):
+        if len(path) == 2:
+            continue
+        where = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))))
+        where = where / max(where[-1], np.finfo(float).tiny)
+        points = np.stack([np.interp(t, where, column) for column in path.T], axis=1)
+        off = points - (start[k] + t[:, None] * (end[k] - start[k]))
+        # The waves are orthogonal at these points.
+        amplitudes[k] = 2.0 / (n_modes + 1) * waves @ off
+    return SineCurves(start, end, amplitudes)
+
+
+@dataclass(frozen=True)
+class Descended:
+    """Curves after a descent.
+
+    Parameters
+    ----------
+    curves : SineCurves
+        Curves with no more energy. Those along which F is not finite are what they were.
+    length : array, shape=[n_curves]
+        Square roots of twice their energies: lengths by chords, if the speed is constant. Not
+        finite where F is not.
+    residual : array, shape=[n_curves]
+        Squared norms of the gradients of the energy in the inverse matrix that the steps have
+        taught, relative to twice the energy. Half of it estimates by what share the curve is longer
+        than the one it tends to, as the residual of `GeodesicPath` does.
+    n_iter : array of int, shape=[n_curves]
+        Steps taken.
+    """
+
+    curves: SineCurves
+    length: Floats
+    residual: Floats
+    n_iter: Ints
+
+    def take(self, which: Ints) -> Descended:
+        """Take some of the curves."""
+        rows = (getattr(self, name)[which] for name in ("length", "residual", "n_iter"))
+        return Descended(self.curves.take(which), *rows)
+
+
+def descend(immersion: Immersion, curves: SineCurves, options: DescentOptions) -> Descended:
+    """Shorten curves.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F; single precision is enough.
+    curves : SineCurves
+        Where to start.
+    options : DescentOptions
+        Numbers of chords and steps.
+
+    Returns
+    -------
+    descended : Descended
+        The curves.
+    """
+    found = [
+        _LBFGS(immersion, curves.take(np.arange(k, min(k + options.block, len(curves)))), options)
+        for k in range(0, len(curves), options.block)
+    ]
+    columns = zip(*(piece.run() for piece in found), strict=True)
+    amplitudes, energy, residual, n_iter = map(np.concatenate, columns)
+    moved = SineCurves(curves.start, curves.end, amplitudes)
+    return Descended(moved, np.sqrt(2.0 * energy), residual, n_iter)
+
+
+def first_descent(
+    immersion: Immersion, polylines: Sequence[Floats], owner: Ints, options: DescentOptions
+) -> Descended:
+    """Shorten several curves for each of some pairs, and take the shortest of each.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F; single precision is enough.
+    polylines : sequence of array, shape=[n_vertices, dim]
+        Where to start.
+    owner : array of int, shape=[n_polylines]
+        Pairs 0, 1, ... that the polylines join; each has at least one.
+    options : DescentOptions
+        Numbers of chords and steps.
+
+    Returns
+    -------
+    descended : Descended
+        One curve for each pair.
+    """
+    found = descend(immersion, sine_curves(polylines, options.modes), options)
+    length = np.where(np.isfinite(found.length), found.length, np.inf)
+    order = np.lexsort((length, owner))
+    return found.take(order[np.unique(owner[order], return_index=True)[1]])
+
+
+class _ChordEnergy:
+    """Energies of some curves by chords, of scaled amplitudes y.
+
+    For a constant metric M the energy is L^2 / 2 + |y|^2 / 2, where the amplitude of sin(k pi t) is
+    sqrt(2) / (k pi) M^(-1/2) y_k.
+    """
+
+    def __init__(self, immersion: Immersion, curves: SineCurves, options: DescentOptions) -> None:
+        self.immersion, self._options = immersion, options
+        like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
+        t = torch.arange(1, options.chords).to(like) / options.chords
+        frequency = torch.pi * torch.arange(1, curves.amplitudes.shape[1] + 1).to(like)
+        self._waves = torch.sin(t[:, None] * frequency) * (2.0**0.5 / frequency)
+        self._scale = (2.0**0.5 / frequency)[:, None]
+        start, end = (torch.as_tensor(part).to(like) for part in (curves.start, curves.end))
+        self._line = start[:, None] + t[:, None] * (end - start)[:, None]
+        self._ends = immersion(torch.cat((start, end))).unflatten(0, (2, -1)).detach()
+        self.root = self._inverse_root(curves)
+        amplitudes = torch.as_tensor(curves.amplitudes).to(like)
+        self.first = torch.linalg.solve(self.root, (amplitudes / self._scale).mT).mT
+
+    def _inverse_root(self, curves: SineCurves) -> Tensor:
+        """M^(-1/2) of metrics averaged along the curves, shape=[n_curves, dim, dim]."""
+        n = self._options.metrics
+        points = torch.as_tensor(curves((np.arange(n) + 0.5) / n)).to(self._line)
+        metric = self.immersion.metric(points.flatten(0, 1)).unflatten(0, (-1, n)).mean(dim=1)
+        metric = torch.where(metric.isfinite().all(-1).all(-1)[:, None, None], metric, 0.0)
+        values, vectors = torch.linalg.eigh(metric)
+        floor = self._options.ridge * values[:, -1:]
+        values = torch.where(floor > 0.0, torch.maximum(values, floor), 1.0)
+        return (vectors * values.rsqrt()[:, None]) @ vectors.mT
+
+    def amplitudes(self, y: Tensor) -> Floats:
+        """Amplitudes of scaled ones, shape=[n_curves, n_modes, dim]."""
+        return (self._scale * (y @ self.root)).double().cpu().numpy()
+
+    def __call__(self, y: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies of some of the curves and their gradients by y."""
+        energy, gradient = y.new_zeros(len(y)), torch.zeros_like(y)
+        each = max(1, self._options.points // self._options.chords)
+        for rows in torch.arange(len(y), device=y.device).split(each):
+            energy[rows], gradient[rows] = self._block(y[rows], which[rows])
+        return energy, gradient
+
+    def _block(self, y: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        points = self._line[which] + (self._waves @ y) @ self.root[which]
+        flat = points.flatten(0, 1).requires_grad_()
+        with torch.enable_grad():
+            inner = self.immersion(flat).unflatten(0, (len(y), -1))
+            first, last = self._ends[:, which, None].unbind(0)
+            chords = torch.cat((first, inner, last), dim=1).diff(dim=1)
+            energy = 0.5 * self._options.chords * chords.square().sum(dim=(1, 2))
+            (slope,) = torch.autograd.grad(energy.sum(), flat)
+        slope = self._waves.T @ (slope.view_as(points) @ self.root[which])
+        return energy.detach(), slope
+
+
+class _LBFGS:
+    """L-BFGS on a batch of curves, each with its own history and step length."""
+
+    def __init__(self, immersion: Immersion, curves: SineCurves, options: DescentOptions) -> None:
+        with torch.no_grad():
+            self._function = _ChordEnergy(immersion, curves, options)
+        self._options, self._given = options, curves.amplitudes
+        self.y = self._function.first
+        n_curves = len(self.y)
+        self.active = torch.arange(n_curves, device=self.y.device)
+        self.energy, self.gradient = self._function(self.y, self.active)
+        self._start_energy = self.energy.clone()
+        self.step = self.energy.new_ones(n_curves)
+        self.n_iter = torch.zeros_like(self.active)
+        self._falls = self.energy.new_full((options.patience, n_curves), torch.inf)
+        # Steps, changes of the gradient, and 1 / their product: 0 for curves that did not move.
+        self._history: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._gamma = self.energy.new_ones(n_curves)
+
+    def run(self) -> tuple[Floats, Floats, Floats, Ints]:
+        """Descend; amplitudes, energies, residuals, and numbers of steps."""
+        self.active = self.active[self.energy.isfinite()]
+        direction = -self.gradient
+        for count in range(self._options.max_iter):
+            if not len(self.active):
+                break
+            taken = self._try(direction)
+            self._falls[count % self._options.patience, self.active] = taken
+            self._drop_done()
+            direction = self._directions()
+        decrement = -(direction * self.gradient).sum(dim=(1, 2)) / (2.0 * self.energy)
+        moved = (self.energy < self._start_energy).cpu().numpy()
+        amplitudes = self._function.amplitudes(self.y)
+        amplitudes = np.where(moved[:, None, None], amplitudes, self._given)
+        energy, residual = (part.double().cpu().numpy() for part in (self.energy, decrement))
+        return amplitudes, energy, residual, self.n_iter.cpu().numpy()
+
+    def _try(self, direction: Tensor) -> Tensor:
+        """Try one step of each active curve; returns by what shares the energies fell."""
+        who, options = self.active, self._options
+        move = self.step[who, None, None] * direction[who]
+        slope = (self.gradient[who] * move).sum(dim=(1, 2))
+        energy, gradient = self._function(self.y[who] + move, who)
+        good = energy <= self.energy[who] + options.accept * slope
+        fall = torch.where(good, 1.0 - energy / self.energy[who], torch.inf)
+        yes, change = who[good], gradient[good] - self.gradient[who[good]]
+        self._remember(yes, move[good], change)
+        self.y[yes] += move[good]
+        self.energy[yes], self.gradient[yes] = energy[good], gradient[good]
+        self.step[yes] = 1.0
+        self.n_iter[yes] += 1
+        no = who[~good]
+        self.step[no] *= options.shorten
+        return fall
+
+    def _remember(self, who: Tensor, move: Tensor, change: Tensor) -> None:
+        product = (move * change).sum(dim=(1, 2))
+        square = change.square().sum(dim=(1, 2))
+        convex = product > self._options.convex * square
+        who, move, change = who[convex], move[convex], change[convex]
+        if not len(who):
+            return
+        moves, changes = torch.zeros_like(self.y), torch.zeros_like(self.y)
+        inverse = self.energy.new_zeros(len(self.y))
+        moves[who], changes[who], inverse[who] = move, change, 1.0 / product[convex]
+        self._history = [*self._history[-self._options.memory + 1 :], (moves, changes, inverse)]
+        self._gamma[who] = product[convex] / square[convex]
+
+    def _directions(self) -> Tensor:
+        """Directions of descent of all curves: minus the inverse matrices times the gradients."""
+        q, shares = self.gradient.clone(), []
+        for move, change, inverse in reversed(self._history):
+            share = inverse * (move * q).sum(dim=(1, 2))
+            q -= share[:, None, None] * change
+            shares.append(share)
+        q *= self._gamma[:, None, None]
+        for (move, change, inverse), share in zip(self._history, reversed(shares), strict=True):
+            back = inverse * (change * q).sum(dim=(1, 2))
+            q += (share - back)[:, None, None] * move
+        downhill = (q * self.gradient).sum(dim=(1, 2)) > 0.0
+        return -torch.where(downhill[:, None, None], q, self.gradient)
+
+    def _drop_done(self) -> None:
+        """Leave the curves whose energy hardly falls any more, and those whose steps are tiny."""
+        fall = self._falls[:, self.active].sum(dim=0)
+        going = (fall > self._options.rtol) & (self.step[self.active] > self._options.shortest)
+        self.active = self.active[going]
