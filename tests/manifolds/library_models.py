@@ -59,6 +59,7 @@ class Diffusers(torch.nn.Module):
         self.decoder = torch.nn.Sequential(
             torch.nn.ConvTranspose2d(2, 2, 2, stride=2), torch.nn.Tanh()
         )
+        self.float()
 
     def encode(self, images):
         return SimpleNamespace(latent_dist=SimpleNamespace(mean=self.encoder(images)))
