@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae import GeodesicSolver, GeodesicStatus
+from geomstats_vae import GeodesicSolver
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def check_geodesics():
     Most of these decoders have kinks, where long geodesics take minutes.
     """
 
-    def check(space, a, b, max_iter=30):
-        space.metric.solver = GeodesicSolver(max_iter=max_iter)
+    def check(space, a, b):
+        space.metric.solver = GeodesicSolver(max_iter=10, max_elements=50)
         path = space.metric.solve_geodesic(a, b)
         line = a + np.linspace(0.0, 1.0, 201)[:, None] * (b - a)
         with torch.no_grad():
@@ -42,13 +42,10 @@ def check_geodesics():
         chord = float((image[-1] - image[0]).norm())
         # No curve is shorter than the chord in the data, and the solver starts with the line.
         assert chord * (1 - 1e-9) <= float(path.length) <= straight * (1 + 1e-4)
-        if not path.converged:
-            return path
+        assert path.converged
         velocity = space.metric.log(b, a)
         np.testing.assert_allclose(space.metric.norm(velocity, a), path.length, rtol=1e-2)
         reached = space.metric.exp(velocity, a)
         assert np.linalg.norm(reached - b) < 0.05 * np.linalg.norm(b - a)
-        assert path.status == GeodesicStatus.CONVERGED
-        return path
 
     return check

@@ -81,7 +81,7 @@ def test_metric_at_another_library_and_batch(model, check_metric):
 
 def test_geodesics(space, check_geodesics):
     a, b = space.metric.points[:2]
-    check_geodesics(space, a, a + 0.05 * (b - a), max_iter=10)
+    check_geodesics(space, a, a + 0.02 * (b - a))
 
 
 def test_covariates(cells, check_metric):
