@@ -60,7 +60,7 @@ def test_metric_is_that_of_the_decoder(space, autoencoder, check_metric):
 
 
 def test_distances_on_the_graph(space):
-    """The solver takes minutes for a pair in 256 dimensions, the graph does not."""
+    """In 256 dimensions a geodesic or an exponential takes minutes; the graph takes seconds."""
     codes = space.metric.points[:6]
     found = space.metric.dist_pairwise(codes, method="graph")
     with torch.no_grad():
@@ -69,18 +69,6 @@ def test_distances_on_the_graph(space):
     # No curve is shorter than the chord in the data.
     assert (found >= chords * (1.0 - 1e-6)).all()
     np.testing.assert_allclose(found, found.T)
-
-
-def test_exponential(space):
-    """A short geodesic leads as far as its velocity says."""
-    a, b = space.metric.points[:2]
-    velocity = 0.01 * (b - a)
-    reached = space.metric.exp(velocity, a)
-    with torch.no_grad():
-        ends = torch.as_tensor(np.stack([a, reached]))
-        images = space.metric.geometry.immersion(torch.device("cpu"))(ends)
-    length = float((images[1] - images[0]).norm())
-    np.testing.assert_allclose(length, space.metric.norm(velocity, a), rtol=1e-2)
 
 
 def test_latents_of_a_pipeline(autoencoder):
