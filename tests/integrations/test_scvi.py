@@ -107,7 +107,6 @@ def test_covariates(cells, check_metric):
     [
         ({}, {"gene_likelihood": "zinb"}),
         ({}, {"gene_likelihood": "nb", "dispersion": "gene-batch"}),
-        ({}, {"gene_likelihood": "nb", "dispersion": "gene-cell"}),
         ({}, {"gene_likelihood": "poisson", "use_observed_lib_size": False}),
         ({"size_factor_key": "size"}, {"gene_likelihood": "nb"}),
     ],
@@ -119,6 +118,23 @@ def test_other_likelihoods_and_sizes(cells, setup, options):
     space = LatentSpace.from_scvi(model, indices=np.arange(0, 700, 7))
     assert space.metric.points.shape == (100, 2)
     assert (np.linalg.eigvalsh(space.metric.metric_matrix(space.metric.points[0])) > 0.0).all()
+
+
+def test_dispersions_of_each_cell_are_compared_by_mean_and_std(cells, check_metric):
+    model = train(cells, epochs=2, gene_likelihood="nb", dispersion="gene-cell")
+
+    def moments(px):
+        return px.mean, px.variance.sqrt()
+
+    space = LatentSpace.from_scvi(model, library=500.0, batch=0, likelihood=moments)
+    module = model.module.double()
+
+    def function(z):
+        library = torch.full((1, 1), 500.0, dtype=torch.float64).log()
+        batch = torch.zeros(1, 1, dtype=torch.long)
+        return torch.cat(moments(module.generative(z=z, library=library, batch_index=batch)["px"]))
+
+    check_metric(space, function, space.metric.points[0])
 
 
 def test_scanvi(cells):
