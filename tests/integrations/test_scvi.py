@@ -120,12 +120,12 @@ def test_other_likelihoods_and_sizes(cells, setup, options):
     assert (np.linalg.eigvalsh(space.metric.metric_matrix(space.metric.points[0])) > 0.0).all()
 
 
+def moments(px):
+    return px.mean, px.variance.sqrt()
+
+
 def test_dispersions_of_each_cell_are_compared_by_mean_and_std(cells, check_metric):
     model = train(cells, epochs=2, gene_likelihood="nb", dispersion="gene-cell")
-
-    def moments(px):
-        return px.mean, px.variance.sqrt()
-
     space = LatentSpace.from_scvi(model, library=500.0, batch=0, likelihood=moments)
     module = model.module.double()
 
