@@ -54,10 +54,6 @@ def embedding(distribution: Distribution) -> torch.Tensor | tuple[torch.Tensor, 
     Entries are differentiated twice, so they are to be smooth: from logits rather than from
     probabilities that round to 0 or 1.
     """
-    mu, theta = (getattr(distribution, name, None) for name in ("mu", "theta"))
-    if isinstance(mu, torch.Tensor) and isinstance(theta, torch.Tensor):
-        # A negative binomial of mean mu, dispersion theta: |de|^2 = dmu^2 / (mu + mu^2 / theta).
-        return 2.0 * theta.sqrt() * torch.asinh((mu / theta).sqrt())
     return distribution.mean, distribution.stddev
 
 
