@@ -14,7 +14,12 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
 )
-from geomstats_vae.immersions import DecoderError, GaussianDecoder, RBFPrecision
+from geomstats_vae.immersions import (
+    DecoderError,
+    EnsembleDecoder,
+    GaussianDecoder,
+    RBFPrecision,
+)
 from geomstats_vae.manifolds import (
     AdaptiveExpSolver,
     CollocationLogSolver,
@@ -40,6 +45,7 @@ __all__ = [
     "BrownianMotion",
     "CollocationLogSolver",
     "DecoderError",
+    "EnsembleDecoder",
     "GaussianDecoder",
     "GeodesicConvergenceError",
     "GeodesicConvergenceWarning",

@@ -96,6 +96,7 @@ def minimise(model: CurveModel, curves: Curves, task: Task) -> Minimised:
             state.split_looked_at(marked)
             state.leave_saddles()
         state.run(open_)
+    state.measure_chords(np.flatnonzero(state.finite & ~state.measured))
     return state.result()
 
 
@@ -129,8 +130,12 @@ class Minimisation:
         Metric matrices at the end points.
     vanishing : array, shape=[n_curves]
         Lengths that are rounding of those of other curves: there is nothing to shorten.
-    residual, chords, length_error, velocity : array
+    residual, velocity : array
         What the last look at each curve found.
+    chords, length_error : array, shape=[n_curves]
+        Lengths by chords, and how far they are from the others.
+    measured : array of bool, shape=[n_curves]
+        Whether these are those of the curves as they are now.
     """
 
     def __init__(self, model: CurveModel, curves: Curves, task: Task) -> None:
@@ -159,6 +164,7 @@ class Minimisation:
         self._memory = model.memory(curves, self.length)
         self.residual = np.full(n_curves, np.inf)
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
+        self.measured = np.zeros(n_curves, dtype=bool)
         self.velocity = np.full((n_curves, 2, curves.dim), np.nan)
         self._saddle, self._left = np.zeros((2, n_curves), dtype=bool)
 
@@ -182,7 +188,7 @@ class Minimisation:
         active = np.zeros(len(self.curves), dtype=bool)
         active[which] = self.finite[which]
         self._evaluate(active)
-        self.stalled[active] = False
+        self.stalled[active] = self.measured[active] = False
         budget = self.n_iter + (max_iter or self.task.limits.max_iter)
         while active.any():
             self._refine(active)
@@ -330,20 +336,23 @@ class Minimisation:
         saddle = ~definite & ~self._left[which] & ~vanishing
         self._saddle[:] = False
         self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)
-        if first and self.task.length_error is not None:
-            missed = np.zeros(len(rows))
-            self.chords[which], self.length_error[which] = length, self.task.length_error[which]
-        else:
-            missed = self._measure_chords(which, curves, self.fine[rows])
-        self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))
         mismatch = np.abs(self.fine[rows] - variation.length.reshape(-1, 2).sum(axis=1))
         off = curves.total(mismatch) > limits.tol * length
         marked = curves.bulk(gain.reshape(-1, 2).sum(axis=1), bulk)
         marked &= (self.residual[which] > limits.tol)[curves.owner]
-        long_off = (self.length_error[which] > limits.rtol)[curves.owner]
-        marked |= curves.bulk(missed, bulk) & long_off
         marked |= curves.bulk(mismatch, bulk) & off[curves.owner]
+        if first and self.task.length_error is not None:
+            self.chords[which], self.length_error[which] = length, self.task.length_error[which]
+            self.measured[which] = True
+        else:
+            # Chords are dear, so curves that go on anyway are measured when they have come to rest.
+            resting = np.flatnonzero(curves.total(marked & ~vanishing[curves.owner]) == 0)
+            missed = self.measure_chords(which[resting])
+            part, elements = curves.take(resting), curves.rows(resting)
+            long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
+            marked[elements] |= part.bulk(missed, bulk) & long_off
+        self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
         marked = (marked & ~vanishing[curves.owner]) | saddle[curves.owner]
         everywhere = np.zeros(len(self.curves.nodes), dtype=bool)
@@ -365,9 +374,23 @@ class Minimisation:
             gradient[ends[moved.finite]] = moved.gradient[moved.finite]
         return end_velocities(halves, gradient, length, self.end_metrics[which])
 
-    def _measure_chords(self, which: Ints, curves: Curves, fine: Floats) -> Floats:
-        """Compare lengths with those by chords; per element, zero where those are not finite."""
-        options = self.task.certificate
+    def measure_chords(self, which: Ints) -> Floats:
+        """Compare lengths of some curves with those by chords.
+
+        Parameters
+        ----------
+        which : array of int, shape=[n_measured]
+            Curves.
+
+        Returns
+        -------
+        missed : array, shape=[n_elements]
+            Differences on their elements; zero where the decoder is not finite.
+        """
+        if not len(which):
+            return np.zeros(0)
+        options, rows = self.task.certificate, self.curves.rows(which)
+        curves, fine = self.curves.take(which), self.fine[rows]
         # Long elements get more: what lies between the quadrature points shows in them.
         gaps = np.linalg.norm(np.diff(curves.nodes, axis=1), axis=2).sum(axis=1)
         derivative = self.model.element.differentiate_nodes @ curves.nodes
@@ -382,7 +405,7 @@ class Minimisation:
             part = Curves(curves.nodes[chosen], np.ones(1, dtype=int))
             chords[chosen] = self.model.chord_lengths(part.sample(n_chords))
         total = curves.total(np.where(np.isfinite(chords), chords, np.inf))
-        self.chords[which] = total
+        self.chords[which], self.measured[which] = total, True
         with np.errstate(invalid="ignore"):
             error = np.abs(total - curves.total(fine)) / np.maximum(total, _TINY)
         self.length_error[which] = np.where(np.isfinite(total), error, np.inf)

@@ -184,6 +184,45 @@ class CertificateOptions:
 
 
 @dataclass(frozen=True)
+class KinkOptions:
+    """Decoders with kinks, such as those of ReLUs: a sequence of smoothed ones.
+
+    Parameters
+    ----------
+    widths : tuple of float
+        Widths at which the kinks are rounded, one after the other, in units of the standard
+        deviation of each kinked function's input over the codes.
+    first_tol, tol : float
+        Tolerances with which the first, which is only a start for the others, and these are
+        solved, unless that of the solver is larger. Curves on the smoothed decoder are farther
+        than that from those on the decoder itself.
+    certificate : CertificateOptions
+        The look at a finer mesh. Lengths are measured on the decoder itself, too.
+    n_codes : int
+        Most codes that these deviations are taken over. Without a graph they are points of the
+        standard normal distribution, the prior of most models.
+    chords : int
+        Chords by which lengths on the decoder itself are compared.
+    chords_max : int
+        Chords of the curves that are returned are doubled until the length changes by at most half
+        of ``rtol``, up to so many.
+    margin : float
+        A curve gives way to that of a smaller width unless that is longer by more than this share.
+    """
+
+    widths: tuple[float, ...] = (0.3, 0.1, 0.05)
+    first_tol: float = 1e-3
+    tol: float = 1e-4
+    certificate: CertificateOptions = field(
+        default_factory=lambda: CertificateOptions(chords_per_element=4, chords_per_curve=128)
+    )
+    n_codes: int = 256
+    chords: int = 256
+    chords_max: int = 4096
+    margin: float = 1e-4
+
+
+@dataclass(frozen=True)
 class AssembledOptions:
     """Damped Newton steps with assembled matrices, for few dimensions.
 

@@ -155,7 +155,7 @@ class DecoderGeometry:
         Parameters
         ----------
         verbose : bool
-            Show a progress bar.
+            Show a progress bar; ``blocks`` that are verbose show one, too.
 
         Returns
         -------
@@ -163,22 +163,24 @@ class DecoderGeometry:
             None without codes.
         """
         if isinstance(self.graph, GraphOnDemand):
-            self.graph.get(self.decoder.immersion(), verbose=verbose)
+            self.graph.get(self.decoder, verbose=verbose or self.blocks.verbose)
         return self._graph
 
     @cached_property
     def _graph(self) -> LatentGraph | None:
         graph = self.graph
         if isinstance(graph, GraphOnDemand):
-            graph = graph.get(self.decoder.immersion())
+            graph = graph.get(self.decoder, verbose=self.blocks.verbose)
         return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
 
     def _for_workers(self, n_pairs: int) -> DecoderGeometry:
         """Geometry that carries its graph along if it is sent to other processes."""
         here = replace(self, blocks=Blocks())
+        if isinstance(self.graph, GraphOnDemand) and self.blocks.verbose:
+            self.build_graph()  # where its progress can be seen
         if self.blocks.jobs(n_pairs) == 1 or not isinstance(self.graph, GraphOnDemand):
             return here
-        return replace(here, graph=self.graph.get(self.decoder.immersion()))
+        return replace(here, graph=self.graph.get(self.decoder))
 
     # -- geodesics between points ------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Diagnosis:
         Components of the graph of 12 nearest neighbours of the codes.
     sensitivity : tuple of Sensitivity or None
         How far distances depend on the precision; None unless the decoder is a `GaussianDecoder`
-        with an `RBFPrecision` and there are distances to compare.
+        with an `RBFPrecision`, or an ensemble of such, and there are distances to compare.
 
     Attributes
     ----------

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from geomstats_vae.geodesics import LatentGraph
-from geomstats_vae.immersions import Immersion
+from geomstats_vae.geodesics.graph.options import GraphOptions
+from geomstats_vae.immersions.decoder import Decoder
 
 
 class GraphOnDemand:
@@ -23,8 +24,10 @@ class GraphOnDemand:
 
     Notes
     -----
-    Copies and pickles carry the codes and not the graph, which is tens of megabytes and takes a
-    second or two to build.
+    Copies and pickles carry the codes and not the graph, which is tens of megabytes in two and
+    three dimensions and takes a second or two to build. Over codes it measures in single
+    precision where the decoder allows it: the graph chooses starts, and no answer is measured by
+    it.
     """
 
     def __init__(self, codes: NDArray[np.float64]) -> None:
@@ -43,13 +46,13 @@ class GraphOnDemand:
         """Whether the graph is there."""
         return self._graph is not None
 
-    def get(self, immersion: Immersion, *, verbose: bool = False) -> LatentGraph:
+    def get(self, decoder: Decoder, *, verbose: bool = False) -> LatentGraph:
         """Build the graph, or return the one that was built.
 
         Parameters
         ----------
-        immersion : Immersion
-            The decoder's F.
+        decoder : Decoder
+            The decoder.
         verbose : bool
             Show a progress bar.
 
@@ -62,5 +65,13 @@ class GraphOnDemand:
             return self._graph
         with self._lock, torch.no_grad():
             if self._graph is None:
-                self._graph = LatentGraph(immersion, self.codes, verbose=verbose)
+                options = GraphOptions()
+                on_grid = decoder.dim in options.grid_sizes
+                self._graph = LatentGraph(
+                    decoder.immersion(),
+                    self.codes,
+                    verbose=verbose,
+                    options=options,
+                    single=None if on_grid else decoder.in_single_precision(),
+                )
             return self._graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Ints
-from geomstats_vae.immersions import Decoder, GaussianDecoder, RBFPrecision
+from geomstats_vae.immersions import Decoder, EnsembleDecoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.immersions.rbf_weights import maximum_likelihood_weights
 
 # Factors of the kernels' widths.
@@ -61,13 +61,13 @@ def measure_sensitivity(
     Returns
     -------
     sensitivity : tuple of Sensitivity, or None
-        One for each change. None unless the decoder is a `GaussianDecoder` with an `RBFPrecision`
-        and there are distances to compare.
+        One for each change. None unless the decoder is a `GaussianDecoder` with an `RBFPrecision`,
+        or an ensemble of such, and there are distances to compare.
     """
-    source = decoder.source
-    if not isinstance(source, GaussianDecoder) or not isinstance(source.std, RBFPrecision):
-        return None
-    if decoder.output is not None or decoder.likelihood is not None or len(codes) < 4:
+    parts = decoder.members or (decoder,)
+    pairs = [_mean_and_precision(part) for part in parts]
+    fitted = [pair for pair in pairs if pair is not None]
+    if len(fitted) < len(parts) or len(codes) < 4:
         return None
     start = random_state.randint(len(codes), size=n_pairs)
     end = (start + random_state.randint(1, len(codes), size=n_pairs)) % len(codes)
@@ -75,13 +75,31 @@ def measure_sensitivity(
     if not (np.isfinite(before).all() and np.ptp(before) > 0.0):
         return None
     found = []
-    for change, precision in _refits(source.std, codes, random_state):
-        changed = Decoder(GaussianDecoder(source.mean, precision).eval(), decoder.dim)
+    refits = [_refits(precision, codes, random_state) for _, precision in fitted]
+    for changes in zip(*refits, strict=True):
+        change = changes[0][0]
+        members = [
+            GaussianDecoder(mean, precision).eval()
+            for (mean, _), (_, precision) in zip(fitted, changes, strict=True)
+        ]
+        changed = Decoder(EnsembleDecoder(members), decoder.dim)
         after = _distances(changed, codes, start, end)
         off = float(np.median(np.abs(after / np.maximum(before, np.finfo(float).tiny) - 1.0)))
         ranks = np.corrcoef(rankdata(before), rankdata(after))[0, 1]
         found.append(Sensitivity(change, off, float(ranks)))
     return tuple(found)
+
+
+def _mean_and_precision(
+    decoder: Decoder,
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], RBFPrecision] | None:
+    """Parts of a Gaussian decoder with a precision; None of other decoders."""
+    source = decoder.source
+    if not isinstance(source, GaussianDecoder) or not isinstance(source.std, RBFPrecision):
+        return None
+    if decoder.output is not None or callable(decoder.likelihood):
+        return None
+    return source.mean, source.std
 
 
 def _distances(decoder: Decoder, codes: Floats, start: Ints, end: Ints) -> Floats:

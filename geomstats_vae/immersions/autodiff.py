@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -10,6 +11,12 @@ import torch
 from torch.func import grad, vmap
 
 from geomstats_vae.immersions.immersion import Immersion, Jet
+from geomstats_vae.immersions.kinks import (
+    SmoothedFunction,
+    check_width,
+    has_kinks,
+    kink_spreads,
+)
 from geomstats_vae.immersions.linearization import (
     AutodiffLinearization,
     Function,
@@ -75,6 +82,22 @@ class AutodiffImmersion(Immersion):
         self.function = function
         self.forward_mode = forward_mode
 
+    @functools.cached_property
+    def smooth(self) -> bool | None:  # type: ignore[override]
+        """False if the function calls kinked functions of torch, else None: it may have others."""
+        origin = torch.zeros(1, self.dim, dtype=self.dtype, device=self.device)
+        return False if has_kinks(self.function, origin) else None
+
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks that torch's functions make; see `Immersion.smoothed`."""
+        width = check_width(width)
+        widths = [width * spread for spread in kink_spreads(self.function, codes)]
+        if not widths:
+            return self
+        smoothed = copy.copy(self)
+        smoothed.function, smoothed.smooth = SmoothedFunction(self.function, widths), True
+        return smoothed
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate F; see `Immersion`."""
         return self.function(z)
@@ -102,7 +125,7 @@ class AutodiffImmersion(Immersion):
         if v is None:
             tangents = self.jacobian(z)[1]
         else:
-            tangents, derivatives = self._tangents_along(z, v)
+            tangents, derivatives = self.tangents_along(z, v, self._basis(z))
         return Jet(tangents, derivatives, functools.partial(self._hessian, z))
 
     def _pushforward(
@@ -115,22 +138,56 @@ class AutodiffImmersion(Immersion):
         eye = torch.eye(self.dim, dtype=z.dtype, device=z.device)
         return eye[:, None, :].expand(self.dim, *z.shape)
 
+    def _hessian(self, z: torch.Tensor, covector: torch.Tensor) -> torch.Tensor:
+        """Second derivative contracted with a covector."""
+        return self.hessian_products(z, covector, self._basis(z))
+
     @_with_gradients
-    def _tangents_along(
-        self, z: torch.Tensor, v: torch.Tensor
+    def tangents_along(
+        self, z: torch.Tensor, v: torch.Tensor, directions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tangents, and their derivatives along v."""
+        """Evaluate the derivatives along some directions, and how they change along v.
+
+        Parameters
+        ----------
+        z, v : torch.Tensor, shape=[n_points, dim]
+            Latent codes, and a direction at each.
+        directions : torch.Tensor, shape=[n_directions, n_points, dim]
+            Directions e.
+
+        Returns
+        -------
+        tangents, derivatives : torch.Tensor, shape=[n_points, n_directions, n_outputs]
+            dF(e) and d^2F(e, v).
+        """
 
         def along(e: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return self._pushforward(lambda y: self._pushforward(self.function, y, e)[1], z, v)
 
-        tangents, derivatives = vmap(along, out_dims=(0, 0), randomness="same")(self._basis(z))
+        tangents, derivatives = vmap(along, out_dims=(0, 0), randomness="same")(directions)
         return tangents.transpose(0, 1), derivatives.transpose(0, 1)
 
     @_with_gradients
-    def _hessian(self, z: torch.Tensor, covector: torch.Tensor) -> torch.Tensor:
-        """Second derivative contracted with a covector."""
+    def hessian_products(
+        self, z: torch.Tensor, covector: torch.Tensor, directions: torch.Tensor
+    ) -> torch.Tensor:
+        """Multiply the second derivative, contracted with a covector, by some directions.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape=[n_points, dim]
+            Latent codes.
+        covector : torch.Tensor, shape=[n_points, n_outputs]
+            Covector q at each code.
+        directions : torch.Tensor, shape=[n_directions, n_points, dim]
+            Directions e.
+
+        Returns
+        -------
+        products : torch.Tensor, shape=[n_points, n_directions, dim]
+            sum_p q_p d^2F_p(e, .).
+        """
         slope = grad(lambda y: (self.function(y) * covector).sum())
         return vmap(lambda e: self._pushforward(slope, z, e)[1], randomness="same")(
-            self._basis(z)
+            directions
         ).transpose(0, 1)

@@ -76,6 +76,11 @@ class ScaledImmersion(Immersion):
         condensed = self.immersion.condensed()
         return self if condensed is self.immersion else ScaledImmersion(condensed, self.factor)
 
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks of F; see `Immersion.smoothed`."""
+        smoothed = self.immersion.smoothed(width, codes)
+        return self if smoothed is self.immersion else ScaledImmersion(smoothed, self.factor)
+
     def linearize(self, z: torch.Tensor, v: torch.Tensor) -> Linearization:
         """Prepare products without a Jacobian; see `Immersion.linearize`."""
         return ScaledLinearization(self.immersion.linearize(z, v), self.factor)
@@ -185,6 +190,13 @@ class ConcatenatedImmersion(Immersion):
     @functools.cached_property
     def _condensed(self) -> ConcatenatedImmersion:
         parts = [part.condensed() for part in self.parts]
+        if all(new is old for new, old in zip(parts, self.parts, strict=True)):
+            return self
+        return ConcatenatedImmersion(parts)
+
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks of all parts; see `Immersion.smoothed`."""
+        parts = [part.smoothed(width, codes) for part in self.parts]
         if all(new is old for new, old in zip(parts, self.parts, strict=True)):
             return self
         return ConcatenatedImmersion(parts)

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions.composed import ConcatenatedImmersion
+from geomstats_vae.immersions.differentiable import Differentiation, choose_differentiation
+from geomstats_vae.immersions.ensemble import EnsembleDecoder, mixture_mean_std
+from geomstats_vae.immersions.errors import DecoderError, DecoderWarning
+from geomstats_vae.immersions.frozen import (
+    frozen_copy,
+    modes,
+    module_of,
+    refuse_modules,
+    set_modes,
+    training_error,
+)
 from geomstats_vae.immersions.immersion import Immersion
 from geomstats_vae.immersions.network import compile_immersion
+from geomstats_vae.immersions.probes import (
+    check_codes,
+    check_function,
+    check_parameters,
+    probe_codes,
+)
 from geomstats_vae.immersions.protocol import (
-    DecoderError,
+    EXPECTED,
     DecoderFunction,
     Likelihood,
     MeanStd,
-    frozen_copy,
     read_embedding,
     read_mean_std,
-    refuse_randomness,
 )
 
-_N_PROBES = 3
-# What decoders raise when they are given codes of a kind that they do not take.
-_DECODER_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    IndexError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+# Outputs of all codes that are looked at: fewer codes of decoders with many outputs.
+_OUTPUTS_CHECKED = 2**20
+_CODES_CHECKED = 128
 
 
 class Decoder:
@@ -42,28 +51,44 @@ class Decoder:
     decoder : callable or Immersion
         Maps latent codes, shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
-        ``.mean``. A module is copied, frozen and cast; the caller's is not touched. An `Immersion`
-        is used as it is.
+        ``.mean``. A module is copied, frozen and cast; the caller's is not touched. Weights that
+        another function uses are read when its first immersion is built. An `Immersion` is used as
+        it is. Of an `EnsembleDecoder` each member is made safe by itself, with ``output``,
+        ``likelihood`` and ``latent_shape`` unless it is a `Decoder`.
     dim : int
         Dimension of the latent space.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above; returns one of those types.
-    likelihood : callable, optional
+    likelihood : callable or 'expected', optional
         Maps what the decoder (or ``output``) returns to its embedding, or to a pair of embeddings
         whose second is a standard deviation. By default distributions are mapped by
-        `likelihoods.embedding`, and tensors are their own embeddings.
+        `likelihoods.embedding`, and tensors are their own embeddings. With 'expected' every
+        distribution is embedded as its (mean, std) in units of the data.
+    latent_shape : tuple of int, optional
+        Shape of one code as the decoder takes it, such as (4, 8, 8). Codes have the shape
+        [n_points, dim] everywhere else; dim is the product.
 
     Attributes
     ----------
     source : callable or Immersion
-        The frozen copy in double precision, or the immersion itself.
+        The frozen copy in double precision, or the immersion itself; of an ensemble, the ensemble
+        of ``members``.
+    members : tuple of Decoder
+        The decoders of an ensemble; empty for others.
 
     Raises
     ------
     DecoderError
-        If the decoder is in training mode, random, mixes the points of a batch, or returns
-        something that cannot be read; if an immersion comes with another dimension, with
-        ``output`` or with ``likelihood``.
+        If the decoder is random, in training mode with a part that is random then, mixes the
+        points of a batch, returns something that cannot be read or negative standard deviations,
+        or cannot be differentiated twice; if an immersion comes with another dimension, with
+        ``output``, ``likelihood`` or ``latent_shape``.
+
+    Warns
+    -----
+    DecoderWarning
+        If the decoder takes single precision only, or a distribution's embedding is an
+        approximation.
     """
 
     def __init__(
@@ -73,33 +98,135 @@ class Decoder:
         *,
         output: Callable[[Any], Any] | None = None,
         likelihood: Likelihood | None = None,
+        latent_shape: Sequence[int] | None = None,
     ) -> None:
-        _check_arguments(decoder, dim, output, likelihood)
+        if isinstance(decoder, torch.export.ExportedProgram):
+            decoder = decoder.module()
+        _check_arguments(decoder, dim, output, likelihood, latent_shape)
         self.dim = int(dim)
         self.output, self.likelihood = output, likelihood
+        self.latent_shape = None if latent_shape is None else tuple(map(int, latent_shape))
         self._copies: dict[tuple[torch.dtype, torch.device], DecoderFunction] = {}
         self._immersions: dict[tuple[torch.dtype, torch.device], Immersion] = {}
-        if isinstance(decoder, Immersion):
-            self.source: DecoderFunction | Immersion = decoder
-            _check_function(decoder, self._probes(decoder.dtype))
+        reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
+        self.members = _members(decoder, self.dim, **reading)
+        if self.members:
+            self.source: DecoderFunction | Immersion = EnsembleDecoder(self.members)
             return
-        if isinstance(decoder, torch.nn.Module):
-            refuse_randomness(decoder)
-        self.source = frozen_copy(decoder, torch.float64, None)
+        if isinstance(decoder, Immersion):
+            self.source = decoder
+            check_function(decoder, self._probes(decoder.dtype))
+            return
+        module = module_of(decoder)
+        if module is not None:
+            refuse_modules(module)
         self._width: int | None = None
+        self._differentiation: Differentiation | None = None
+        self._single = False
+        self.source = frozen_copy(decoder, torch.float64, None)
+        self._width = self._check_values(decoder)
         probes = self._probes(torch.float64)
-        self._width = _check_function(self._embed, probes)
+        if module is not None and any(modes(module)):
+            self._check_modes(module, probes)
         with torch.no_grad():
             mean, std = read_embedding(self._output(probes), self.likelihood)
         self._n_mean = None if std is None else mean.shape[1]
+        for said in self.check(check_codes(self.dim)):
+            _warn(
+                f"Fisher-Rao's metric is approximated: {said}. Pass likelihood='expected' for the "
+                "metric of the mean and the standard deviation of the data."
+            )
+        self.immersion()
+
+    def _check_values(self, decoder: DecoderFunction) -> int:
+        """Evaluate the decoder, in single precision if it takes no other; return its width."""
+        probes = self._probes(torch.float64)
+        try:
+            width = check_function(self._embed, probes)
+        except DecoderError:
+            double, self._single = self.source, True
+            self.source = frozen_copy(decoder, torch.float32, None)
+            try:
+                width = check_function(self._embed, probes)
+            except DecoderError:
+                self.source, self._single = double, False
+            if not self._single:
+                raise
+        if not self._single:
+            with torch.no_grad():
+                mean = read_embedding(self._output(probes), self.likelihood)[0]
+            self._single = mean.dtype != torch.float64
+        if self._single:
+            _warn(
+                "Expected a decoder of float64 codes, got one that computes in single precision "
+                "whatever it is given: lengths are right to about 1e-6 of themselves, and "
+                "geodesics take longer. Pass the module itself, which is copied and cast, and let "
+                "it not cast its codes."
+            )
+        return width
+
+    def _check_modes(self, module: torch.nn.Module, probes: torch.Tensor) -> None:
+        """Raise unless a module that is in training mode computes the same in evaluation mode."""
+        frozen = self.source
+        trained = frozen_copy(frozen, self._source_dtype, None)
+        copied = module_of(trained)
+        assert copied is not None
+        set_modes(copied, modes(module))
+        with torch.no_grad(), torch.random.fork_rng(devices=_generators(self.device)):
+            expected = self._embed(probes)
+            self.source = trained
+            try:
+                found = self._embed(probes)
+            finally:
+                self.source = frozen
+        eps = torch.finfo(self._source_dtype).eps
+        if not torch.allclose(found, expected, rtol=eps**0.5, atol=eps, equal_nan=True):
+            raise training_error(
+                next(name or "decoder" for name, part in module.named_modules() if part.training)
+            )
+
+    @property
+    def _source_dtype(self) -> torch.dtype:
+        return torch.float32 if self._single else torch.float64
+
+    def check(self, codes: torch.Tensor) -> list[str]:
+        """Look at what the decoder returns at some latent codes.
+
+        Parameters
+        ----------
+        codes : torch.Tensor, shape=[n_codes, dim]
+            Codes; evenly spaced ones if there are many.
+
+        Returns
+        -------
+        approximations : list of str
+            What the embeddings of distributions leave out.
+
+        Raises
+        ------
+        DecoderError
+            If a standard deviation is not positive, or a parameter of a distribution changes with
+            the code that its embedding takes for a constant.
+        """
+        if self.members:
+            return [said for member in self.members for said in member.check(codes)]
+        if isinstance(self.source, Immersion) or callable(self.likelihood):
+            return []
+        n_codes = min(_CODES_CHECKED, max(2, _OUTPUTS_CHECKED // max(self._width or 1, 1)))
+        every = -(-len(codes) // n_codes)
+        codes = codes[:: max(every, 1)].to(dtype=torch.float64, device=self.device)
+        return check_parameters(self._output, codes, constants=self.likelihood is None)
 
     @property
     def device(self) -> torch.device:
         """Device of the decoder's parameters or of the immersion; the host for functions."""
+        if self.members:
+            return self.members[0].device
         if isinstance(self.source, Immersion):
             return self.source.device
-        if isinstance(self.source, torch.nn.Module):
-            for tensor in (*self.source.parameters(), *self.source.buffers()):
+        module = module_of(self.source)
+        if module is not None:
+            for tensor in (*module.parameters(), *module.buffers()):
                 return tensor.device
         return torch.device("cpu")
 
@@ -122,20 +249,25 @@ class Decoder:
         mean : torch.Tensor, shape=[n_points, n_outputs]
             Mean, flattened.
         std : torch.Tensor, shape=[n_points, n_outputs], or None
-            Standard deviation; None for a deterministic decoder.
+            Standard deviation; None for a deterministic decoder. That of an ensemble counts how
+            far its members disagree; see `EnsembleDecoder`.
 
         Raises
         ------
         DecoderError
-            If there is an immersion instead of a decoder, or its output has no mean.
+            If there is an immersion instead of a decoder, or its output has no mean; if members
+            of an ensemble differ in their number of outputs.
         """
+        if self.members:
+            return mixture_mean_std([member.mean_std(z) for member in self.members])
         if isinstance(self.source, Immersion):
             raise DecoderError(
                 f"Expected a decoder to take the mean of, got an immersion "
                 f"({type(self.source).__name__}), which is all that distances need; decode by "
                 "Decoder(decoder, dim).mean_std(z) of the decoder that it was made of."
             )
-        return read_mean_std(self._output(z))
+        mean, std = read_mean_std(self._output(z))
+        return mean.to(z.dtype), None if std is None else std.to(z.dtype)
 
     def immersion(
         self, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
@@ -152,8 +284,8 @@ class Decoder:
         Returns
         -------
         immersion : Immersion
-            The fast one for chains of known layers, else through `torch.func`; or the immersion
-            that there is.
+            The fast one if torch's operations in the decoder are known, else through `torch.func`;
+            or the immersion that there is.
 
         Raises
         ------
@@ -169,32 +301,57 @@ class Decoder:
             self._immersions[key] = self._build(dtype, device)
         return self._immersions[key]
 
+    def in_single_precision(self) -> Immersion | None:
+        """F in single precision, for what needs no more.
+
+        Returns
+        -------
+        immersion : Immersion or None
+            None where there is an immersion in double precision, and where the decoder fails in
+            single precision or returns another type.
+        """
+        try:
+            immersion = self.immersion(torch.float32)
+            with torch.no_grad():
+                value = immersion(self._probes(torch.float32))
+        except _DECODER_FAILURES:
+            return None
+        return immersion if value.dtype == torch.float32 else None
+
     def _build(self, dtype: torch.dtype, device: torch.device) -> Immersion:
-        if self.output is None and self.likelihood is None:
-            copied = self._copy(dtype, device)
-            fast = compile_immersion(copied, self.dim, dtype=dtype, device=device)
+        if self.members:
+            parts = [member.immersion(dtype, device) for member in self.members]
+            return ConcatenatedImmersion(parts, weight=len(parts) ** -0.5)
+        if not self._single:
+            fast = compile_immersion(
+                self._shaped(self._copy(dtype, device)),
+                self.dim,
+                output=self.output,
+                likelihood=self.likelihood,
+                dtype=dtype,
+                device=device,
+            )
             if fast is not None:
                 return fast
-        differentiated = functools.partial(
-            AutodiffImmersion,
-            self._embed,
-            self.dim,
-            n_mean=self._n_mean,
-            dtype=dtype,
-            device=device,
-        )
-        immersion = differentiated()
-        probe = torch.zeros(1, self.dim, dtype=dtype, device=device)
-        try:
-            immersion.jet(probe, probe)
-        except (NotImplementedError, RuntimeError):
-            # Some operations have no forward-mode rule; two reverse passes serve instead.
-            return differentiated(forward_mode=False)
-        return immersion
+        if self._differentiation is None:
+            step = torch.finfo(self._source_dtype).eps ** (1 / 3)
+            probe = self._probes(torch.float64)[:1]
+            self._differentiation = choose_differentiation(self._embed, probe, step)
+        options = {"n_mean": self._n_mean, "dtype": dtype, "device": device}
+        return self._differentiation.immersion(self._embed, self.dim, **options)
+
+    def _shaped(self, decoder: DecoderFunction) -> DecoderFunction:
+        """Let a decoder take flat codes."""
+        if self.latent_shape is None:
+            return decoder
+        unflatten = torch.nn.Unflatten(1, self.latent_shape)
+        if isinstance(decoder, torch.nn.Module):
+            return torch.nn.Sequential(unflatten, decoder).eval()
+        return lambda z: decoder(unflatten(z))
 
     def _copy(self, dtype: torch.dtype, device: torch.device) -> DecoderFunction:
         assert not isinstance(self.source, Immersion)
-        if (dtype, device) == (torch.float64, self.device):
+        if (dtype, device) == (self._source_dtype, self.device):
             return self.source
         key = (dtype, device)
         if key not in self._copies:
@@ -202,7 +359,10 @@ class Decoder:
         return self._copies[key]
 
     def _output(self, z: torch.Tensor) -> Any:
-        out = self._copy(z.dtype, z.device)(z)
+        if self._single:
+            z = z.to(torch.float32)
+        shaped = z if self.latent_shape is None else z.reshape(len(z), *self.latent_shape)
+        out = self._copy(z.dtype, z.device)(shaped)
         return out if self.output is None else self.output(out)
 
     def _embed(self, z: torch.Tensor) -> torch.Tensor:
@@ -214,15 +374,44 @@ class Decoder:
                 f"Expected {self._width} outputs per latent code, as at first, got "
                 f"{stacked.shape[-1]}; the decoder must not change its output shape."
             )
-        return stacked
+        return stacked.to(z.dtype) if stacked.is_floating_point() else stacked
 
     def _probes(self, dtype: torch.dtype) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(0)
-        probes = torch.randn(_N_PROBES, self.dim, dtype=torch.float64, generator=generator)
-        return probes.to(dtype=dtype, device=self.device)
+        return probe_codes(self.dim).to(dtype=dtype, device=self.device)
 
 
-def _check_arguments(decoder: Any, dim: int, output: Any, likelihood: Any) -> None:
+def _warn(message: str) -> None:
+    # From the caller of the decoder's constructor.
+    warnings.warn(message, DecoderWarning, stacklevel=3)
+
+
+def _generators(device: torch.device) -> list[torch.device]:
+    return [] if device.type == "cpu" else [device]
+
+
+def _members(decoder: Any, dim: int, **reading: Any) -> tuple[Decoder, ...]:
+    """Make each member of an ensemble safe; nothing of other decoders."""
+    if not isinstance(decoder, EnsembleDecoder):
+        return ()
+    members = []
+    for k, member in enumerate(decoder.members):
+        try:
+            if not isinstance(member, Decoder):
+                member = Decoder(member, dim, **reading)
+        except DecoderError as error:
+            raise DecoderError(f"Decoder {k} of the ensemble, counted from 0: {error}") from error
+        if member.dim != dim:
+            raise DecoderError(
+                f"Expected decoders of latent dimension dim={dim}, got decoder {k} of the "
+                f"ensemble, counted from 0, of dim={member.dim}; pass decoders of one latent space."
+            )
+        members.append(member)
+    return tuple(members)
+
+
+def _check_arguments(
+    decoder: Any, dim: int, output: Any, likelihood: Any, latent_shape: Any
+) -> None:
     if not callable(decoder):
         raise DecoderError(
             f"Expected a callable as decoder, got {type(decoder).__name__}; pass a torch module, "
@@ -230,22 +419,33 @@ def _check_arguments(decoder: Any, dim: int, output: Any, likelihood: Any) -> No
         )
     if int(dim) != dim or dim < 1:
         raise DecoderError(f"Expected a positive integer as dim, got {dim!r}.")
-    for name, value in (("output", output), ("likelihood", likelihood)):
-        if value is not None and not callable(value):
-            raise DecoderError(
-                f"Expected a callable as {name}, got {type(value).__name__}; pass a function of "
-                "what the decoder returns."
-            )
+    if output is not None and not callable(output):
+        raise DecoderError(
+            f"Expected a callable as output, got {type(output).__name__}; pass a function of "
+            "what the decoder returns."
+        )
+    if likelihood is not None and likelihood != EXPECTED and not callable(likelihood):
+        got = repr(likelihood) if isinstance(likelihood, str) else type(likelihood).__name__
+        raise DecoderError(
+            f"Expected a callable as likelihood, {EXPECTED!r} or None, got {got}; pass a function "
+            f"of what the decoder returns, or {EXPECTED!r} for its mean and standard deviation."
+        )
+    if latent_shape is not None and math.prod(latent_shape) != dim:
+        raise DecoderError(
+            f"Expected latent_shape to have dim={dim} entries, got {tuple(latent_shape)} with "
+            f"{math.prod(latent_shape)}; pass dim={math.prod(latent_shape)}."
+        )
     if not isinstance(decoder, Immersion):
         return
     if decoder.dim != dim:
         raise DecoderError(
             f"Expected an immersion of dimension dim={dim}, got one of dimension {decoder.dim}."
         )
-    if output is not None or likelihood is not None:
+    if output is not None or likelihood is not None or latent_shape is not None:
         raise DecoderError(
-            "Expected an immersion alone, got output or likelihood with it; an immersion is used "
-            "as it is, so pass them where it is built: Decoder(decoder, dim, likelihood=...)."
+            "Expected an immersion alone, got output, likelihood or latent_shape with it; an "
+            "immersion is used as it is, so pass them where it is built: "
+            "Decoder(decoder, dim, likelihood=...)."
         )
 
 
@@ -259,39 +459,3 @@ def _check_kind(immersion: Immersion, dtype: torch.dtype, device: torch.device) 
             f"{immersion.dtype} on {immersion.device}; an immersion is not cast, so build it as "
             f"Decoder(decoder, dim).immersion({dtype}, {str(device)!r})."
         )
-
-
-def _check_function(function: Callable[[torch.Tensor], torch.Tensor], probes: torch.Tensor) -> int:
-    """Raise unless a function maps codes to rows one by one; returns its number of outputs."""
-    with torch.no_grad():
-        try:
-            first = function(probes)
-        except DecoderError:
-            raise
-        except _DECODER_FAILURES as error:
-            raise DecoderError(
-                f"The decoder failed on {probes.dtype} codes of shape {list(probes.shape)}: "
-                f"{error}. Pass a decoder of latent codes of dimension dim={probes.shape[1]}."
-            ) from error
-        second, single = function(probes), function(probes[:1])
-    if first.ndim != 2 or len(first) != len(probes):
-        raise DecoderError(
-            f"Expected one output per latent code, got outputs of shape {list(first.shape)} for "
-            f"{len(probes)} codes."
-        )
-    if not first.is_floating_point():
-        raise DecoderError(f"Expected floating-point outputs, got {first.dtype}.")
-    if not torch.equal(first.nan_to_num(), second.nan_to_num()):
-        raise DecoderError(
-            "The decoder is random: two calls on the same codes differ. Return a mean or a "
-            "distribution instead of a sample, and switch dropout off."
-        )
-    scale = first.nan_to_num().abs().max() + 1.0
-    if single.shape[1] != first.shape[1] or not torch.allclose(
-        single.nan_to_num(), first[:1].nan_to_num(), rtol=1e-3, atol=1e-4 * float(scale)
-    ):
-        raise DecoderError(
-            "The decoder mixes the points of a batch: the output of a code depends on the "
-            "others. Switch batch statistics off (decoder.eval())."
-        )
-    return first.shape[1]

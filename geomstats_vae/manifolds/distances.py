@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import geomstats.backend as gs
 import numpy as np
 
+from geomstats_vae.geodesics import GeodesicStatus
+from geomstats_vae.geometry.members import member_geometries, member_lengths
 from geomstats_vae.manifolds.arrays import Array, symmetric_matrix, to_backend
 
 
@@ -94,6 +97,56 @@ def dist_broadcast(
         a = a[:, None]
     options = {"method": method, "n_jobs": n_jobs, "verbose": verbose}
     return metric._lengths(a, b, **options, options=joblib_kwargs)
+
+
+def dist_members(
+    metric: Any,
+    point_a: Array,
+    point_b: Array,
+    n_jobs: int | None = 1,
+    *,
+    verbose: bool = False,
+    **joblib_kwargs: Any,
+) -> Array:
+    """Distances in the metric of each decoder of an ensemble: they show how far the decoders agree.
+
+    Their standard deviation over their mean is the coefficient of variation of a distance. The
+    distance in the ensemble's own metric is at least their root mean square, for one curve has to
+    be short in all metrics at once.
+
+    Parameters
+    ----------
+    point_a, point_b : array-like, shape=[..., dim]
+        Points in latent space.
+    n_jobs : int, optional
+        Blocks of pairs solved at a time, as of `dist_pairwise`.
+    verbose : bool
+        Show a progress bar for each member, in pairs.
+    **joblib_kwargs : dict
+        Further arguments of `joblib.Parallel`.
+
+    Returns
+    -------
+    dist : array-like, shape=[..., n_members]
+        Distances, in the units of the data. Not differentiable.
+
+    Raises
+    ------
+    ValueError
+        If the metric's decoder is no `EnsembleDecoder`.
+
+    Notes
+    -----
+    Each member is solved by itself, with the metric's solver and global starts on a graph of its
+    own over the metric's points. The graphs are built by the first call, which takes a second or
+    two per member, and kept.
+    """
+    (a, b), origin = metric._enter(points=point_a, other_points=point_b)
+    working = {"n_jobs": n_jobs, "verbose": verbose, "options": joblib_kwargs}
+    geometry = metric.geometry.working(**working)
+    length, status = member_lengths(member_geometries(geometry, metric._member_graphs), a, b)
+    metric._report(status.ravel(), GeodesicStatus, "geodesics of the members")
+    return replace(origin, requires_grad=False).give(length)
 
 
 def diameter(metric: Any, points: Array) -> Array:

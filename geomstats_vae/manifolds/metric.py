@@ -6,9 +6,11 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
@@ -16,6 +18,7 @@ from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, Exponent
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures
 from geomstats_vae.manifolds.arrays import (
@@ -56,12 +59,15 @@ class PullbackDecoderMetric(RiemannianMetric):
         Maps latent codes, tensors of shape=[n_points, dim], to a tensor, a pair (mean, std), a
         `torch.distributions.Distribution`, or an object with ``.reconstruction``, ``.sample`` or
         ``.mean``. A module is copied and frozen; it must be in evaluation mode. An `Immersion` is
-        F itself.
+        F itself. Of an `EnsembleDecoder` the metric is the mean of those of its members.
     output : callable, optional
         Reads what the decoder returns, instead of the rules above.
-    likelihood : callable, optional
+    likelihood : callable or 'expected', optional
         Maps the distribution that the decoder returns to its embedding, instead of the one that
-        is registered for it.
+        is registered for it. With 'expected' the embedding is the mean and standard deviation of
+        the data.
+    latent_shape : tuple of int, optional
+        Shape of one code as the decoder takes it, such as (4, 8, 8); dim is the product.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data: they show where geodesics may run, for global starts. Without
         them every geodesic starts from the straight line.
@@ -115,6 +121,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         *,
         output: Any = None,
         likelihood: Any = None,
+        latent_shape: Any = None,
         points: Any = None,
         graph: Any = None,
         solver: Any = None,
@@ -127,8 +134,12 @@ class PullbackDecoderMetric(RiemannianMetric):
         if points is not None:
             codes = _check_codes(points, space.dim)
             graph = GraphOnDemand(codes) if graph is None else graph
+        reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
+        frozen = Decoder(decoder, space.dim, **reading)
+        if points is not None:
+            frozen.check(torch.as_tensor(codes))
         self.geometry = DecoderGeometry(
-            Decoder(decoder, space.dim, output=output, likelihood=likelihood),
+            frozen,
             graph,
             **{name: option for name, option in options.items() if option is not None},
         )
@@ -414,8 +425,13 @@ class PullbackDecoderMetric(RiemannianMetric):
 
     dist_pairwise = distances.dist_pairwise
     dist_broadcast = distances.dist_broadcast
+    dist_members = distances.dist_members
     diameter = distances.diameter
     closest_neighbor_index = distances.closest_neighbor_index
+
+    @cached_property
+    def _member_graphs(self) -> tuple[Any, ...]:
+        return member_graphs(self.geometry)
 
     # -- around a point ----------------------------------------------------------------------------
 

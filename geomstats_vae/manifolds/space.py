@@ -34,8 +34,8 @@ class LatentSpace(VectorSpaceOpenSet):
     output : callable, optional
         Reads what the decoder returns.
     **metric_options : dict
-        Further options of `PullbackDecoderMetric`: ``likelihood``, ``graph``, ``solver``,
-        ``exponential``, ``on_failure``.
+        Further options of `PullbackDecoderMetric`: ``likelihood``, ``latent_shape``,
+        ``graph``, ``solver``, ``exponential``, ``on_failure``.
 
     Attributes
     ----------

@@ -1,7 +1,8 @@
-"""Methods of any fitted model with an encoder and a Gaussian decoder."""
+"""Methods of any fitted model with an encoder and a Gaussian decoder, or an ensemble of them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from geomstats_vae.immersions.ensemble import EnsembleDecoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.models.networks import Encoder
@@ -25,19 +27,27 @@ _ENTRIES_PER_BATCH = 2**22
 class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of estimators whose `fit` sets an encoder, a Gaussian decoder and codes.
 
+    The decoder may be an ensemble of Gaussian decoders: then it is their mixture.
+
     Subclasses set ``latent_dim``, ``encoder_``, ``decoder_`` and ``codes_``, and ``_latent_space``
     back to None.
     """
 
     latent_dim: int
     encoder_: Encoder
-    decoder_: GaussianDecoder
+    decoder_: GaussianDecoder | EnsembleDecoder
     codes_: NDArray[np.float64]
     _latent_space: LatentSpace | None = None
 
     @property
     def _n_features_out(self) -> int:
         return self.latent_dim
+
+    @property
+    def _decoders(self) -> tuple[GaussianDecoder, ...]:
+        """The Gaussian decoders: the members of an ensemble, or the one that there is."""
+        decoder = self.decoder_
+        return decoder.members if isinstance(decoder, EnsembleDecoder) else (decoder,)
 
     @property
     def latent_space_(self) -> LatentSpace:
@@ -81,6 +91,8 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Decode latent codes as the mean of the decoder's distributions.
 
+        The mean of an ensemble is that over its decoders.
+
         Parameters
         ----------
         X : array-like, shape=[n_samples, latent_dim]
@@ -111,9 +123,10 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Evaluate the evidence lower bound (ELBO) of each sample.
 
         E_q [log p(x | z)] - KL(q(z | x) | N(0, I)), with the decoder's mean and RBF standard
-        deviation. The expectation is the average over max(32, 4 * latent_dim) scrambled Sobol
-        points, moved to mean zero and covariance one, then to the encoder's distribution. They are
-        the same for all samples: equal rows have equal scores.
+        deviation. The density p(x | z) of an ensemble is the mean of those of its decoders. The
+        expectation is the average over max(32, 4 * latent_dim) scrambled Sobol points, moved to
+        mean zero and covariance one, then to the encoder's distribution. They are the same for all
+        samples: equal rows have equal scores.
 
         Parameters
         ----------
@@ -139,8 +152,13 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def _elbo(self, x: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
         code_mean, code_std = self.encoder_(x)
-        mean, std = self.decoder_(code_mean + code_std * nodes[:, None, :])
-        log_density = gaussian_log_density((x - mean) ** 2, std).mean(dim=0)
+        z = code_mean + code_std * nodes[:, None, :]
+        densities = []
+        for decoder in self._decoders:
+            mean, std = decoder(z)
+            densities.append(gaussian_log_density((x - mean) ** 2, std))
+        mixture = torch.logsumexp(torch.stack(densities), dim=0) - math.log(len(densities))
+        log_density = mixture.mean(dim=0)
         return log_density - kl_divergence(code_mean, code_std).sum(dim=1)
 
     def score(self, X: ArrayLike, y: None = None) -> float:
@@ -166,6 +184,8 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ) -> NDArray[np.float64]:
         """Draw data from the model: codes from the prior, then data from the decoder.
 
+        Of an ensemble, one of the decoders is drawn for each sample.
+
         Parameters
         ----------
         n_samples : int
@@ -183,8 +203,12 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             raise ValueError(f"Expected n_samples >= 1, got {n_samples}; ask for one or more.")
         rng = check_random_state(random_state)
         codes = rng.standard_normal((n_samples, self.latent_dim))
-        mean, std = self.decoder_(torch.as_tensor(codes))
-        return mean.numpy() + std.numpy() * rng.standard_normal(tuple(mean.shape))
+        noise = rng.standard_normal((n_samples, self.n_features_in_))
+        X, chosen = np.empty_like(noise), rng.randint(len(self._decoders), size=n_samples)
+        for k, decoder in enumerate(self._decoders):
+            mean, std = decoder(torch.as_tensor(codes[chosen == k]))
+            X[chosen == k] = mean.numpy() + std.numpy() * noise[chosen == k]
+        return X
 
 
 def _normal_nodes(n_nodes: int, dim: int) -> torch.Tensor:

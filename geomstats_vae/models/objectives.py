@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
@@ -83,14 +84,26 @@ def _normal(like: torch.Tensor, generator: torch.Generator, *leading: int) -> to
     return noise.to(like.device)
 
 
-class EncoderDecoder(Protocol):
-    """What the first stage trains."""
+_Decoder = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Decoders(Protocol):
+    """Decoders, one after the other; what torch's list of modules and lists have in common."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[_Decoder]: ...
+
+
+class EncoderDecoders(Protocol):
+    """What the first stage trains: an encoder, and decoders that return means of the data."""
+
+    @property
+    def decoders(self) -> Decoders:
+        """Decoders of codes, shape=[n_points, dim]."""
 
     def encoder(self, x: torch.Tensor, /) -> tuple[torch.Tensor, torch.Tensor]:
         """Return means and standard deviations of codes."""
-
-    def decoder(self, z: torch.Tensor, /) -> torch.Tensor:
-        """Return means of the data."""
 
 
 class NegativeElbo:
@@ -99,7 +112,7 @@ class NegativeElbo:
     Parameters
     ----------
     model : torch.nn.Module
-        With parts ``encoder`` and ``decoder``.
+        With parts ``encoder`` and ``decoders``.
     inputs, targets : torch.Tensor, shape=[n_points, n_features]
         Training data as the encoder takes it and as the decoder returns it.
     held_out : tuple of torch.Tensor
@@ -118,6 +131,10 @@ class NegativeElbo:
     The optimal variance is the mean squared residual, so a batch's reconstruction term is
     n_features / 2 * log(mean squared residual) up to a constant; [1]_, section 4.2.
 
+    Of several decoders the squared residual is the mean over all of them, each with codes that are
+    drawn for it. So each decoder takes as many steps as one alone would. If instead one of K
+    decoders were drawn for each batch, each would take 1 / K of them.
+
     References
     ----------
     .. [1] Rybkin, Daniilidis, Levine. "Simple and Effective VAE Training with Calibrated
@@ -129,7 +146,7 @@ class NegativeElbo:
 
     def __init__(
         self,
-        model: EncoderDecoder,
+        model: EncoderDecoders,
         inputs: torch.Tensor,
         targets: torch.Tensor,
         held_out: tuple[torch.Tensor, torch.Tensor],
@@ -173,8 +190,9 @@ class NegativeElbo:
         total_error, total_kl = 0.0, 0.0
         for rows in batches:
             mean, std = self.model.encoder(self.inputs[rows])
-            z = mean + std * _normal(mean, self.generator)
-            error = ((self.model.decoder(z) - self.targets[rows]) ** 2).mean()
+            noise = _normal(mean, self.generator, len(self.model.decoders))
+            codes, targets = mean + std * noise, self.targets[rows]
+            error = self._error(zip(self.model.decoders, codes, strict=True), targets)
             kl = kl_divergence(mean, std).sum(dim=1).mean()
             reconstruction = 0.5 * self.targets.shape[1] * torch.log(error + self.variance_floor)
             yield reconstruction + self._kl_weight(epoch) * kl
@@ -183,6 +201,15 @@ class NegativeElbo:
             total_kl += share * kl.item()
         self.noise_variance = total_error + self.variance_floor
         self.train_loss = self._negative_elbo(total_error, total_kl)
+
+    def _error(
+        self,
+        drawn: Iterable[tuple[_Decoder, torch.Tensor]],
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Mean squared residual over pairs of a decoder and codes."""
+        errors = [((decoder(z) - targets) ** 2).mean() for decoder, z in drawn]
+        return torch.stack(errors).mean()
 
     def _negative_elbo(self, error: float, kl: float) -> float:
         log_variance = math.log(self.noise_variance) + 2.0 * math.log(self.unit)
@@ -199,11 +226,9 @@ class NegativeElbo:
             Mean over rows, in nats.
         """
         mean, std = self.model.encoder(self.held_out_inputs)
-        errors = [
-            ((self.model.decoder(mean + std * noise) - self.held_out_targets) ** 2).mean()
-            for noise in self._held_out_noise
-        ]
-        error = torch.stack(errors).mean()
+        codes = mean + std * self._held_out_noise
+        drawn = itertools.product(self.model.decoders, codes)
+        error = self._error(drawn, self.held_out_targets)
         kl = kl_divergence(mean, std).sum(dim=1).mean()
         return self._negative_elbo(error.item(), kl.item())
 

@@ -10,12 +10,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import archive
+from geomstats_vae.models.architecture import Architecture, join_decoders
 from geomstats_vae.models.archive import Arrays, Header
 from geomstats_vae.models.networks import freeze
-from geomstats_vae.models.stages import Architecture
 
 KIND = "VAE"
 _MODULES = ("encoder_", "decoder_", "variance_head_")
@@ -28,6 +27,7 @@ class Saved(Protocol):
     """What is asked of a `VAE` to be saved and loaded, beside the attributes named above."""
 
     latent_dim: int
+    n_decoders: int
     output_activation_: str
     n_features_in_: int
     n_iter_: int
@@ -169,20 +169,27 @@ def _set_modules(vae: Saved, arrays: Arrays) -> None:
     """Fill networks of the architecture that the parameters say with the file's arrays."""
     architecture = vae._architecture(vae.n_features_in_, vae.output_activation_)
     states = {part: _state(arrays, part) for part in _MODULES}
-    rbf = {name: states["decoder_"][f"std.{name}"] for name in RBFPrecision.buffer_names}
-    n_centers = len(rbf["centers"])
-    _check_shape("centers", rbf["centers"], (n_centers, vae.latent_dim))
-    _check_shape("weights", rbf["weights"], (vae.n_features_in_, n_centers))
-    precision = RBFPrecision(**rbf)
+    # The parts of an ensemble's state are named by their number.
+    prefixes = [""] if vae.n_decoders == 1 else [f"{k}." for k in range(vae.n_decoders)]
+    means = [architecture.mean() for _ in prefixes]
+    precisions = [_precision(vae, states["decoder_"], prefix) for prefix in prefixes]
     modules = {
         "encoder_": architecture.encoder(),
-        "decoder_": GaussianDecoder(architecture.mean(), precision),
+        "decoder_": join_decoders(means, precisions),
         "variance_head_": architecture.variance_head(),
     }
     for part, module in modules.items():
         # Assigned, not copied: the parameters are on the meta device.
         module.load_state_dict(states[part], assign=True)
         setattr(vae, part, freeze(module))
+
+
+def _precision(vae: Saved, state: dict[str, torch.Tensor], prefix: str) -> RBFPrecision:
+    rbf = {name: state[f"{prefix}std.{name}"] for name in RBFPrecision.buffer_names}
+    n_centers = len(rbf["centers"])
+    _check_shape("centers", rbf["centers"], (n_centers, vae.latent_dim))
+    _check_shape("weights", rbf["weights"], (vae.n_features_in_, n_centers))
+    return RBFPrecision(**rbf)
 
 
 def _state(arrays: Arrays, part: str) -> dict[str, torch.Tensor]:

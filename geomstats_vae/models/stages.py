@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from geomstats_vae.immersions.rbf import RBFPrecision
+from geomstats_vae.models.architecture import Architecture
 from geomstats_vae.models.networks import (
     Encoder,
     StdNetwork,
     absorb_input_scaling,
     absorb_output_scaling,
-    build_decoder,
-    build_encoder,
     freeze,
 )
 from geomstats_vae.models.objectives import NegativeElbo, ResidualLikelihood, sample_codes
@@ -29,87 +28,6 @@ _NOISE_FLOOR = 1e-3
 # deviation. With a smaller one, nearly constant outputs such as pixels on the border of images
 # become overconfident. On digits the held-out likelihood is best near this value.
 _RESIDUAL_FLOOR = 3e-3
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What the networks look like.
-
-    Attributes
-    ----------
-    n_features, dim : int
-        Dimensions of data and latent space.
-    hidden_dims : tuple of int
-        Units of the encoder's hidden layers.
-    activation : str
-        A key of `geomstats_vae.models.networks.ACTIVATIONS`.
-    bounded : bool
-        Whether the decoder's mean lies between 0 and 1.
-    """
-
-    n_features: int
-    dim: int
-    hidden_dims: tuple[int, ...]
-    activation: str
-    bounded: bool
-
-    def _sizes(self) -> tuple[int, int, tuple[int, ...], str]:
-        return self.n_features, self.dim, self.hidden_dims, self.activation
-
-    def encoder(
-        self, dtype: torch.dtype = torch.float64, generator: torch.Generator | None = None
-    ) -> Encoder:
-        """Build the encoder.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-            Type of the parameters.
-        generator : torch.Generator, optional
-            Source of the initial weights; without one they are left on the meta device.
-
-        Returns
-        -------
-        encoder : Encoder
-            The encoder.
-        """
-        return build_encoder(*self._sizes(), dtype=dtype, generator=generator)
-
-    def mean(
-        self, dtype: torch.dtype = torch.float64, generator: torch.Generator | None = None
-    ) -> nn.Sequential:
-        """Build the decoder's mean.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-            Type of the parameters.
-        generator : torch.Generator, optional
-            Source of the initial weights; without one they are left on the meta device.
-
-        Returns
-        -------
-        mean : torch.nn.Sequential
-            The network.
-        """
-        sizes = self._sizes()
-        return build_decoder(*sizes, bounded=self.bounded, dtype=dtype, generator=generator)
-
-    def variance_head(self, generator: torch.Generator | None = None) -> StdNetwork:
-        """Build the decoder's own variance head.
-
-        Parameters
-        ----------
-        generator : torch.Generator, optional
-            Source of the initial weights; without one they are left on the meta device.
-
-        Returns
-        -------
-        head : StdNetwork
-            The network.
-        """
-        network = build_decoder(*self._sizes(), dtype=torch.float64, generator=generator)
-        return StdNetwork(network)
 
 
 @dataclass(frozen=True)
@@ -176,9 +94,9 @@ def _scaling(x: torch.Tensor) -> tuple[torch.Tensor, float]:
 
 
 class _Autoencoder(nn.Module):
-    def __init__(self, encoder: Encoder, decoder: nn.Sequential) -> None:
+    def __init__(self, encoder: Encoder, decoders: Iterable[nn.Sequential]) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoders = encoder, nn.ModuleList(decoders)
 
 
 @dataclass(frozen=True)
@@ -188,8 +106,8 @@ class MeanStage:
     Attributes
     ----------
     encoder : Encoder
-    mean : torch.nn.Sequential
-        Trained networks on data units, float64, frozen.
+    means : tuple of torch.nn.Sequential
+        Trained networks on data units, float64, frozen: one mean for each decoder.
     scale : float
         Standard deviation of the data, over all features.
     training : TrainingResult
@@ -197,9 +115,24 @@ class MeanStage:
     """
 
     encoder: Encoder
-    mean: nn.Sequential
+    means: tuple[nn.Sequential, ...]
     scale: float
     training: TrainingResult
+
+    def mean(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode codes as the mean over the decoders.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape=[n_points, dim]
+            Codes.
+
+        Returns
+        -------
+        mean : torch.Tensor, shape=[n_points, n_features]
+            Means of the data.
+        """
+        return torch.stack([mean(z) for mean in self.means]).mean(dim=0)
 
     @property
     def variance_floor(self) -> float:
@@ -219,10 +152,11 @@ def fit_mean(
     options: TrainingOptions,
     generator: torch.Generator,
     *,
+    n_decoders: int,
     device: torch.device,
     verbose: bool,
 ) -> MeanStage:
-    """First stage: encoder and mean, by the ELBO with one noise variance for all outputs.
+    """First stage: encoder and means, by the ELBO with one noise variance for all outputs.
 
     Parameters
     ----------
@@ -234,6 +168,8 @@ def fit_mean(
         How they are trained.
     generator : torch.Generator
         Source of all randomness.
+    n_decoders : int
+        Number of decoders, which share the encoder.
     device : torch.device
         Where they are trained.
     verbose : bool
@@ -249,9 +185,9 @@ def fit_mean(
     precision = torch.float32
     inputs = rows.map(lambda x: ((x - shift) / scale).to(device, precision))
     targets = rows.map(lambda x: x.to(device, precision)) if architecture.bounded else inputs
-    model = _Autoencoder(
-        architecture.encoder(precision, generator), architecture.mean(precision, generator)
-    ).to(device)
+    encoder = architecture.encoder(precision, generator)
+    means = [architecture.mean(precision, generator) for _ in range(n_decoders)]
+    model = _Autoencoder(encoder, means).to(device)
     unit = 1.0 if architecture.bounded else scale
     objective = NegativeElbo(
         model,
@@ -264,19 +200,27 @@ def fit_mean(
         generator=generator,
     )
     result = train(
-        model, objective, len(rows.train), options, generator, desc="VAE: mean", verbose=verbose
+        model,
+        objective,
+        len(rows.train),
+        options,
+        generator,
+        shares={"decoders": 1.0 / n_decoders},
+        desc="VAE: mean",
+        verbose=verbose,
     )
     model = freeze(model.to("cpu", torch.float64))
     absorb_input_scaling(cast(nn.Linear, model.encoder.body[0]), shift, scale)
-    if not architecture.bounded:
-        absorb_output_scaling(cast(nn.Linear, model.decoder[-1]), shift, scale)
-    return MeanStage(model.encoder, model.decoder, scale, result)
+    for mean in means:
+        if not architecture.bounded:
+            absorb_output_scaling(cast(nn.Linear, mean[-1]), shift, scale)
+    return MeanStage(encoder, tuple(means), scale, result)
 
 
-def fit_precision(
+def fit_precisions(
     stage: MeanStage, x: torch.Tensor, generator: torch.Generator, **options: Any
-) -> RBFPrecision:
-    """Second stage: RBF precision, with the mean frozen.
+) -> list[RBFPrecision]:
+    """Second stage: RBF precision of each decoder, with its mean frozen.
 
     Parameters
     ----------
@@ -285,19 +229,24 @@ def fit_precision(
     x : torch.Tensor, shape=[n_points, n_features]
         Data, float64.
     generator : torch.Generator
-        Source of the codes, drawn from the encoder: the likelihood is the one in the ELBO.
+        Source of the codes, drawn from the encoder for each decoder: the likelihood is the one in
+        the ELBO.
     **options : dict
         Arguments of `RBFPrecision.fit`.
 
     Returns
     -------
-    precision : RBFPrecision
-        The network.
+    precisions : list of RBFPrecision
+        The networks.
     """
-    with torch.no_grad():
-        z = sample_codes(stage.encoder, x, generator)
-        squared_residuals = (x - stage.mean(z)).square_().clamp_(min=stage.variance_floor)
-    return RBFPrecision.fit(z, squared_residuals, residual_floor=_RESIDUAL_FLOOR, **options)
+    precisions = []
+    for mean in stage.means:
+        with torch.no_grad():
+            z = sample_codes(stage.encoder, x, generator)
+            squares = (x - mean(z)).square_().clamp_(min=stage.variance_floor)
+        fitted = RBFPrecision.fit(z, squares, residual_floor=_RESIDUAL_FLOOR, **options)
+        precisions.append(fitted)
+    return precisions
 
 
 def fit_variance_head(
@@ -310,6 +259,8 @@ def fit_variance_head(
     verbose: bool,
 ) -> tuple[StdNetwork, TrainingResult]:
     """Second stage, for comparison: the decoder's own variance head, with the mean frozen.
+
+    Of several decoders the mean is that over all of them.
 
     Parameters
     ----------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
@@ -120,6 +120,7 @@ def train(
     options: TrainingOptions,
     generator: torch.Generator,
     *,
+    shares: Mapping[str, float] | None = None,
     desc: str = "",
     verbose: bool = False,
 ) -> TrainingResult:
@@ -137,6 +138,9 @@ def train(
         How to train.
     generator : torch.Generator
         Source of the order of the rows.
+    shares : mapping of str to float, optional
+        Weight in the loss of what the named parts of the module are trained by; one for others. A
+        part's weight decay gets the same weight.
     desc : str
         Label of the progress bar.
     verbose : bool
@@ -155,13 +159,13 @@ def train(
     FloatingPointError
         If no epoch gave a finite held-out loss.
     """
-    best = _BestState(module)
+    best, optimizer = _BestState(module), _optimizer(module, n_rows, options, shares or {})
     train_loss: list[float] = []
     held_out_loss: list[float] = []
     interrupted = False
     try:
         for epoch_train, epoch_held_out in _epochs(
-            module, objective, n_rows, options, generator, best, desc, verbose
+            optimizer, objective, n_rows, options, generator, best, desc, verbose
         ):
             train_loss.append(epoch_train)
             held_out_loss.append(epoch_held_out)
@@ -179,7 +183,7 @@ def train(
 
 
 def _epochs(
-    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
     objective: Objective,
     n_rows: int,
     options: TrainingOptions,
@@ -189,7 +193,6 @@ def _epochs(
     verbose: bool,
 ) -> Iterator[tuple[float, float]]:
     """Train epoch by epoch; generates pairs (training loss, held-out loss)."""
-    optimizer = _optimizer(module, n_rows, options)
     with tqdm(range(options.max_epochs), desc=desc, unit="epoch", disable=not verbose) as progress:
         for epoch in progress:
             for group in optimizer.param_groups:
@@ -206,15 +209,14 @@ def _epochs(
 
 
 def _optimizer(
-    module: torch.nn.Module, n_rows: int, options: TrainingOptions
+    module: torch.nn.Module, n_rows: int, options: TrainingOptions, shares: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": options.weight_decay / n_rows},
-        {"params": biases, "weight_decay": 0.0},
-    ]
-    return torch.optim.Adam(groups, lr=options.learning_rate)
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        share = shares.get(name.partition(".")[0], 1.0) if parameter.ndim > 1 else 0.0
+        groups.setdefault(share * options.weight_decay / n_rows, []).append(parameter)
+    decayed = [{"params": part, "weight_decay": decay} for decay, part in groups.items()]
+    return torch.optim.Adam(decayed, lr=options.learning_rate)
 
 
 def _run_epoch(losses: Iterable[torch.Tensor], optimizer: torch.optim.Optimizer) -> None:

@@ -18,18 +18,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import persistence
+from geomstats_vae.models.architecture import Architecture, join_decoders
 from geomstats_vae.models.base import LatentVariableModel
 from geomstats_vae.models.networks import ACTIVATIONS, StdNetwork, freeze
 from geomstats_vae.models.objectives import kl_divergence
 from geomstats_vae.models.stages import (
-    Architecture,
     MeanStage,
     Rows,
     fit_mean,
-    fit_precision,
+    fit_precisions,
     fit_variance_head,
 )
 from geomstats_vae.models.training import TrainingOptions
@@ -45,10 +44,6 @@ _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
 _MAX_CODES = 5000
 
 
-def _evenly_spaced(n_rows: int, n_kept: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_kept)).round().astype(int))
-
-
 class LatentCollapseWarning(UserWarning):
     """A latent dimension carries no information about the data."""
 
@@ -59,7 +54,8 @@ class VAE(LatentVariableModel):
     Training has two stages, as in [1]_, section 4. First the encoder and the decoder's mean, by
     the evidence lower bound (ELBO) with one noise variance for all outputs, and a weight of the
     KL divergence that grows to one over the first third of the epochs. Then, with the mean
-    frozen, the precision of every output by maximum likelihood of the residuals.
+    frozen, the precision of every output by maximum likelihood of the residuals. Each step of the
+    first stage trains all decoders, each on codes that are drawn for it.
 
     Parameters
     ----------
@@ -72,8 +68,11 @@ class VAE(LatentVariableModel):
     output_activation : {'auto', 'identity', 'sigmoid'}
         Activation of the decoder's mean. 'auto' is 'sigmoid' if the data lie in [0, 1] and span at
         least half of it.
+    n_decoders : int
+        Number of decoders on one encoder, each with its own initial weights and precision. Several
+        are an ensemble ([2]_), whose metric is the mean of theirs; see `EnsembleDecoder`.
     n_centers : int
-        Number of radial basis functions in the decoder's precision.
+        Number of radial basis functions in each decoder's precision.
     a : float
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
         the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
@@ -105,12 +104,12 @@ class VAE(LatentVariableModel):
     ----------
     encoder_ : Encoder
         Maps data, as a float64 tensor, to mean and standard deviation of its code.
-    decoder_ : GaussianDecoder
+    decoder_ : GaussianDecoder or EnsembleDecoder
         Maps codes, as a float64 tensor, to mean and standard deviation of the data; its ``std`` is
-        an `RBFPrecision`.
+        an `RBFPrecision`. With several decoders, the ensemble of such ``members``.
     variance_head_ : torch.nn.Module
         The decoder's own standard deviation: a network with the mean's layers, learnt by maximum
-        likelihood with early stopping. For comparison only.
+        likelihood with early stopping. For comparison only. An ensemble has one, for its mean.
     codes_ : numpy.ndarray, shape=[n_codes, latent_dim]
         Encoder means of the training data, in its order; 5000 evenly spaced ones if it has more
         rows.
@@ -149,6 +148,8 @@ class VAE(LatentVariableModel):
     ----------
     .. [1] Arvanitidis, Hansen, Hauberg. "Latent Space Oddity: on the Curvature of Deep Generative
        Models." ICLR 2018. arXiv:1710.11379.
+    .. [2] Syrota, Moreno-Munoz, Hauberg. "Decoder ensembling for learned latent geometries." ICML
+       2024 workshop on geometry-grounded representation learning. arXiv:2408.07507.
 
     Examples
     --------
@@ -165,6 +166,7 @@ class VAE(LatentVariableModel):
         "hidden_dims": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
+        "n_decoders": [Interval(Integral, 1, None, closed="left")],
         "n_centers": [Interval(Integral, 1, None, closed="left")],
         "a": [Interval(Real, 0, None, closed="neither")],
         "zeta": [None, Interval(Real, 0, None, closed="neither")],
@@ -186,6 +188,7 @@ class VAE(LatentVariableModel):
         hidden_dims: Sequence[int] = (64, 32),
         activation: str = "tanh",
         output_activation: str = "auto",
+        n_decoders: int = 1,
         n_centers: int = 64,
         a: float = 1.0,
         zeta: float | None = None,
@@ -203,6 +206,7 @@ class VAE(LatentVariableModel):
         self.hidden_dims = hidden_dims
         self.activation = activation
         self.output_activation = output_activation
+        self.n_decoders = n_decoders
         self.n_centers = n_centers
         self.a = a
         self.zeta = zeta
@@ -270,18 +274,18 @@ class VAE(LatentVariableModel):
             architecture,
             self._training_options(),
             generator,
+            n_decoders=self.n_decoders,
             device=torch.device(self.device or "cpu"),
             verbose=self.verbose,
         )
         first_interrupted = stage.training.interrupted
-        arguments = (stage, x, rows, architecture, generator, random_state)
+        parts = (stage, x, rows, architecture, generator, random_state)
         try:
-            noise = self._fit_noise(*arguments, quick=first_interrupted)
-            precision, head, second_interrupted = noise
+            precisions, head, second_interrupted = self._fit_noise(*parts, quick=first_interrupted)
         except KeyboardInterrupt:
-            precision, head, _ = self._fit_noise(*arguments, quick=True)
+            precisions, head, _ = self._fit_noise(*parts, quick=True)
             second_interrupted = True
-        self._set_fitted(x, architecture, stage, precision, head)
+        self._set_fitted(x, architecture, stage, precisions, head)
         if first_interrupted or second_interrupted:
             self._warn_interrupted("first" if first_interrupted else "second")
         if not self.active_dims_.all():
@@ -341,8 +345,8 @@ class VAE(LatentVariableModel):
         generator: torch.Generator,
         random_state: np.random.RandomState,
         quick: bool,
-    ) -> tuple[RBFPrecision, StdNetwork, bool]:
-        precision = fit_precision(
+    ) -> tuple[list[RBFPrecision], StdNetwork, bool]:
+        precisions = fit_precisions(
             stage,
             x,
             generator,
@@ -361,14 +365,14 @@ class VAE(LatentVariableModel):
         head, training = fit_variance_head(
             stage, rows, architecture, options, generator, verbose=self.verbose
         )
-        return precision, head, training.interrupted
+        return precisions, head, training.interrupted
 
     def _set_fitted(
         self,
         x: torch.Tensor,
         architecture: Architecture,
         stage: MeanStage,
-        precision: RBFPrecision,
+        precisions: list[RBFPrecision],
         head: StdNetwork,
     ) -> None:
         """Set all fitted attributes at once: a failed `fit` leaves the earlier ones alone."""
@@ -376,11 +380,12 @@ class VAE(LatentVariableModel):
             mean, std = stage.encoder(x)
             self.noise_std_ = (x - stage.mean(mean)).square().mean().sqrt().item()
         codes = mean.numpy()
-        self.codes_ = codes[_evenly_spaced(len(codes), _MAX_CODES)]
+        evenly_spaced = np.linspace(0, len(codes) - 1, min(len(codes), _MAX_CODES))
+        self.codes_ = codes[np.unique(evenly_spaced.round().astype(int))]
         self.kl_per_dim_ = kl_divergence(mean, std).mean(dim=0).numpy()
         self.active_dims_ = codes.var(axis=0) > _ACTIVE_VARIANCE
         self.encoder_ = stage.encoder
-        self.decoder_ = freeze(GaussianDecoder(stage.mean, precision))
+        self.decoder_ = freeze(join_decoders(stage.means, precisions))
         self.variance_head_ = head
         self.output_activation_ = "sigmoid" if architecture.bounded else "identity"
         self.n_iter_ = len(stage.training.train_loss)

@@ -138,6 +138,11 @@ class _Report:
             "decoder's expected pullback metric M = J_mu' J_mu + J_sigma' J_sigma, in units of the "
             "data."
         )
+        if self.vae.n_decoders > 1:
+            self.page.paragraph(
+                f"The decoder is an ensemble of {self.vae.n_decoders} decoders. The metric is the "
+                "mean of their metrics; means and standard deviations are those of their mixture."
+            )
         if self.z.shape[1] > 2:
             self.page.paragraph(
                 "The pictures show the first two latent coordinates; the maps hold the others at "

@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
 from geomstats_vae.geodesics.curves.reference import reference_element
-from geomstats_vae.geodesics.graph import latent_graph as search_module
+from geomstats_vae.geodesics.graph import search as search_module
 from geomstats_vae.geodesics.graph.edges import symmetric_graph
-from geomstats_vae.geodesics.graph.latent_graph import GraphSearch, trace
 from geomstats_vae.geodesics.graph.options import GraphOptions, SearchOptions
+from geomstats_vae.geodesics.graph.search import GraphSearch, trace
 from tests import surfaces
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomstats_vae.geometry import refits
-from geomstats_vae.immersions import GaussianDecoder, RBFPrecision
+from geomstats_vae.immersions import EnsembleDecoder, GaussianDecoder, RBFPrecision
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.manifolds import spaces
@@ -182,8 +182,21 @@ class TestSensitivity:
         assert max(item.relative_change for item in found.sensitivity) > 0.5
         assert "Distances depend on how the precision was fitted" in said(found)
 
+    def test_an_ensemble_is_refitted_member_by_member(self):
+        """Of copies of a decoder, what no random start decides is that of the decoder."""
+        decoder = network(mean=plane(1e-3), width=0.15, zeta=1e-3)
+        options = {"sensitivity": True, "n_pairs": 10}
+        one = diagnose(decoder, CODES[:60], **options)
+        two = diagnose(EnsembleDecoder([decoder, decoder]), CODES[:60], **options)
+        assert [item.change for item in two.sensitivity] == [
+            item.change for item in one.sensitivity
+        ]
+        for first, second in zip(one.sensitivity[:2], two.sensitivity[:2], strict=True):
+            assert first.relative_change > 1e-4
+            np.testing.assert_allclose(second.relative_change, first.relative_change, rtol=1e-6)
+
     def test_none_of_other_decoders(self):
-        own = GaussianDecoder(surfaces.plane, lambda z: z.square().sum(1, True) + surfaces.plane(z))
+        own = GaussianDecoder(surfaces.plane, lambda z: 1.0 + surfaces.plane(z).square())
         for decoder in (surfaces.plane, own.eval()):
             assert diagnose(decoder, CODES, sensitivity=True).sensitivity is None
 

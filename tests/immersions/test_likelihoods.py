@@ -79,9 +79,12 @@ def test_the_mean_and_std_are_those_of_the_data(name):
     torch.testing.assert_close(std, (p * (1.0 - p)).sqrt())
 
 
-@pytest.mark.parametrize("kind", [Normal, Laplace])
-def test_other_distributions_give_mean_and_std(kind):
-    decoder = Decoder(lambda z: Independent(kind(logits_of(z), 1.0 + z[:, :1] ** 2), 1), 2)
+@pytest.mark.parametrize(("kind", "likelihood"), [(Normal, None), (Laplace, "expected")])
+def test_other_distributions_give_mean_and_std(kind, likelihood):
+    def decode(z):
+        return Independent(kind(logits_of(z), 1.0 + z[:, :1] ** 2), 1)
+
+    decoder = Decoder(decode, 2, likelihood=likelihood)
     mean, std = logits_of(Z), (1.0 + Z[:, :1] ** 2).expand(-1, 4)
     std = std * (2.0**0.5 if kind is Laplace else 1.0)
     for found, expected in zip(decoder.mean_std(Z), (mean, std), strict=True):
@@ -176,7 +179,8 @@ def test_a_likelihood_applies_to_networks_that_would_be_compiled():
 @pytest.mark.parametrize(
     ("likelihood", "message"),
     [
-        (3, "Expected a callable as likelihood, got int"),
+        (3, "Expected a callable as likelihood, 'expected' or None, got int"),
+        ("expekted", "Expected a callable as likelihood, 'expected' or None, got 'expekted'"),
         (lambda out: "text", "likelihood to return a tensor or a pair of tensors, got str"),
         (lambda out: (out.probs,) * 3, "likelihood to return .*, got tuple"),
     ],

@@ -99,18 +99,6 @@ def test_pythae():
     np.testing.assert_allclose(host(space.metric.metric_matrix(array(z))), metric, rtol=1e-9)
 
 
-def test_the_default_decoder_of_pythae_is_a_fast_chain():
-    model = Pythae().eval()
-    slow = of_pythae(model).metric
-    model.decoder.__class__ = type("Decoder_AE_MLP", (type(model.decoder),), {})
-    del model.decoder.layers[2]  # dropout, which does nothing in evaluation mode
-    fast = of_pythae(model).metric
-    z = array(slow.points[:3])
-    np.testing.assert_allclose(host(fast.metric_matrix(z)), host(slow.metric_matrix(z)), rtol=1e-9)
-    kinds = [type(metric.geometry.immersion(torch.device("cpu"))) for metric in (slow, fast)]
-    assert [kind.__name__ for kind in kinds] == ["AutodiffImmersion", "ChainImmersion"]
-
-
 def test_points_in_place_of_data():
     codes = draw(7, 2)
     assert LatentSpace.from_pythae(Pythae()).metric.points is None

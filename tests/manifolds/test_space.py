@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from geomstats.geometry.euclidean import Euclidean
 from sklearn.base import BaseEstimator, clone
 
@@ -90,6 +91,34 @@ def test_clones_of_estimators_share_the_space(space):
     assert clone(Estimator(space)).space is space
 
 
+def test_codes_of_the_data_are_looked_at():
+    """The std is positive near the origin, and where the codes are it is not."""
+    codes = array(5.0 + draw(3, 2))
+
+    def decode(z):
+        return z, 20.0 - z.square()
+
+    LatentSpace(decode, 2, points=array(draw(3, 2)))
+    with pytest.raises(DecoderError, match=r"(?s)positive standard deviations.*0\.5 \* out\[1\]"):
+        LatentSpace(decode, 2, points=codes)
+
+
+def test_likelihood_and_latent_shape_reach_the_decoder():
+    def decode(z):
+        assert z.shape[1:] == (1, 2)
+        return torch.distributions.Poisson(z.flatten(1).exp())
+
+    z = array(draw(3, 2))
+    fisher = LatentSpace(decode, 2, latent_shape=(1, 2)).metric
+    study = LatentSpace(decode, 2, latent_shape=(1, 2), likelihood="expected").metric
+    # With the rate m = e^z: m for Fisher-Rao, and m^2 + m / 4 for mean and standard deviation.
+    rate = np.exp(draw(3, 2))
+    expected = np.einsum("ni,ij->nij", rate, np.eye(2))
+    np.testing.assert_allclose(host(fisher.metric_matrix(z)), expected, atol=1e-12)
+    expected = np.einsum("ni,ij->nij", rate**2 + rate / 4.0, np.eye(2))
+    np.testing.assert_allclose(host(study.metric_matrix(z)), expected, atol=1e-12)
+
+
 def test_the_decoder_is_a_frozen_copy():
     decoder = spaces.network()
     metric = LatentSpace(decoder, 2).metric
@@ -111,4 +140,4 @@ def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match="n_points > 0"):
         LatentSpace(network, 2, points=array(np.zeros((0, 2))))
     with pytest.raises(DecoderError, match="evaluation mode"):
-        LatentSpace(network.train(), 2)
+        LatentSpace(torch.nn.Sequential(network, torch.nn.Dropout()), 2)

@@ -48,6 +48,7 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.decoders = [self.decoder]
         self.constant = nn.Parameter(torch.zeros(3, dtype=torch.float64))
 
     def encoder(self, x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics.arrays import Bools, Floats
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.reference import (
     differentiation_matrix,
     lagrange_matrix,
@@ -37,7 +38,10 @@ class GeodesicStatus(enum.IntEnum):
 
 
 _MESSAGES = {
-    GeodesicStatus.CONVERGED: "Stationary, and its fine length agrees with the discrete one.",
+    GeodesicStatus.CONVERGED: (
+        "Stationary, and its fine length agrees with the discrete one; of a decoder with kinks, on "
+        "the one whose kinks are rounded."
+    ),
     GeodesicStatus.MAX_ITER: "Not yet stationary when the steps ran out; raise max_iter.",
     GeodesicStatus.UNDER_RESOLVED: (
         "Finer measures of the curve differ from those that it was found with; raise max_elements."
@@ -78,6 +82,8 @@ class SolvedCurves:
         of length.
     graph_length : array, shape=[n_pairs]
         Lengths of the graph paths then; NaN where the graph was not asked.
+    width : array, shape=[n_pairs]
+        As of the path. Lengths are those on the decoder whose kinks are rounded so.
     """
 
     start: Floats
@@ -88,13 +94,27 @@ class SolvedCurves:
     converged: Bools
     drift: Floats
     graph_length: Floats
+    width: Floats
 
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def take(self, rows: slice) -> SolvedCurves:
-        """Take consecutive pairs."""
-        return SolvedCurves(*(getattr(self, column.name)[rows] for column in fields(self)))
+    def take(self, rows: slice | Ints) -> SolvedCurves:
+        """Take some of the pairs."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        which = np.arange(len(self))[rows]
+        nodes = [self.nodes[k] for k in which]
+        del columns["nodes"]
+        return SolvedCurves(nodes=nodes, **{name: part[which] for name, part in columns.items()})
+
+    def put(self, rows: Ints, part: SolvedCurves) -> SolvedCurves:
+        """Replace some of the pairs; neither is changed."""
+        new = {}
+        for column in fields(self):
+            new[column.name] = old = copy.copy(getattr(self, column.name))
+            for n, k in enumerate(rows):
+                old[k] = getattr(part, column.name)[n]
+        return SolvedCurves(**new)
 
 
 def join_curves(blocks: list[SolvedCurves]) -> SolvedCurves:
@@ -140,6 +160,12 @@ class GeodesicPath:
     degree : int
         Degree of the polynomials between the nodes, which follow one another in groups of
         ``degree`` after the first.
+    width : array-like, shape=[...], optional
+        Width at which the decoder's kinks, such as those of ReLUs, were rounded to find the curve,
+        in units of the standard deviation of their input over the codes. It is 0, the default, for
+        smooth decoders. Where it is positive, certificate, residual and length error are those of
+        the curve on the smoothed decoder. Its length is that on the decoder itself, measured
+        finely, and its velocities have that length.
     velocity_error : array-like, shape=[...], optional
         Where the velocities were polished, their relative change by the last halving of the
         elements, usually far more than their error; NaN where they were not. None unless asked
@@ -168,9 +194,15 @@ class GeodesicPath:
     length_error: Any
     n_iter: Any
     degree: int = 1
+    width: Any = None
     velocity_error: Any = None
     local_minimum: Any = None
     curves: SolvedCurves | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.width is None:
+            zeros = torch.zeros_like if isinstance(self.length, torch.Tensor) else np.zeros_like
+            object.__setattr__(self, "width", zeros(self.length))
 
     def __call__(self, t: ArrayLike) -> Any:
         """Evaluate the curves, at constant speed.
@@ -303,16 +335,45 @@ def _invert(node_times: Floats, t: Floats, reference: Floats) -> Floats:
 def join_paths(blocks: list[GeodesicPath]) -> GeodesicPath:
     """Put the pairs of several blocks of numpy arrays together, block after block."""
     n_points = max(block.points.shape[1] for block in blocks)
+    blocks = [_padded(block, n_points) for block in blocks]
 
     def join(name: str) -> Any:
         parts = [getattr(block, name) for block in blocks]
-        if name in ("points", "times"):
-            # Shorter curves stay at their end points, at time 1.
-            missing = [n_points - part.shape[1] for part in parts]
-            tails = map(lambda part, n: np.repeat(part[:, -1:], n, axis=1), parts, missing)
-            parts = [np.concatenate(pair, axis=1) for pair in zip(parts, tails, strict=True)]
         if name == "curves":
             return join_curves(parts)
         return parts[0] if name == "degree" or parts[0] is None else np.concatenate(parts)
 
     return GeodesicPath(**{column.name: join(column.name) for column in fields(GeodesicPath)})
+
+
+def put_paths(path: GeodesicPath, rows: Ints, part: GeodesicPath) -> GeodesicPath:
+    """Replace some pairs of a path of numpy arrays by those of another; neither is changed."""
+    n_points = max(path.points.shape[1], part.points.shape[1])
+    path, part = _padded(path, n_points), _padded(part, n_points)
+    new = {}
+    for column in fields(GeodesicPath):
+        old, put = getattr(path, column.name), getattr(part, column.name)
+        if column.name not in _NO_ARRAYS and old is not None:
+            new[column.name] = old.copy()
+            new[column.name][rows] = put
+    assert path.curves is not None
+    assert part.curves is not None
+    return replace(path, curves=path.curves.put(rows, part.curves), **new)
+
+
+def take_paths(path: GeodesicPath, rows: Ints) -> GeodesicPath:
+    """Take some pairs of a path of numpy arrays."""
+    taken = path.map(lambda array: array[rows])
+    return replace(taken, curves=None if path.curves is None else path.curves.take(rows))
+
+
+def _padded(path: GeodesicPath, n_points: int) -> GeodesicPath:
+    """Give paths more nodes: they stay at their end points, at time 1."""
+    missing = n_points - path.points.shape[1]
+    if not missing:
+        return path
+    points, times = (
+        np.concatenate((part, np.repeat(part[:, -1:], missing, axis=1)), axis=1)
+        for part in (path.points, path.times)
+    )
+    return replace(path, points=points, times=times)

@@ -8,12 +8,12 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
-from geomstats_vae.geodesics.elements import Evaluator
+from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
 
 def graph_distances(
-    evaluator: Evaluator,
+    measure: ChordMeasure,
     tree: cKDTree,
     graph: sparse.csr_matrix,
     options: GraphOptions,
@@ -24,7 +24,7 @@ def graph_distances(
 
     Parameters
     ----------
-    evaluator : Evaluator
+    measure : ChordMeasure
         Measures the links from points to nodes.
     tree : cKDTree
         Nodes of the graph.
@@ -46,10 +46,9 @@ def graph_distances(
         source, target = target, source
     nodes, n_links = tree.data, min(options.n_neighbors, tree.n)
     near = tree.query(points, k=[*range(1, n_links + 1)])[1]
-    links = evaluator.segment_lengths(
+    links = measure.segment_lengths(
         np.repeat(points, near.shape[1], axis=0), nodes[near.ravel()], options.edge_chords
     )
-    links = np.where(np.isfinite(links), links, np.inf)
     links = np.maximum(links, np.finfo(float).tiny).reshape(near.shape)
     # Every point is a vertex that paths leave but never pass through.
     indptr = near.shape[1] * np.arange(len(points) + 1)

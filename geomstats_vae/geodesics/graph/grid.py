@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.elements import Evaluator
-from geomstats_vae.geodesics.graph.codes import code_graph
+from geomstats_vae.geodesics.graph.codes import CodeGraph
 from geomstats_vae.geodesics.graph.edges import Edges, symmetric_graph
+from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
 
@@ -102,8 +103,8 @@ class Grid:
         one of them is no longer than twice the longest from it.
         """
         some = np.linspace(0, len(self._codes) - 1, self._options.wall_codes).astype(int)
-        _, graph = code_graph(self._evaluator, self._codes[some], self._options)
-        reach = dijkstra(graph, indices=0).max()
+        graph = CodeGraph(ChordMeasure(self._evaluator), self._codes[some], self._options)
+        reach = dijkstra(graph.matrix, indices=0).max()
         return self._evaluator.std_norms(self._codes)[0].max() + reach
 
     def _onto_levels(self, nodes: Floats, level: Floats, spacing: Floats) -> Floats:

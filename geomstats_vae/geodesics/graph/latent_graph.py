@@ -1,24 +1,14 @@
 """A graph over the latent space: its shortest paths show where to start.
 
 In two and three dimensions the graph is a grid over the data, with its nodes on round levels of
-the norm of sigma; in more dimensions it is over the codes. A search for the path between two nodes
-looks at a small part of the graph: by the triangle inequality the distances from some landmarks
-bound those between any two nodes from both sides ([1]_). A node whose bounds to the two ends of a
-path add up to more than the path may take is not on it.
-
-References
-----------
-.. [1] Goldberg, Harrelson. "Computing the Shortest Path: A* Search Meets Graph Theory."
-   SODA 2005, section 4.
+the norm of sigma; in more dimensions it is over the codes.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -26,18 +16,20 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import smooth_elements
 from geomstats_vae.geodesics.curves.reference import ReferenceElement
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
-from geomstats_vae.geodesics.graph.codes import code_graph
+from geomstats_vae.geodesics.graph.codes import CodeGraph
 from geomstats_vae.geodesics.graph.distances import graph_distances
 from geomstats_vae.geodesics.graph.grid import Grid
-from geomstats_vae.geodesics.graph.options import GraphOptions, SearchOptions
+from geomstats_vae.geodesics.graph.measure import ChordMeasure
+from geomstats_vae.geodesics.graph.options import GraphOptions
+from geomstats_vae.geodesics.graph.search import GraphSearch, trace
 from geomstats_vae.immersions.immersion import Immersion
 
-# Stands for infinity, whose differences are not defined, in bounds of single precision.
-_UNREACHED = np.float32(1e30)
+# Rows of as many numbers as F has outputs that are held for a point while F is evaluated.
+_ROWS_PER_POINT = 16
 
 
 class LatentGraph:
@@ -57,6 +49,9 @@ class LatentGraph:
         Show a progress bar while the graph is built.
     options : GraphOptions, optional
         Numbers of nodes, neighbours and chords.
+    single : Immersion, optional
+        The same F in single precision. It measures straight lines and the edges between codes, if
+        its rounding allows it. A grid needs none.
 
     Attributes
     ----------
@@ -64,6 +59,11 @@ class LatentGraph:
         Nodes, points of latent space.
     factor : float
         What `scaled` multiplied lengths by.
+
+    Notes
+    -----
+    Edges between codes are measured when a search needs them, and then kept, by the scaled graphs
+    as well. No answer depends on what was asked before, except for the rounding of F.
     """
 
     def __init__(
@@ -75,18 +75,23 @@ class LatentGraph:
         chunk_size: int | None = None,
         verbose: bool = False,
         options: GraphOptions | None = None,
+        single: Immersion | None = None,
     ) -> None:
         self.options = GraphOptions() if options is None else options
         self.immersion, self.codes = immersion, np.asarray(codes, dtype=float)
         self.factor = 1.0
         self._evaluator = Evaluator(immersion, chunk_size or cache_sized_chunk(immersion))
         self.grid_size = grid_size or self.options.grid_sizes.get(self.dim)
+        self._search: GraphSearch | CodeGraph
         with tqdm(desc="Graph", disable=not verbose) as progress:
-            parts = self._evaluator, self.codes
             if self.grid_size is None:
-                self.nodes, graph = code_graph(*parts, self.options, progress)
-            else:
-                self.nodes, graph = Grid(*parts, self.grid_size, self.options, progress).build()
+                measure = _chord_measure(immersion, single, chunk_size)
+                self._search = CodeGraph(measure, self.codes, self.options, progress)
+                self.nodes, self._measure = self._search.nodes, self._search.measure
+                return
+            parts = self._evaluator, self.codes, self.grid_size, self.options, progress
+            self.nodes, graph = Grid(*parts).build()
+        self._measure = ChordMeasure(self._evaluator)
         ends = np.unique(self._tree.query(self.codes)[1])
         self._search = GraphSearch(graph, ends, self.options.search)
 
@@ -102,9 +107,29 @@ class LatentGraph:
 
     @property
     def matrix(self) -> sparse.csr_matrix:
-        """Symmetric matrix of the edges' lengths, shape=[n_nodes, n_nodes]."""
-        graph = self._search.graph
+        """Symmetric matrix of the edges' lengths, shape=[n_nodes, n_nodes]; measures all edges."""
+        graph = self._search.matrix
         return graph if self.factor == 1.0 else graph * self.factor
+
+    @property
+    def n_measured(self) -> tuple[int, int]:
+        """Number of edges that are measured, and of all; those of a grid are all measured."""
+        if isinstance(self._search, CodeGraph):
+            return self._search.n_measured
+        n_edges = self._search.matrix.nnz // 2
+        return n_edges, n_edges
+
+    def measure_edges(self, *, verbose: bool = False) -> None:
+        """Measure all edges that were not measured before, as many searches would.
+
+        Parameters
+        ----------
+        verbose : bool
+            Show a progress bar, in edges.
+        """
+        if isinstance(self._search, CodeGraph):
+            with tqdm(desc="Edges", unit="edge", disable=not verbose) as progress:
+                self._search.measure_edges(progress)
 
     def scaled(self, factor: float) -> LatentGraph:
         """Take lengths times a factor.
@@ -153,8 +178,7 @@ class LatentGraph:
         length : array, shape=[n_lines]
             Lengths; infinite where the decoder is not finite.
         """
-        length = self.factor * self._evaluator.segment_lengths(start, end, n_chords)
-        return np.where(np.isfinite(length), length, np.inf)
+        return self.factor * self._measure.segment_lengths(start, end, n_chords)
 
     def line_lengths(self, start: Floats, end: Floats) -> Floats:
         """Lengths of straight lines, by as many chords as they need.
@@ -169,13 +193,18 @@ class LatentGraph:
         length : array, shape=[n_lines]
             Lengths; infinite where the decoder is not finite.
         """
-        options = self.options
-        length = self.chord_lengths(start, end, options.line_chords)
-        twice = self.chord_lengths(start, end, 2 * options.line_chords)
-        with np.errstate(invalid="ignore"):
-            rough = ~(twice - length <= options.line_rtol * twice)
-        twice[rough] = self.chord_lengths(start[rough], end[rough], options.line_chords_max)
-        return twice
+        options, length = self.options, np.full(len(start), np.inf)
+        numbers = [options.line_chords]
+        if not (self.on_grid or self.immersion.has_std):
+            numbers.insert(0, options.few_line_chords)
+        rows = np.arange(len(start))
+        for n_chords in numbers:
+            half, whole = self._measure.nested_lengths(start[rows], end[rows], 2 * n_chords)
+            length[rows] = self.factor * whole
+            with np.errstate(invalid="ignore"):
+                rows = rows[~(whole - half <= options.line_rtol * whole)]
+        length[rows] = self.chord_lengths(start[rows], end[rows], options.line_chords_max)
+        return length
 
     # -- graph paths ------------------------------------------------------------------------------
 
@@ -224,7 +253,7 @@ class LatentGraph:
         length : array, shape=[n_paths]
             Their lengths on the graph as it is; infinite where there is none.
         """
-        graph = self._search.graph
+        graph = self._search.matrix
         rows = np.repeat(np.arange(len(self.nodes)), np.diff(graph.indptr))
         others, length = [], np.full(len(paths), np.inf)
         for k, path in enumerate(paths):
@@ -258,9 +287,10 @@ class LatentGraph:
             Lengths on the graph, infinite where it has no path. Those of a pair do not depend on
             the other pairs.
         """
-        return self.factor * graph_distances(
-            self._evaluator, self._tree, self._search.graph, self.options, start, end
-        )
+        if isinstance(self._search, CodeGraph):
+            return self.factor * self._search.distances(start, end)
+        parts = self._measure, self._tree, self._search.matrix, self.options
+        return self.factor * graph_distances(*parts, start, end)
 
     # -- curves on graph paths --------------------------------------------------------------------
 
@@ -307,144 +337,13 @@ class LatentGraph:
         return placed
 
 
-class GraphSearch:
-    """Searches for shortest paths on one graph.
-
-    Parameters
-    ----------
-    graph : csr_matrix, shape=[n_nodes, n_nodes]
-        Symmetric matrix of positive edge lengths.
-    ends : array of int, shape=[n_ends]
-        Nodes near which paths are asked for. The landmarks are some of them, each the one that is
-        farthest from those before it.
-    options : SearchOptions
-        How paths are searched.
-    """
-
-    def __init__(self, graph: sparse.csr_matrix, ends: Ints, options: SearchOptions) -> None:
-        self.graph, self.ends, self.options = graph, ends, options
-
-    def __getstate__(self) -> dict[str, object]:
-        """State with half of the edges, and without what is known of landmarks."""
-        half = sparse.triu(self.graph, format="csr")
-        return {"half": half, "ends": self.ends, "options": self.options}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.graph = state["half"] + state["half"].T
-        self.ends, self.options = state["ends"], state["options"]
-
-    @cached_property
-    def _to_landmarks(self) -> np.ndarray:
-        """Distances between landmarks and nodes, shape=[n_landmarks, n_nodes]."""
-        first = np.argmax(self._distances(self.ends[0])[self.ends])
-        far = [self._distances(self.ends[first])]
-        nearest = far[0][self.ends]
-        for _ in range(1, min(self.options.n_landmarks, len(self.ends))):
-            far.append(self._distances(self.ends[np.argmax(nearest)]))
-            nearest = np.minimum(nearest, far[-1][self.ends])
-        return np.stack(far)
-
-    @cached_property
-    def _rounding(self) -> float:
-        """Bound on the rounding of the distances' sums and differences."""
-        far = self._to_landmarks
-        return 4.0 * np.finfo(far.dtype).eps * far.max(where=far < _UNREACHED, initial=0.0)
-
-    def _distances(self, node: int) -> np.ndarray:
-        distance = dijkstra(self.graph, indices=node).astype(np.float32)
-        return np.where(np.isfinite(distance), distance, _UNREACHED)
-
-    def paths(self, source: Ints, target: Ints, limit: Floats) -> tuple[list[Ints], Floats]:
-        """Find shortest paths.
-
-        Parameters
-        ----------
-        source, target : array of int, shape=[n_pairs]
-            End nodes.
-        limit : array, shape=[n_pairs]
-            Lengths past which no path is wanted.
-
-        Returns
-        -------
-        paths : list of array of int
-            Nodes from source to target; empty where there is no path within the limit.
-        length : array, shape=[n_pairs]
-            Lengths; infinite where there is none.
-        """
-        paths, length = [np.zeros(0, dtype=int)] * len(source), np.full(len(source), np.inf)
-        swap = len(np.unique(target)) < len(np.unique(source))
-        root, leaf = (target, source) if swap else (source, target)
-        _, place, count = np.unique(root, return_inverse=True, return_counts=True)
-        together = count[place] >= self.options.shared
-        together |= self.graph.shape[0] < self.options.small_graph
-        for node in np.unique(root[together]):
-            pairs = np.flatnonzero(together & (root == node))
-            found = _search(self.graph, node, leaf[pairs], limit[pairs].max())
-            for pair, (path, total) in zip(pairs, found, strict=True):
-                paths[pair], length[pair] = path, total
-        for pair in np.flatnonzero(~together):
-            paths[pair], length[pair] = self._path(root[pair], leaf[pair], limit[pair])
-        for pair in np.flatnonzero(length > limit):
-            paths[pair], length[pair] = np.zeros(0, dtype=int), np.inf
-        return [path[::-1] for path in paths] if swap else paths, length
-
-    def _path(self, root: int, leaf: int, limit: float) -> tuple[Ints, float]:
-        """Shortest path of one pair, on the part of the graph that may hold it."""
-        far = self._to_landmarks
-        limit = min(limit, float((far[:, root] + far[:, leaf]).min()))
-        slack = limit * (1.0 + self.options.slack) + self._rounding
-        apart = np.abs(far[:, root] - far[:, leaf])
-        if apart.max() > slack:
-            return np.zeros(0, dtype=int), np.inf
-        best, first = np.argsort(-apart, kind="stable"), self.options.first_landmarks
-        nodes: Ints = np.arange(far.shape[1])
-        for some in np.split(best, [first]) if len(best) > first else [best]:
-            bound = _least_distances(far, some, nodes, root)
-            bound += _least_distances(far, some, nodes, leaf)
-            nodes = nodes[bound <= slack]
-        ends = np.searchsorted(nodes, (root, leaf))
-        ((path, length),) = _search(_part(self.graph, nodes), ends[0], ends[1:], slack)
-        return nodes[path], length
-
-
-def _least_distances(far: np.ndarray, landmarks: Ints, nodes: Ints, node: int) -> np.ndarray:
-    """Lower bounds of the distances of nodes from one, by some landmarks."""
-    everywhere = len(nodes) == far.shape[1]
-    bound = np.zeros(1, dtype=far.dtype)
-    for landmark in landmarks:  # one after the other they stay in the processor's cache
-        distance = far[landmark] if everywhere else far[landmark, nodes]
-        difference = distance - far[landmark, node]
-        bound = np.maximum(bound, np.abs(difference, out=difference), out=difference)
-    return bound
-
-
-def _search(
-    graph: sparse.csr_matrix, root: int, leaves: Ints, limit: float
-) -> Iterator[tuple[Ints, float]]:
-    """Yield the paths from one node to others, and their lengths."""
-    distance, before = dijkstra(graph, indices=root, return_predecessors=True, limit=limit)
-    for leaf in leaves:
-        reached = np.isfinite(distance[leaf])
-        yield trace(before, leaf)[::-1] if reached else np.zeros(0, dtype=int), distance[leaf]
-
-
-def _part(graph: sparse.csr_matrix, nodes: Ints) -> sparse.csr_matrix:
-    """Part of a graph, shape=[n_kept, n_kept]: some of its nodes and the edges among them."""
-    first, count = graph.indptr[nodes], graph.indptr[nodes + 1] - graph.indptr[nodes]
-    edges = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-    number = np.full(graph.shape[0], -1, dtype=np.int32)
-    number[nodes] = np.arange(len(nodes))
-    columns = number[graph.indices[edges]]
-    kept = columns >= 0
-    before = np.concatenate(([0], np.cumsum(kept)))
-    indptr = before[np.concatenate(([0], np.cumsum(count)))]
-    weights = graph.data[edges[kept]]
-    return sparse.csr_matrix((weights, columns[kept], indptr), (len(nodes),) * 2)
-
-
-def trace(before: Ints, node: int) -> Ints:
-    """Nodes of a path from a node back to its source, by the predecessors of a search."""
-    path = [int(node)]
-    while before[path[-1]] >= 0:
-        path.append(int(before[path[-1]]))
-    return np.array(path)
+def _chord_measure(
+    immersion: Immersion, single: Immersion | None, chunk_size: int | None
+) -> ChordMeasure:
+    """Evaluate F alone, in larger chunks than its derivatives."""
+    chunk = chunk_size or cache_sized_chunk(immersion, _ROWS_PER_POINT)
+    exact = Evaluator(immersion, chunk)
+    if single is None:
+        return ChordMeasure(exact)
+    # Numbers of half the size.
+    return ChordMeasure(exact, Evaluator(single, chunk_size or 2 * chunk))

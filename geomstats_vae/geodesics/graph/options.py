@@ -63,6 +63,22 @@ class GraphOptions:
         second number if these two differ.
     line_rtol : float
         Relative difference from which on they differ.
+    few_line_chords : int
+        Where the graph is over the codes and no output is a standard deviation, there are no high
+        walls: a line is first measured by this number of chords and by twice that.
+    lazy_edges : int
+        Edges of a graph over the codes that the search for one path is expected to measure. All
+        are measured at once if the paths asked for need as many.
+    tie_share : float
+        Lengths of edges between codes are multiplied by fixed random factors between 1 and 1 plus
+        this share, so that of two paths of the same length always the same is found.
+    single_rtol : float
+        Single precision measures a graph over the codes if its rounding, as seen at some codes,
+        changes a typical edge by at most this share.
+    single_probes : int
+        Number of these codes.
+    memory_limit : int
+        Bytes that the values of F at the codes may take.
     alternative_reach : float
         For a second path, edges within this share of the box of the first one are made dearer.
     alternative_factor : float
@@ -84,6 +100,12 @@ class GraphOptions:
     line_chords: int = 64
     line_chords_max: int = 512
     line_rtol: float = 3e-3
+    few_line_chords: int = 16
+    lazy_edges: int = 16
+    tie_share: float = 1e-9
+    single_rtol: float = 1e-3
+    single_probes: int = 16
+    memory_limit: int = 2**28
     alternative_reach: float = 0.01
     alternative_factor: float = 1.5
     search: SearchOptions = field(default_factory=SearchOptions)

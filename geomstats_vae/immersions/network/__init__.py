@@ -1,6 +1,11 @@
-"""Fast derivatives of plain networks: chains of known layers, and RBF precisions."""
+"""Fast derivatives of networks, written out layer by layer; RBF precisions.
 
-from geomstats_vae.immersions.network.compile import compile_immersion, linear_layer
-from geomstats_vae.immersions.network.immersions import ChainImmersion, RBFStdImmersion
+A decoder is run once, and what torch does is recorded (`trace`). Each operation becomes a layer
+(`translate`), linear layers are merged (`folding`), and the layers form a `ChainImmersion`.
+"""
 
-__all__ = ["ChainImmersion", "RBFStdImmersion", "compile_immersion", "linear_layer"]
+from geomstats_vae.immersions.network.compile import compile_immersion
+from geomstats_vae.immersions.network.immersions import ChainImmersion
+from geomstats_vae.immersions.network.rbf_std import RBFStdImmersion
+
+__all__ = ["ChainImmersion", "RBFStdImmersion", "compile_immersion"]

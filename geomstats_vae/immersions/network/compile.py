@@ -1,171 +1,200 @@
-"""Recognise decoders made of known layers, whose immersions need no autodiff."""
+"""Fast immersions of decoders: torch's operations, recorded and turned into layers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import TypeAlias
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
+from geomstats_vae.immersions.autodiff import AutodiffImmersion
 from geomstats_vae.immersions.composed import ConcatenatedImmersion
 from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.immersion import Immersion
-from geomstats_vae.immersions.network.convolution import Convolution
-from geomstats_vae.immersions.network.immersions import ChainImmersion, RBFStdImmersion
-from geomstats_vae.immersions.network.layers import (
-    ACTIVATIONS,
-    Affine,
-    ElementwiseLayer,
-    Layer,
-    LinearLayer,
-    Scale,
-)
+from geomstats_vae.immersions.network.builder import Builder, Wire
+from geomstats_vae.immersions.network.folding import fold
+from geomstats_vae.immersions.network.immersions import ChainImmersion
+from geomstats_vae.immersions.network.layers import Scale
+from geomstats_vae.immersions.network.rbf_std import RBFStdImmersion
+from geomstats_vae.immersions.network.trace import TraceError, record
+from geomstats_vae.immersions.network.translate import translate
+from geomstats_vae.immersions.network.wiring import Wiring
+from geomstats_vae.immersions.protocol import Likelihood, read_embedding
 from geomstats_vae.immersions.rbf import RBFPrecision
 
-_IMAGE_AXES = 3  # channels, height and width
+# Numbers of points: of the recording, and of each comparison with what was recorded.
+_N_RECORDED = 3
+_N_COMPARED = (2, 5)
+# Codes of the comparisons have this standard deviation; inside and outside of most of the data.
+_SPREADS = (1.0, 3.0)
+# What decoders and torch's operations raise when they are used in ways that they do not know.
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
-Kind: TypeAlias = tuple[torch.dtype, torch.device]
-Shape: TypeAlias = tuple[int, ...] | None  # of images; None stands for flat rows
+Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 def compile_immersion(
-    decoder: object,
+    decoder: Callable[[torch.Tensor], Any],
     dim: int,
     *,
+    output: Callable[[Any], Any] | None = None,
+    likelihood: Likelihood | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Immersion | None:
-    """Build the fast immersion of a decoder made of known layers.
+    """Build the fast immersion of a decoder.
+
+    The decoder runs once, together with what reads its output, while torch's operations are
+    recorded. Each operation becomes a layer whose derivatives are written out. The result is
+    compared with the decoder at random codes, in batches of other sizes, before it is used.
 
     Parameters
     ----------
     decoder : callable
-        Frozen decoder.
+        Frozen decoder, of any of the types that `Decoder` takes. Its weights are read once.
     dim : int
         Dimension of the latent space.
+    output, likelihood : callable, optional
+        Read what the decoder returns, as in `Decoder`.
     dtype, device : torch.dtype, torch.device
-        Where layers compute that have no parameters to tell it.
+        Where decoders compute that have no parameters to tell it.
 
     Returns
     -------
     immersion : Immersion or None
-        A chain, or a chain beside a standard deviation. None if any part of the decoder is not
-        known, or carries hooks.
+        A network of layers, or one beside a standard deviation. None if an operation is not known,
+        if what the decoder does depends on the values of its tensors, or if the result differs
+        from the decoder.
     """
-    if not isinstance(decoder, nn.Module) or _has_hooks(decoder):
+    kind = _kind(decoder, dtype, torch.device(device))
+    if type(decoder) is GaussianDecoder and output is None and likelihood is None:
+        mean = _compile(_embedding(decoder.mean), dim, None, kind)
+        if type(decoder.std) is RBFPrecision:
+            std: Immersion | None = RBFStdImmersion(decoder.std)
+        else:
+            std = _compile(_embedding(decoder.std), dim, 0, kind)
+        return None if mean is None or std is None else ConcatenatedImmersion([mean, std])
+    function = _embedding(decoder, output, likelihood)
+    probe = torch.zeros(1, dim, dtype=kind[0], device=kind[1])
+    try:
+        with torch.no_grad():
+            mean_part, std_part = function(probe, joined=False)
+    except _FAILURES:  # the decoder is asked again by automatic derivatives, which may tell why
         return None
-    elsewhere = dtype, torch.device(device)
-    if type(decoder) is not GaussianDecoder:
-        return _chain(decoder, dim, elsewhere)
-    mean = _chain(decoder.mean, dim, elsewhere)
-    if type(decoder.std) is RBFPrecision:
-        std: Immersion | None = RBFStdImmersion(decoder.std)
-    else:
-        std = _chain(decoder.std, dim, elsewhere, is_std=True)
-    return None if mean is None or std is None else ConcatenatedImmersion([mean, std])
+    return _compile(function, dim, None if std_part is None else mean_part.shape[1], kind)
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return any(
-        bool(part._forward_hooks or part._forward_pre_hooks) or "forward" in vars(part)
-        for part in module.modules()
-    )
+def _kind(
+    decoder: Any, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.dtype, torch.device]:
+    """Floating-point type and device of a decoder's first parameter or buffer."""
+    if isinstance(decoder, nn.Module):
+        for tensor in (*decoder.parameters(), *decoder.buffers()):
+            if tensor.is_floating_point():
+                return tensor.dtype, tensor.device
+    return dtype, device
 
 
-def _chain(
-    module: object, dim: int, elsewhere: Kind, *, is_std: bool = False
+def _embedding(
+    decoder: Callable[[torch.Tensor], Any],
+    output: Callable[[Any], Any] | None = None,
+    likelihood: Likelihood | None = None,
+) -> Callable[..., Any]:
+    """Read a decoder's output to its embedding, one row for each code."""
+
+    def function(z: torch.Tensor, *, joined: bool = True) -> Any:
+        out = decoder(z)
+        mean, std = read_embedding(out if output is None else output(out), likelihood)
+        if not joined:
+            return mean, std
+        return mean if std is None else torch.cat((mean, std), dim=-1)
+
+    return function
+
+
+def _compile(
+    function: Function, dim: int, n_mean: int | None, kind: tuple[torch.dtype, torch.device]
 ) -> ChainImmersion | None:
-    if not isinstance(module, nn.Module):
+    dtype, device = kind
+    codes = functools.partial(_codes, dim, dtype, device)
+    probe = codes(_N_RECORDED, 1.0)
+    try:
+        operations, result = record(function, probe)
+        builder = Builder(probe)
+        for operation in operations:
+            translate(builder, operation)
+        layers, inputs = _ordered(builder, builder.wire(result))
+    except _FAILURES:  # TraceError among them; automatic derivatives serve instead
         return None
-    layers = _compile_layers(_flatten_sequential(module))
-    if not layers:
-        return None
-    kinds = [
-        (tensor.dtype, tensor.device)
-        for tensor in (*module.parameters(), *module.buffers())
-        if tensor.is_floating_point()
-    ]
-    dtype, device = kinds[0] if kinds else elsewhere
-    return ChainImmersion(layers, dim, is_std=is_std, dtype=dtype, device=device)
+    wiring = Wiring(inputs)
+    immersion = ChainImmersion(
+        layers, dim, wiring=wiring, n_mean=n_mean, dtype=dtype, device=device
+    )
+    agrees = all(
+        _agrees(immersion, function, codes(n_points, spread), codes(n_points, 1.0))
+        for n_points, spread in zip(_N_COMPARED, _SPREADS, strict=True)
+    )
+    return immersion if agrees else None
 
 
-def _flatten_sequential(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the modules of a chain, one after the other."""
-    if type(module) is nn.Sequential:
-        for child in module:
-            yield from _flatten_sequential(child)
-    else:
-        yield module
+def _ordered(builder: Builder, result: Wire) -> tuple[list[Any], list[tuple[int, ...]]]:
+    """Layers that a result needs, the one that gives it last; folded."""
+    if result.number == 0:
+        one = torch.ones(builder.width(result), dtype=builder.dtype, device=builder.device)
+        return [Scale(one, torch.zeros_like(one))], [(0,)]
+    layers, inputs = builder.layers[: result.number], builder.inputs[: result.number]
+    layers, inputs = fold(layers, inputs)
+    if not any(0 in own for own in inputs):
+        raise TraceError("the output does not depend on the codes")
+    return layers, inputs
 
 
-def _compile_layers(modules: Iterator[nn.Module]) -> list[Layer] | None:
-    """Layers of a chain, or None if one of them is unknown."""
-    layers: list[Layer] = []
-    shape: Shape = None
-    for module in modules:
-        if type(module) is nn.Unflatten and shape is None and module.dim in (1, -1):
-            shape = _image_shape(module, layers)
-            if shape is None:
-                return None
-        elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-            shape = None
-        elif type(module) in ACTIVATIONS:
-            layers.append(ElementwiseLayer(module))
-        elif type(module) is not nn.Identity:
-            layer, shape = linear_layer(module, shape)
-            if layer is None:
-                return None
-            layers.append(layer)
-    return layers
+def _codes(
+    dim: int, dtype: torch.dtype, device: torch.device, n_points: int, spread: float
+) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(n_points)
+    codes = spread * torch.randn(n_points, dim, dtype=torch.float64, generator=generator)
+    return codes.to(dtype=dtype, device=device)
 
 
-def _image_shape(unflatten: nn.Unflatten, layers: list[Layer]) -> Shape:
-    """Channels, height and width that rows are unflattened to; None if unknown or no image's."""
-    shape = tuple(unflatten.unflattened_size)
-    if -1 in shape:
-        widths = [layer.weight.shape[0] for layer in layers if isinstance(layer, Affine)]
-        rest = -math.prod(shape)
-        shape = tuple(widths[-1] // rest if n == -1 else n for n in shape) if widths else ()
-    return shape if len(shape) == _IMAGE_AXES else None
+def _agrees(immersion: Immersion, function: Function, z: torch.Tensor, v: torch.Tensor) -> bool:
+    """Whether value and derivative are those of a function."""
+    expected = _by_torch(function, z, v)
+    if expected is None:
+        return False
+    with torch.no_grad():
+        found = immersion(z), immersion.push(z, v)
+    tolerance = torch.finfo(z.dtype).eps ** 0.5
+    for a, b in zip(found, expected, strict=True):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        scale = float(b.nan_to_num(0.0, 0.0, 0.0).abs().max()) + 1.0
+        if not torch.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+            return False
+    return True
 
 
-def linear_layer(module: nn.Module, shape: Shape) -> tuple[LinearLayer | None, Shape]:
-    """Translate a linear layer.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The layer, in evaluation mode.
-    shape : tuple of int, or None
-        Channels, height and width of the images it gets; None for flat rows.
-
-    Returns
-    -------
-    layer : LinearLayer or None
-        None for layers that are not known.
-    shape : tuple of int, or None
-        Shape of what it returns.
-    """
-    if type(module) is nn.Linear and shape is None:
-        return Affine(module.weight, module.bias), None
-    if type(module) is nn.Conv2d or type(module) is nn.ConvTranspose2d:
-        if shape is None or module.padding_mode != "zeros" or isinstance(module.padding, str):
-            return None, shape
-        layer = Convolution(module, shape)
-        return layer, layer.output_shape
-    pixels = 1 if shape is None else shape[1] * shape[2]
-    if type(module) is (nn.BatchNorm1d if shape is None else nn.BatchNorm2d):
-        return _batch_norm(module, pixels), shape
-    return None, shape
-
-
-def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, pixels: int) -> Scale | None:
-    if module.running_mean is None or module.running_var is None or module.training:
-        return None
-    scale = torch.rsqrt(module.running_var + module.eps)
-    scale = scale if module.weight is None else scale * module.weight
-    shift = -module.running_mean * scale
-    shift = shift if module.bias is None else shift + module.bias
-    return Scale(scale.repeat_interleave(pixels), shift.repeat_interleave(pixels))
+def _by_torch(
+    function: Function, z: torch.Tensor, v: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Value and derivative; None if torch cannot tell."""
+    for forward_mode in (True, False):
+        slow = AutodiffImmersion(
+            function, z.shape[1], forward_mode=forward_mode, dtype=z.dtype, device=z.device
+        )
+        try:
+            with torch.no_grad():
+                return function(z).detach(), slow.push(z, v).detach()
+        except (NotImplementedError, RuntimeError):
+            continue
+    return None

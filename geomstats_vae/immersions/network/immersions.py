@@ -1,4 +1,4 @@
-"""Immersions of networks, their derivatives written out: chains of layers, RBF precisions.
+"""Immersions of networks, their derivatives written out layer by layer.
 
 Values and tangents go through the layers together, as rows of one matrix product, and second
 derivatives are contracted on the way back. So a Newton step costs about three evaluations of the
@@ -9,38 +9,33 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from geomstats_vae.immersions.immersion import Immersion, Jet
-from geomstats_vae.immersions.linearization import Linearization
-from geomstats_vae.immersions.network.layers import (
-    Affine,
-    Intermediates,
-    Layer,
-    combine,
-    weighted_gram,
-)
-from geomstats_vae.immersions.network.linearization import (
-    ChainLinearization,
-    ElementwiseStep,
-    LinearStep,
-    SquaredDistanceStep,
-)
-from geomstats_vae.immersions.rbf import RBFPrecision
+from geomstats_vae.immersions.network.condensation import condense
+from geomstats_vae.immersions.network.joints import Joint
+from geomstats_vae.immersions.network.layers import Intermediates, Layer
+from geomstats_vae.immersions.network.linearization import ChainLinearization, Step
+from geomstats_vae.immersions.network.wiring import State, Wiring
 
 
 class ChainImmersion(Immersion):
-    """The immersion of layers one after the other.
+    """The immersion of layers that are evaluated one after the other.
 
     Parameters
     ----------
-    layers : sequence of Layer
-        First to last.
+    layers : sequence of Layer or Joint
+        First to last; the last one gives the outputs.
     dim : int
         Dimension of the latent space.
-    is_std : bool
-        Whether the outputs are standard deviations; by default they are means.
+    wiring : Wiring, optional
+        What each layer takes; by default what the one before returns. Joints take the results of
+        several layers.
+    n_mean : int, optional
+        Number of leading outputs that are means, the others being standard deviations. By default
+        no output is a standard deviation.
     dtype : torch.dtype
         Floating-point type of the layers.
     device : torch.device
@@ -49,42 +44,47 @@ class ChainImmersion(Immersion):
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[Layer | Joint],
         dim: int,
         *,
-        is_std: bool = False,
+        wiring: Wiring | None = None,
+        n_mean: int | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(dim, n_mean=0 if is_std else None, dtype=dtype, device=device)
-        self.layers = tuple(layers)
+        super().__init__(dim, n_mean=n_mean, dtype=dtype, device=device)
+        # Inputs of layers are tensors, those of joints tuples of them: one or several wires.
+        self.layers: tuple[Any, ...] = tuple(layers)
+        self.wiring = Wiring.chain(len(self.layers)) if wiring is None else wiring
         self.smooth = all(layer.smooth for layer in self.layers)
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate F; see `Immersion`."""
-        for layer in self.layers:
-            z = layer.value(z)
-        return z
+
+        def value(k: int, a: Any) -> State:
+            return (self.layers[k].value(a),)
+
+        return self.wiring.forward((z,), value)[0]
 
     def jacobian(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate F and its Jacobian; see `Immersion.jacobian`."""
-        rows = _latent_basis(z)
-        for layer in self.layers:
-            z, rows = layer.push(z, rows)
+        z, rows = self._push(z, _latent_basis(z))
         return z, rows.expand(-1, len(z), -1).transpose(0, 1)
 
     def push(self, z: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Evaluate the derivative along a direction; see `Immersion.push`."""
-        for layer in self.layers:
-            z, v = layer.push(z, v)
-        return v
+        return self._push(z, v)[1]
 
     def jet(self, z: torch.Tensor, v: torch.Tensor | None = None) -> Jet:
         """Evaluate first and second derivatives; see `Immersion.jet`."""
-        rows, second, intermediates = _latent_basis(z), None, []
-        for layer in self.layers:
-            z, rows, second, own = layer.jet(z, rows, second, v)
+        intermediates: list[Intermediates] = []
+
+        def jet(k: int, a: Any, rows: Any, second: Any) -> State:
+            *state, own = self.layers[k].jet(a, rows, second, v)
             intermediates.append(own)
+            return tuple(state)
+
+        z, rows, second = self.wiring.forward((z, _latent_basis(z), None), jet)
         rows = rows.expand(-1, len(z), -1)
         if v is not None:
             second = (torch.zeros_like(rows) if second is None else second).transpose(0, 1)
@@ -99,141 +99,70 @@ class ChainImmersion(Immersion):
 
     @functools.cached_property
     def _condensed(self) -> ChainImmersion:
-        last = self.layers[-1]
-        if self.has_std or not isinstance(last, Affine):
+        layers, n_mean = condense(self.layers, self.wiring, self.n_mean)
+        return self if layers is self.layers else self._with(layers, n_mean)
+
+    def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
+        """Round the kinks of activations; see `Immersion.smoothed`.
+
+        ReLU becomes w softplus(u / w), with a w for every unit. Other kinked functions are sums of
+        smooth ones and multiples of ReLU, and are rounded in the same way.
+        """
+        if self.smooth:
             return self
-        if last.weight.shape[0] <= last.weight.shape[1]:
-            return self
-        layers = (*self.layers[:-1], Affine(torch.linalg.qr(last.weight, mode="r")[1]))
-        return ChainImmersion(layers, self.dim, dtype=self.dtype, device=self.device)
+        layers: list[Layer | Joint] = []
+
+        def smooth(k: int, a: Any) -> State:
+            layers.append(self.layers[k].smoothed(width, a))
+            return (self.layers[k].value(a),)
+
+        with torch.no_grad():
+            self.wiring.forward((codes.to(dtype=self.dtype, device=self.device),), smooth)
+        return self._with(layers, self.n_mean)
 
     def linearize(self, z: torch.Tensor, v: torch.Tensor) -> ChainLinearization:
         """Prepare products without a Jacobian; see `Immersion.linearize`."""
-        steps = []
-        for layer in self.layers:
-            z, v, step = layer.linearize(z, v)
+        steps: list[Step] = []
+
+        def linearize(k: int, a: Any, along: Any) -> State:
+            *state, step = self.layers[k].linearize(a, along)
             steps.append(step)
-        return ChainLinearization(v, steps)
+            return tuple(state)
+
+        _, pushed = self.wiring.forward((z, v), linearize)
+        return ChainLinearization(pushed, steps, self.wiring)
+
+    def _push(self, z: torch.Tensor, rows: torch.Tensor) -> State:
+        def push(k: int, a: Any, rows: Any) -> State:
+            return self.layers[k].push(a, rows)
+
+        return self.wiring.forward((z, rows), push)
 
     def _hessian(
         self, intermediates: Sequence[Intermediates], covector: torch.Tensor
     ) -> torch.Tensor:
         """Hessian of covector . F, from what `jet` left, last layer first."""
-        hessian = covector.new_zeros(len(covector), self.dim, self.dim)
-        for layer, own in zip(reversed(self.layers), reversed(intermediates), strict=True):
-            covector, term = layer.contract(covector, own)
-            hessian = hessian if term is None else hessian + term
-        return hessian
+        terms = [covector.new_zeros(len(covector), self.dim, self.dim)]
 
+        def contract(k: int, covector: torch.Tensor) -> Any:
+            pulled, term = self.layers[k].contract(covector, intermediates[k])
+            if term is not None:
+                terms[0] = terms[0] + term
+            return pulled
 
-class RBFStdImmersion(Immersion):
-    """sigma = (W v(z) + zeta)^(-1/2) with v_k = exp(-lambda_k ||z - c_k||^2).
+        self.wiring.backward(covector, contract)
+        return terms[0]
 
-    Parameters
-    ----------
-    precision : RBFPrecision
-        The network of the precision.
-    """
-
-    smooth = True
-
-    def __init__(self, precision: RBFPrecision) -> None:
-        self.centers = precision.centers.detach()
-        self.lambdas = precision.lambdas.detach()
-        self.weights = precision.weights.detach()
-        self.zeta = precision.zeta.detach()
-        super().__init__(
-            self.centers.shape[1], n_mean=0, dtype=self.centers.dtype, device=self.centers.device
+    def _with(self, layers: Sequence[Layer | Joint], n_mean: int | None) -> ChainImmersion:
+        """Build the same network of other layers."""
+        return ChainImmersion(
+            layers,
+            self.dim,
+            wiring=self.wiring,
+            n_mean=n_mean,
+            dtype=self.dtype,
+            device=self.device,
         )
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Evaluate sigma; see `Immersion`."""
-        return self._std(self._kernels(z)[1])
-
-    def jacobian(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Evaluate sigma and its Jacobian; see `Immersion.jacobian`."""
-        delta, kernels = self._kernels(z)
-        sigma = self._std(kernels)
-        rows = (delta * (-2.0 * self.lambdas * kernels)) @ self.weights.T
-        return sigma, (rows * (-0.5 * sigma**3)).transpose(0, 1)
-
-    def push(self, z: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Evaluate the derivative along a direction; see `Immersion.push`."""
-        delta, kernels = self._kernels(z)
-        sigma = self._std(kernels)
-        pushed = (combine(v, delta) * (-2.0 * self.lambdas * kernels)) @ self.weights.T
-        return pushed * (-0.5 * sigma**3)
-
-    def jet(self, z: torch.Tensor, v: torch.Tensor | None = None) -> Jet:
-        """Evaluate first and second derivatives; see `Immersion.jet`."""
-        # Tangents are [dim, n_points, width], as in chains.
-        delta, kernels = self._kernels(z)
-        sigma = self._std(kernels)
-        slope = -0.5 * sigma**3  # of the root, by the precision
-        decay = -2.0 * self.lambdas * kernels
-        inner = delta * decay
-        rows = inner @ self.weights.T
-        second = None
-        if v is not None:
-            change = -2.0 * self.lambdas * combine(v, delta)
-            second = torch.addcmul(inner * change, v.T[:, :, None], decay) @ self.weights.T
-            change = -1.5 * slope * sigma * sigma * combine(v, rows)
-            second = torch.addcmul(second * slope, rows, change).transpose(0, 1)
-        hessian = functools.partial(self._hessian, delta, kernels, sigma, slope, rows)
-        return Jet((rows * slope).transpose(0, 1), second, hessian)
-
-    def linearize(self, z: torch.Tensor, v: torch.Tensor) -> Linearization:
-        """Prepare products without a Jacobian; see `Immersion.linearize`.
-
-        The steps are squared distances, kernels, their weighted sums, and the root.
-        """
-        squares = SquaredDistanceStep(self.centers, z, v)
-        kernels = self._kernels(z)[1]
-        along = squares.push(torch.stack((v, torch.zeros_like(v)), dim=1))[:, 0]
-        slope = -self.lambdas * kernels
-        bell = ElementwiseStep(slope, -self.lambdas * slope, along)
-        weights = Affine(self.weights)
-        sums, along = LinearStep(weights.tangents, weights.pull), weights.tangents(along * slope)
-        sigma = self._std(kernels)
-        slope = -0.5 * sigma**3
-        root = ElementwiseStep(slope, -1.5 * slope * sigma * sigma, along)
-        return ChainLinearization(along * slope, [squares, bell, sums, root])
-
-    def std_norm(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Evaluate the norm of sigma and its gradient; see `Immersion.std_norm`."""
-        delta, kernels = self._kernels(z)
-        variance = (kernels @ self.weights.T + self.zeta).reciprocal()
-        norm = variance.sum(dim=1).sqrt()
-        pulled = (variance * variance / norm[:, None]) @ self.weights * kernels * self.lambdas
-        return norm, (delta * pulled).sum(2).T
-
-    def _kernels(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Differences z - c_k, shape=[dim, n_points, n_centers], and kernels v_k."""
-        delta = z.T[:, :, None] - self.centers.T[:, None, :]
-        square = delta[0] * delta[0]
-        for part in delta[1:]:
-            square = torch.addcmul(square, part, part)  # torch sums an axis slowly
-        return delta, torch.exp(-self.lambdas * square)
-
-    def _std(self, kernels: torch.Tensor) -> torch.Tensor:
-        return torch.rsqrt(torch.addmm(self.zeta, kernels, self.weights.T))
-
-    def _hessian(
-        self,
-        delta: torch.Tensor,
-        kernels: torch.Tensor,
-        sigma: torch.Tensor,
-        slope: torch.Tensor,
-        rows: torch.Tensor,
-        covector: torch.Tensor,
-    ) -> torch.Tensor:
-        """Hessian of covector . sigma, from what `jet` evaluated."""
-        outer = weighted_gram(rows, covector * (-1.5 * slope * sigma * sigma))
-        pulled = (covector * slope) @ self.weights * kernels * self.lambdas
-        inner = weighted_gram(delta, 4.0 * pulled * self.lambdas)
-        hessian = outer + inner
-        hessian.diagonal(dim1=1, dim2=2).sub_(2.0 * pulled.sum(-1)[:, None])
-        return hessian
 
 
 def _latent_basis(z: torch.Tensor) -> torch.Tensor:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import abc
-import functools
-from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
-from torch import nn
 from torch.nn import functional
 
+from geomstats_vae.immersions.network.kinks import Activation, Kinked
 from geomstats_vae.immersions.network.linearization import (
     ElementwiseStep,
     LinearStep,
@@ -19,6 +17,9 @@ from geomstats_vae.immersions.network.linearization import (
 
 # Up to so many tangents, a sum of products is faster than torch's einsum.
 _SUMMED_DIRECTIONS = 8
+
+# Kinks are rounded as if every input varied by this share of the layer's root mean square.
+_LEAST_SPREAD = 1e-3
 
 # What `Layer.jet` leaves for `Layer.contract`.
 Intermediates: TypeAlias = tuple[torch.Tensor, ...]
@@ -114,6 +115,23 @@ class Layer(abc.ABC):
         step : Step
             The layer, linearised.
         """
+
+    def smoothed(self, width: float, a: torch.Tensor) -> Layer:
+        """Round the kinks of the layer; see `Immersion.smoothed`.
+
+        Parameters
+        ----------
+        width : float
+            Positive; in units of the standard deviation of each input.
+        a : torch.Tensor, shape=[n_codes, n_inputs]
+            Inputs at the codes.
+
+        Returns
+        -------
+        layer : Layer
+            A layer with ``smooth`` true; this one if it has no kinks.
+        """
+        return self
 
 
 class LinearLayer(Layer):
@@ -213,24 +231,21 @@ class ElementwiseLayer(Layer):
 
     Parameters
     ----------
-    module : torch.nn.Module
-        One whose type is among `ACTIVATIONS`.
+    activation : Activation
+        The function and its derivatives.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._derivatives = functools.partial(ACTIVATIONS[type(module)], module)
-        # The slope of an ELU jumps at 0 from alpha to 1.
-        elu_kink = isinstance(module, nn.ELU) and module.alpha != 1.0
-        self.smooth = not (isinstance(module, (nn.ReLU, nn.LeakyReLU)) or elu_kink)
+    def __init__(self, activation: Activation) -> None:
+        self.activation = activation
+        self.smooth = activation.smooth
 
     def value(self, a: torch.Tensor) -> torch.Tensor:
         """See `Layer.value`."""
-        return self._module(a)
+        return self.activation.value(a)
 
     def push(self, a: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Layer.push`."""
-        value, slope, _ = self._derivatives(a)
+        value, slope, _ = self.activation.derivatives(a)
         return value, rows * slope
 
     def jet(
@@ -241,7 +256,7 @@ class ElementwiseLayer(Layer):
         v: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, Intermediates]:
         """See `Layer.jet`."""
-        value, slope, curve = self._derivatives(a)
+        value, slope, curve = self.activation.derivatives(a)
         curvature = curve()
         if v is not None:
             change = rows * (combine(v, rows) * curvature)
@@ -259,68 +274,29 @@ class ElementwiseLayer(Layer):
         self, a: torch.Tensor, along: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, ElementwiseStep]:
         """See `Layer.linearize`."""
-        value, slope, curve = self._derivatives(a)
+        value, slope, curve = self.activation.derivatives(a)
         return value, along * slope, ElementwiseStep(slope, curve(), along)
 
-
-# Each activation: (module, u) -> value, first derivative, and a function that evaluates the second
-# one, for only jets need it.
-Formula: TypeAlias = tuple[torch.Tensor, torch.Tensor, Callable[[], torch.Tensor]]
-
-
-def _tanh(module: nn.Tanh, u: torch.Tensor) -> Formula:
-    y = torch.tanh(u)
-    slope = 1.0 - y * y
-    return y, slope, lambda: -2.0 * y * slope
-
-
-def _sigmoid(module: nn.Sigmoid, u: torch.Tensor) -> Formula:
-    y = torch.sigmoid(u)
-    slope = y * (1.0 - y)
-    return y, slope, lambda: slope * (1.0 - 2.0 * y)
+    def smoothed(self, width: float, a: torch.Tensor) -> ElementwiseLayer:
+        """See `Layer.smoothed`."""
+        if not isinstance(self.activation, Kinked):
+            return self
+        if self.activation.is_guard and not _reached(self.activation, a):
+            smooth = ElementwiseLayer(self.activation)
+            smooth.smooth = True
+            return smooth
+        spread = a.std(dim=0, correction=0)
+        floor = _LEAST_SPREAD * spread.square().mean().sqrt()
+        # All of a layer's inputs may be the same at all codes; any width will do then.
+        floor = torch.where(floor > 0, floor, _LEAST_SPREAD)
+        return ElementwiseLayer(self.activation.rounded(width * spread.maximum(floor)))
 
 
-def _relu(module: nn.ReLU, u: torch.Tensor) -> Formula:
-    slope = (u > 0).to(u.dtype)
-    return u * slope, slope, lambda: torch.zeros_like(u)
-
-
-def _leaky_relu(module: nn.LeakyReLU, u: torch.Tensor) -> Formula:
-    slope = torch.where(u > 0, torch.ones_like(u), module.negative_slope)
-    return u * slope, slope, lambda: torch.zeros_like(u)
-
-
-def _elu(module: nn.ELU, u: torch.Tensor) -> Formula:
-    tail = module.alpha * torch.exp(torch.clamp(u, max=0.0))
-    positive = u > 0
-    slope = torch.where(positive, torch.ones_like(u), tail)
-    curvature = torch.where(positive, torch.zeros_like(u), tail)
-    return functional.elu(u, module.alpha), slope, lambda: curvature
-
-
-def _softplus(module: nn.Softplus, u: torch.Tensor) -> Formula:
-    # Past the threshold torch's value is a line.
-    line = module.beta * u > module.threshold
-    slope = torch.where(line, 1.0, torch.sigmoid(module.beta * u))
-    value = functional.softplus(u, module.beta, module.threshold)
-    return value, slope, lambda: module.beta * slope * (1.0 - slope)
-
-
-def _silu(module: nn.SiLU, u: torch.Tensor) -> Formula:
-    s = torch.sigmoid(u)
-    slope = s * (1.0 + u * (1.0 - s))
-    return u * s, slope, lambda: s * (1.0 - s) * (2.0 + u * (1.0 - 2.0 * s))
-
-
-ACTIVATIONS: dict[type[nn.Module], Callable[..., Formula]] = {
-    nn.Tanh: _tanh,
-    nn.Sigmoid: _sigmoid,
-    nn.ReLU: _relu,
-    nn.LeakyReLU: _leaky_relu,
-    nn.ELU: _elu,
-    nn.Softplus: _softplus,
-    nn.SiLU: _silu,
-}
+def _reached(activation: Kinked, a: torch.Tensor) -> bool:
+    """Whether inputs lie on both sides of a corner, or beyond one that they should not pass."""
+    left = [bool((a <= position).any()) for position, jump in activation.corners if jump > 0]
+    right = [bool((a >= position).any()) for position, jump in activation.corners if jump < 0]
+    return any(left) or any(right)
 
 
 def combine(v: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -341,3 +317,14 @@ def weighted_gram(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         dim = len(rows)
         return (weights @ (rows * rows.transpose(0, 1)).flatten(0, 1).T).view(-1, dim, dim)
     return (rows * weights).transpose(0, 1) @ rows.permute(1, 2, 0)
+
+
+def cross_gram(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Inner products of tangents with others, both shape=[dim, n_points or 1, width].
+
+    Returns
+    -------
+    gram : torch.Tensor, shape=[n_points or 1, dim, dim]
+        Matrices of the products.
+    """
+    return rows.transpose(0, 1) @ others.permute(1, 2, 0)

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 
 from geomstats_vae.immersions.linearization import Linearization, Product
+from geomstats_vae.immersions.network.wiring import Wiring
+
+# Adds the product of a Hessian with a tangent to rows; see `Step.hessian`.
+Hessian: TypeAlias = Callable[[Any, Any], None]
+
+
+def diagonal(weights: torch.Tensor) -> Hessian:
+    """Products with a diagonal Hessian, shape=[n_points, width or 1]; see `Step.hessian`."""
+
+    def add(rows: torch.Tensor, tangent: torch.Tensor) -> None:
+        rows[:, 0].addcmul_(weights, tangent)
+
+    return add
 
 
 class Step(abc.ABC):
     """One function of a chain, linearised at some points along a direction v.
+
+    Steps of several inputs take and return tuples, one of each for every input.
 
     Attributes
     ----------
@@ -44,8 +60,21 @@ class Step(abc.ABC):
     def pull_covector(self, covector: torch.Tensor) -> torch.Tensor:
         """Pull a covector of the value; shape=[n_points, n_outputs] to [n_points, n_inputs]."""
 
-    def hessian_weights(self, covector: torch.Tensor) -> torch.Tensor | None:
-        """Diagonal of the Hessian of covector . value; None for linear functions."""
+    def hessian(self, covector: torch.Tensor) -> Hessian | None:
+        """Prepare products with the Hessian of covector . value.
+
+        Parameters
+        ----------
+        covector : torch.Tensor, shape=[n_points, n_outputs]
+            Covector of the value.
+
+        Returns
+        -------
+        add : callable or None
+            Takes what `pull` has returned, shape=[n_points, 2, n_inputs], and a tangent of the
+            point, shape=[n_points, n_inputs], and adds the Hessian times the tangent to the first
+            of the two rows, in place. None for linear functions.
+        """
         return None
 
 
@@ -111,9 +140,9 @@ class ElementwiseStep(Step):
         """See `Step.pull_covector`."""
         return covector * self.slope[:, 0]
 
-    def hessian_weights(self, covector: torch.Tensor) -> torch.Tensor:
-        """See `Step.hessian_weights`."""
-        return covector * self.curvature
+    def hessian(self, covector: torch.Tensor) -> Hessian:
+        """See `Step.hessian`; it is diagonal."""
+        return diagonal(covector * self.curvature)
 
 
 class SquaredDistanceStep(Step):
@@ -147,9 +176,9 @@ class SquaredDistanceStep(Step):
         """See `Step.pull_covector`."""
         return 2.0 * (covector.sum(1, keepdim=True) * self.z[:, 0] - covector @ self.centers)
 
-    def hessian_weights(self, covector: torch.Tensor) -> torch.Tensor:
-        """See `Step.hessian_weights`; the Hessian is a multiple of the identity."""
-        return 2.0 * covector.sum(1, keepdim=True)
+    def hessian(self, covector: torch.Tensor) -> Hessian:
+        """See `Step.hessian`; it is a multiple of the identity."""
+        return diagonal(2.0 * covector.sum(1, keepdim=True))
 
 
 class ChainLinearization(Linearization):
@@ -161,10 +190,15 @@ class ChainLinearization(Linearization):
         dF(v).
     steps : sequence of Step
         First to last.
+    wiring : Wiring, optional
+        What each step takes; by default what the one before returns.
     """
 
-    def __init__(self, pushed: torch.Tensor, steps: Sequence[Step]) -> None:
+    def __init__(
+        self, pushed: torch.Tensor, steps: Sequence[Step], wiring: Wiring | None = None
+    ) -> None:
         self.pushed, self.steps = pushed, steps
+        self.wiring = Wiring.chain(len(steps)) if wiring is None else wiring
 
     @property
     def nbytes(self) -> int:
@@ -173,42 +207,57 @@ class ChainLinearization(Linearization):
 
     def pull(self, covector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the transpose; see `Linearization.pull`."""
-        nothing: list[None] = [None] * len(self.steps)
-        return self._pull(covector, nothing, nothing)
+        return self._pull(covector, [None] * len(self.steps), [])
 
     def quadratic(self, weight: torch.Tensor, covector: torch.Tensor | None = None) -> Product:
         """Prepare products; see `Linearization.quadratic`."""
-        weights = self._hessian_weights(covector)
+        hessians = self._hessians(covector)
 
         def product(dz: torch.Tensor, dv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            rows, tangents = torch.stack((dz, dv), dim=1), []
-            for step in self.steps:
-                tangents.append(rows[:, 0])
-                rows = step.push(rows)
-            return self._pull(weight[:, None] * rows[:, 1], weights, tangents)
+            tangents: list[Any] = []
+
+            def push(k: int, rows: Any) -> tuple[torch.Tensor]:
+                tangents.append(None if hessians[k] is None else _of_points(rows))
+                return (self.steps[k].push(rows),)
+
+            (rows,) = self.wiring.forward((torch.stack((dz, dv), dim=1),), push)
+            return self._pull(weight[:, None] * rows[:, 1], hessians, tangents)
 
         return product
 
     def _pull(
         self,
         covector: torch.Tensor,
-        weights: Sequence[torch.Tensor | None],
-        tangents: Sequence[torch.Tensor | None],
+        hessians: Sequence[Hessian | None],
+        tangents: Sequence[Any],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pull a covector of dF(v), and add the Hessians of the steps times tangents."""
+
+        def pull(k: int, rows: torch.Tensor) -> Any:
+            pulled, add = self.steps[k].pull(rows), hessians[k]
+            if add is not None:
+                add(pulled, tangents[k])
+            return pulled
+
         rows = torch.stack((torch.zeros_like(covector), covector), dim=1)
-        for k in reversed(range(len(self.steps))):
-            rows = self.steps[k].pull(rows)
-            weight, tangent = weights[k], tangents[k]
-            if weight is not None and tangent is not None:
-                rows[:, 0].addcmul_(weight, tangent)
+        rows = self.wiring.backward(rows, pull)
         return rows[:, 0], rows[:, 1]
 
-    def _hessian_weights(self, covector: torch.Tensor | None) -> list[torch.Tensor | None]:
-        weights: list[torch.Tensor | None] = [None] * len(self.steps)
+    def _hessians(self, covector: torch.Tensor | None) -> list[Hessian | None]:
+        hessians: list[Hessian | None] = [None] * len(self.steps)
         if covector is None:
-            return weights
-        for k in reversed(range(len(self.steps))):
-            weights[k] = self.steps[k].hessian_weights(covector)
-            covector = self.steps[k].pull_covector(covector)
-        return weights
+            return hessians
+
+        def pull(k: int, covector: torch.Tensor) -> Any:
+            hessians[k] = self.steps[k].hessian(covector)
+            return self.steps[k].pull_covector(covector)
+
+        self.wiring.backward(covector, pull)
+        return hessians
+
+
+def _of_points(rows: Any) -> Any:
+    """Variations of points alone, of one input or of several."""
+    if isinstance(rows, tuple):
+        return tuple(part[:, 0] for part in rows)
+    return rows[:, 0]

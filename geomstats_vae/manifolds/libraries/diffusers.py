@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from geomstats_vae.immersions.protocol import DecoderError
+from geomstats_vae.immersions.errors import DecoderError
 from geomstats_vae.manifolds.libraries.model import (
     LibraryModel,
     check_points,

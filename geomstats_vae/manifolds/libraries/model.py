@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from geomstats_vae.immersions.protocol import DecoderError
+from geomstats_vae.immersions.errors import DecoderError
 from geomstats_vae.manifolds.arrays import to_tensor
 
 Module = TypeVar("Module", bound=torch.nn.Module)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from geomstats_vae.immersions.protocol import DecoderError
+from geomstats_vae.immersions.errors import DecoderError
 from geomstats_vae.manifolds.libraries.model import (
     LibraryModel,
     check_points,
@@ -94,7 +94,7 @@ def read_pythae(
         )
     refuse_both(points, data, "data")
     dim = int(model.latent_dim)
-    decoder = _chain_or_reconstruction(evaluation_copy(model.decoder)).eval()
+    decoder = PythaeDecoder(evaluation_copy(model.decoder)).eval()
     if data is None:
         codes = None if points is None else check_points(points, dim)
         return LibraryModel(decoder, dim, codes)
@@ -112,11 +112,3 @@ def read_pythae(
         name="data",
     )
     return LibraryModel(decoder, dim, check_points(found, dim))
-
-
-def _chain_or_reconstruction(decoder: torch.nn.Module) -> torch.nn.Module:
-    """Pythae's default decoder as the chain of layers that it is, whose derivatives are fast."""
-    layers = getattr(decoder, "layers", None)
-    if type(decoder).__name__ == "Decoder_AE_MLP" and isinstance(layers, torch.nn.ModuleList):
-        return torch.nn.Sequential(*layers)
-    return PythaeDecoder(decoder)

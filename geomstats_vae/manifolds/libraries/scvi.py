@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geomstats_vae.immersions.protocol import DecoderError
+from geomstats_vae.immersions.errors import DecoderError
 from geomstats_vae.manifolds.libraries.model import (
     LibraryModel,
     check_points,

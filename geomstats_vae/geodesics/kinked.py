@@ -1,0 +1,198 @@
+"""Geodesics of decoders with kinks: those of smoothed decoders, from wide to narrow kinks.
+
+A decoder made of ReLUs is piecewise smooth. Its curvature sits on the kinks, so Newton's method
+sees none of it, and a refined mesh traps curves on them. Here the kinks are rounded, at first much
+and then less, and each curve goes on from the one before. It is measured on the decoder itself. A
+pair is done when that length falls by no more than ``rtol``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.curves.chain import chain_together
+from geomstats_vae.geodesics.curves.path import (
+    GeodesicPath,
+    GeodesicStatus,
+    SolvedCurves,
+    put_paths,
+    take_paths,
+)
+from geomstats_vae.geodesics.elements import Evaluator
+from geomstats_vae.geodesics.options import KinkOptions
+from geomstats_vae.geodesics.search import Search
+from geomstats_vae.immersions.immersion import Immersion
+
+
+def kink_codes(immersion: Immersion, codes: Floats | None, options: KinkOptions) -> torch.Tensor:
+    """Choose the codes over which the inputs of kinks are measured.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F.
+    codes : array, shape=[n_codes, dim], or None
+        Latent codes of the data; None stands for the standard normal distribution.
+    options : KinkOptions
+        Their number.
+
+    Returns
+    -------
+    codes : torch.Tensor, shape=[at most options.n_codes, dim]
+        Codes evenly spread over those given; the same at every call.
+    """
+    if codes is None or not len(codes):
+        codes = np.random.default_rng(0).standard_normal((options.n_codes, immersion.dim))
+    rows = np.unique(np.linspace(0, len(codes) - 1, options.n_codes).astype(int))
+    return torch.as_tensor(codes[rows], dtype=immersion.dtype, device=immersion.device)
+
+
+class KinkedSearch:
+    """The search for geodesics of a decoder with kinks.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Measures on the decoder itself.
+    search : callable
+        Takes a width, pairs as an array of int, and whether to search loosely; makes the search
+        for geodesics of the smoothed decoder.
+    rtol : float
+        Relative fall of the length at which narrower kinks are of no more use.
+    options : KinkOptions
+        Widths, and numbers of chords.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        search: Callable[[float, Ints, bool], Search],
+        rtol: float,
+        options: KinkOptions,
+    ) -> None:
+        self._evaluator, self._search = evaluator, search
+        self._rtol, self._options = rtol, options
+
+    def run(self, n_pairs: int, guess: SolvedCurves | None = None) -> GeodesicPath:
+        """Search.
+
+        Parameters
+        ----------
+        n_pairs : int
+            Number of pairs.
+        guess : SolvedCurves, optional
+            Geodesics between nearby end points, with the widths at which they were found.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Geodesics of smoothed decoders, with lengths and velocities on the decoder itself.
+        """
+        if guess is None:
+            return self._finished(self._from_afar(np.arange(n_pairs)))
+        path, answered = self._from_guess(guess)
+        left = np.flatnonzero(~answered)
+        if len(left):
+            path = put_paths(path, left, self._from_afar(left))
+        return self._finished(path)
+
+    def _from_afar(self, pairs: Ints) -> GeodesicPath:
+        """Search from lines and graph paths, from wide to narrow kinks."""
+        first, *others = self._options.widths
+        path = self._measured(self._search(first, pairs, bool(others)).run(None), first)
+        # Places of the pairs that are still to be looked at with narrower kinks.
+        left, stage = np.arange(len(pairs)), path
+        for width in others:
+            assert stage.curves is not None
+            found = self._search(width, pairs[left], False).continue_from(stage.curves)
+            stage, before = self._measured(found, width), path.length[left]
+            better = stage.length <= (1.0 + self._options.margin) * before
+            going = stage.length < (1.0 - self._rtol) * before
+            # The first was solved loosely, and is but a start.
+            going |= np.isfinite(stage.length) & (path.width[left] == first)
+            path = put_paths(path, left[better], take_paths(stage, np.flatnonzero(better)))
+            left, stage = left[going], take_paths(stage, np.flatnonzero(going))
+            if not len(left):
+                break
+        return path
+
+    def _from_guess(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
+        """Go on from geodesics between nearby points, each at its own width."""
+        path, answered = None, np.zeros(len(guess), dtype=bool)
+        for width in np.unique(guess.width):
+            pairs = np.flatnonzero(guess.width == width)
+            if width not in self._options.widths:
+                continue  # of a solver with other options
+            found, good = self._search(width, pairs, False).follow(guess.take(pairs))
+            found = self._measured(found, width)
+            answered[pairs[good]] = True
+            if path is None:
+                everywhere = np.zeros(len(guess), dtype=int)
+                everywhere[pairs] = np.arange(len(pairs))
+                path = take_paths(found, everywhere)
+            path = put_paths(path, pairs, found)
+        if path is None:
+            return self._from_afar(np.arange(len(guess))), ~answered
+        return path, answered
+
+    # -- on the decoder itself ---------------------------------------------------------------------
+
+    def _measured(self, path: GeodesicPath, width: float) -> GeodesicPath:
+        """Give curves of a smoothed decoder their lengths on the decoder itself, by some chords."""
+        assert path.curves is not None
+        length = np.full(len(path.length), np.inf)
+        there = np.flatnonzero([nodes is not None for nodes in path.curves.nodes])
+        length[there] = self._by_chords(path.curves, there, self._options.chords)
+        widths = np.full(len(length), width)
+        # Curves of length zero join points that are one.
+        length = np.where(path.length == 0.0, 0.0, np.where(np.isfinite(length), length, np.inf))
+        return replace(path, length=length, width=widths, curves=replace(path.curves, width=widths))
+
+    def _finished(self, path: GeodesicPath) -> GeodesicPath:
+        """Give curves their lengths and velocities on the decoder itself, measured finely."""
+        assert path.curves is not None
+        length, n_chords = path.length.copy(), self._options.chords
+        left = np.flatnonzero((length > 0.0) & np.isfinite(length))
+        while len(left) and n_chords < self._options.chords_max:
+            n_chords *= 2
+            new = self._by_chords(path.curves, left, n_chords)
+            agree = np.abs(new - length[left]) <= 0.5 * self._rtol * new
+            length[left] = np.where(np.isfinite(new), new, np.inf)
+            left = left[~agree & np.isfinite(new)]
+        status = path.status.copy()
+        status[left] = GeodesicStatus.UNDER_RESOLVED
+        status[~np.isfinite(length)] = GeodesicStatus.NON_FINITE
+        return replace(
+            path,
+            length=length,
+            energy=0.5 * length**2,
+            initial_velocity=self._scaled(path.initial_velocity, path.curves.start, length),
+            final_velocity=self._scaled(path.final_velocity, path.curves.end, length),
+            status=status,
+            converged=status == GeodesicStatus.CONVERGED,
+        )
+
+    def _by_chords(self, curves: SolvedCurves, pairs: Ints, n_chords: int) -> Floats:
+        """Lengths of curves by about so many chords each, at equal parameters."""
+        chains = [nodes for nodes in (curves.nodes[k] for k in pairs) if nodes is not None]
+        each = np.array([-(-n_chords // len(chain)) for chain in chains])
+        degree = np.array([chain.shape[1] for chain in chains])
+        length = np.zeros(len(chains))
+        for kind in np.unique(np.stack((degree, each), axis=1), axis=0):
+            alike = np.flatnonzero((degree == kind[0]) & (each == kind[1]))
+            batch = chain_together([chains[k] for k in alike])
+            length[alike] = batch.total(self._evaluator.chord_lengths(batch.sample(int(kind[1]))))
+        return length
+
+    def _scaled(self, velocity: Floats, base: Floats, length: Floats) -> Floats:
+        """Velocities in the same directions, of the given norms."""
+        metric = self._evaluator.metrics(base)
+        square = np.einsum("ni,nij,nj->n", velocity, metric, velocity)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(length == 0.0, 0.0, length / np.sqrt(square))
+        return np.where(np.isfinite(share), share, np.nan)[:, None] * velocity
