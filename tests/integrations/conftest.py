@@ -29,7 +29,7 @@ def check_metric():
 def check_geodesics():
     """Distance, logarithm and exponential between two codes that are a short way apart.
 
-    Most of these decoders have kinks, where long geodesics take minutes.
+    Most of these decoders have kinks, where exponentials of long logarithms miss their ends.
     """
 
     def check(space, a, b):
