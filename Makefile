@@ -9,7 +9,9 @@ BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py space.py) \
 	tests/estimators/test_frechet.py
 REPORT ?= report
 
-.PHONY: demo test test-long docs lint format clean
+INTEGRATIONS := .venv-integrations
+
+.PHONY: demo test test-long integrations docs lint format clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
@@ -23,6 +25,11 @@ test: $(VENV)/.stamp-test
 test-long: $(VENV)/.stamp-test
 	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling tests/volume tests/estimators
 	$(PYTEST) -m long
+
+# Small models are trained with pythae, scvi-tools and diffusers. They have an environment of their own, so that all else
+# is known to work without them, and their warnings are no errors.
+integrations: $(INTEGRATIONS)/.stamp
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest -W default --numprocesses 2 --dist loadfile tests/integrations
 
 # SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.
 # A fresh environment, for autosummary writes no pages of modules that an old one does not know.
@@ -41,7 +48,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEGRATIONS) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-venv:
@@ -62,4 +69,10 @@ $(VENV)/.stamp-docs: pyproject.toml constraints.txt $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt $(VENV)/.stamp-venv
 	$(INSTALL) '.[dev]'
+	touch $@
+
+$(INTEGRATIONS)/.stamp: pyproject.toml constraints.txt constraints-integrations.txt
+	test -d $(INTEGRATIONS) || $(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-integrations.txt --editable '.[pythae,scvi,diffusers]' pytest pytest-xdist
 	touch $@

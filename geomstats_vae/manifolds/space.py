@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import geomstats.backend as gs
@@ -10,6 +11,12 @@ from geomstats.geometry.euclidean import Euclidean
 
 from geomstats_vae.geometry.diagnosis import Diagnosis, diagnose
 from geomstats_vae.manifolds.arrays import Array, enter, to_array, to_tensor
+from geomstats_vae.manifolds.libraries import (
+    LibraryModel,
+    read_diffusers,
+    read_pythae,
+    read_scvi,
+)
 from geomstats_vae.manifolds.metric import PullbackDecoderMetric
 
 
@@ -54,6 +61,187 @@ class LatentSpace(VectorSpaceOpenSet):
         self.equip_with_metric(
             PullbackDecoderMetric, decoder=decoder, output=output, points=points, **metric_options
         )
+
+    @classmethod
+    def from_pythae(
+        cls,
+        model: Any,
+        data: Any = None,
+        *,
+        points: Any = None,
+        batch_size: int = 256,
+        **metric_options: Any,
+    ) -> LatentSpace:
+        """Latent space of a trained autoencoder of pythae.
+
+        Parameters
+        ----------
+        model : pythae.models.BaseAE
+            Trained autoencoder, such as a VAE. Its decoder is copied, frozen and put in
+            evaluation mode; the model is not touched. The metric is that of ``.reconstruction``.
+        data : array-like, shape=[n_points, ...], optional
+            Data in the shape that the encoder takes. Their codes, the means of the posterior, are
+            the points of the space.
+        points : array-like, shape=[n_points, dim], optional
+            Latent codes, in place of data.
+        batch_size : int
+            Number of data that are encoded at once.
+        **metric_options : dict
+            Options of `PullbackDecoderMetric`.
+
+        Returns
+        -------
+        space : LatentSpace
+            The space; ``space.metric.points`` are the codes.
+
+        Raises
+        ------
+        DecoderError
+            If this is no autoencoder of pythae, or its codes are quantised, on a sphere or in a
+            ball; if data are given and a flow stands between encoder and decoder.
+        ValueError
+            If data or points do not suit the model, or both are given.
+
+        Examples
+        --------
+        >>> space = LatentSpace.from_pythae(model, X)
+        >>> space.metric.dist(space.metric.points[0], space.metric.points[1])
+        """
+        found = read_pythae(model, data, points=points, batch_size=batch_size)
+        return cls._of_library(found, metric_options)
+
+    @classmethod
+    def from_scvi(
+        cls,
+        model: Any,
+        adata: Any = None,
+        *,
+        library: float | None = None,
+        batch: Any = None,
+        covariates: Mapping[str, Any] | None = None,
+        indices: Sequence[int] | None = None,
+        points: Any = None,
+        **metric_options: Any,
+    ) -> LatentSpace:
+        """Latent space of a trained model of scvi-tools.
+
+        Codes are decoded to the distribution of counts of a cell of one size, in one batch. The
+        model, its mode and its device are not touched.
+
+        Parameters
+        ----------
+        model : scvi.model.SCVI
+            Trained model, an SCVI or one with the same ``module.generative``, such as SCANVI.
+        adata : anndata.AnnData, optional
+            Cells; by default those that the model was trained on. Their codes, the means of the
+            posterior, are the points of the space.
+        library : float, optional
+            Counts per cell, a number of molecules and not its logarithm; by default the median of
+            the cells'. For a model that was set up with a size factor, the size factor.
+        batch : str or int, optional
+            Batch: its name, or its index where no batch has that name; by default the batch of
+            most cells.
+        covariates : mapping, optional
+            For each covariate that the model was set up with its value, one of its categories or
+            a number. A model with a dispersion for each label needs the label, too.
+        indices : sequence of int, optional
+            Which cells to take; by default all. The graph of global starts covers 2,000 of them.
+        points : array-like, shape=[n_points, dim], optional
+            Latent codes, in place of those of the cells.
+        **metric_options : dict
+            Options of `PullbackDecoderMetric`. Unless ``likelihood`` says so, the distributions
+            are compared by the embedding that is registered for them.
+
+        Returns
+        -------
+        space : LatentSpace
+            The space; ``space.metric.points`` are the codes.
+
+        Raises
+        ------
+        DecoderError
+            If this is no such model, it is not trained, or its codes lie on a simplex.
+        ValueError
+            If library, batch, covariates or points do not suit the model.
+
+        Examples
+        --------
+        >>> space = LatentSpace.from_scvi(model, library=1e4, batch="donor 1")
+        >>> space.metric.dist(space.metric.points[0], space.metric.points[1])
+        """
+        found = read_scvi(
+            model,
+            adata,
+            library=library,
+            batch=batch,
+            covariates=covariates,
+            indices=indices,
+            points=points,
+        )
+        return cls._of_library(found, metric_options)
+
+    @classmethod
+    def from_diffusers(
+        cls,
+        autoencoder: Any,
+        images: Any = None,
+        *,
+        latent_shape: Sequence[int] | None = None,
+        points: Any = None,
+        batch_size: int = 16,
+        **metric_options: Any,
+    ) -> LatentSpace:
+        """Latent space of an autoencoder of diffusers.
+
+        Parameters
+        ----------
+        autoencoder : diffusers.AutoencoderKL
+            Autoencoder, ``pipeline.vae`` of a pipeline. Its decoder is copied, frozen and put in
+            evaluation mode; it decodes whole images, without tiles. The caller's is not touched.
+        images : array-like, shape=[n_points, channels, height, width], optional
+            Images as the encoder takes them, for most models in [-1, 1]. Their codes, the means
+            of the posterior, are the points of the space.
+        latent_shape : sequence of int, optional
+            Shape of one code, [channels, height, width]; by default that of the codes. Needed
+            where there are neither images nor points of that shape.
+        points : array-like, shape=[n_points, dim] or [n_points, *latent_shape], optional
+            Latent codes, in place of images.
+        batch_size : int
+            Number of images that are encoded at once.
+        **metric_options : dict
+            Options of `PullbackDecoderMetric`.
+
+        Returns
+        -------
+        space : LatentSpace
+            The space of codes in rows, dim = channels * height * width.
+
+        Raises
+        ------
+        DecoderError
+            If this is no such autoencoder, or it quantises its codes.
+        ValueError
+            If images, points or latent_shape do not suit the model, or images come with points.
+
+        Notes
+        -----
+        Codes are those of ``encode`` and ``decode``. The latents of a pipeline are scaled: they are
+        (codes - shift_factor) * scaling_factor, with the factors of ``autoencoder.config`` and no
+        shift where that is None. Pass points=latents / scaling_factor + shift_factor.
+
+        Examples
+        --------
+        >>> space = LatentSpace.from_diffusers(pipeline.vae, images)
+        >>> space.metric.dist(space.metric.points[0], space.metric.points[1])
+        """
+        found = read_diffusers(
+            autoencoder, images, latent_shape=latent_shape, points=points, batch_size=batch_size
+        )
+        return cls._of_library(found, metric_options)
+
+    @classmethod
+    def _of_library(cls, model: LibraryModel, options: dict[str, Any]) -> LatentSpace:
+        return cls(model.decoder, model.dim, model.points, **options)
 
     def __sklearn_clone__(self) -> LatentSpace:
         """Share the space among clones of an estimator: copying it would copy the decoder."""
