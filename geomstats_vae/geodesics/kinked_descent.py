@@ -140,7 +140,9 @@ class KinkedDescent:
         mine = np.searchsorted(left, which[search.open])
         found = descend(model.immersion, curves.take(mine).finer(options.modes), options)
         elements = found.curves.elements(options.n_elements, model.element.degree)
-        chords = [self._chords(model, elements, n) for n in (options.chords, 2 * options.chords)]
+        chords = [
+            self._chords(model, elements, n) for n in (2 * options.chords, 4 * options.chords)
+        ]
         with np.errstate(invalid="ignore"):
             length_error = np.abs(chords[1] - chords[0]) / chords[1]
         status = np.full(len(mine), int(GeodesicStatus.CONVERGED))

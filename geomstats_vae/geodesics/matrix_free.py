@@ -194,7 +194,9 @@ class MatrixFreeModel(ElementModel):
             direction[batch.rows] = batch.local(paths.within(radius)[0])
             decrement[members] = np.where(finite, paths.decrement, np.inf)
             # A stationary curve has no gradient that would show what it could slide along.
-            signs = batch.variations.definite(self.options.rough_sign)
+            # Of one that still has to move it is asked later.
+            near = paths.decrement <= self.options.near * length[members]
+            signs = batch.variations.definite(self.options.rough_sign, near)
             definite[members] = paths.definite & signs
         return direction, decrement, definite
 

@@ -381,6 +381,8 @@ class MatrixFreeOptions:
         The reduction that leaves no doubt about signs of the curvature.
     rough_sign : float
         The reduction for those signs where a look at a finer mesh asks for them.
+    near : float
+        Newton decrement, relative to the length, up to which a curve is asked for this.
     spare : float
         Share of the tolerance that inexact steps may leave.
     settled : float
@@ -415,6 +417,7 @@ class MatrixFreeOptions:
     sharp: float = 1e-8
     sign: float = 1e-6
     rough_sign: float = 1e-2
+    near: float = 1e-4
     spare: float = 0.03
     settled: float = 0.3
     first_radius: float = 0.5

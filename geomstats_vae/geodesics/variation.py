@@ -253,7 +253,7 @@ class CurveVariations:
         """Newton decrements if the preconditioner were the inverse, shape=[n_curves]."""
         return self.chains.dots(self.right, self._second.precondition(self.right))
 
-    def definite(self, rtol: float | None = None) -> Bools:
+    def definite(self, rtol: float | None = None, among: Bools | None = None) -> Bools:
         """Whether the second variations are positive definite, shape=[n_curves].
 
         Parameters
@@ -262,16 +262,22 @@ class CurveVariations:
             Reduction of the residual past which no more is asked; by default one that leaves no
             doubt. Conjugate gradients from a random right-hand side meet a direction of negative
             curvature before they converge, if there is any.
+        among : array of bool, shape=[n_curves], optional
+            Curves that are asked about; the others count as definite.
         """
-        return self.descent(rtol)[1]
+        return self.descent(rtol, among)[1]
 
-    def descent(self, rtol: float | None = None) -> tuple[Tensor, Bools]:
+    def descent(
+        self, rtol: float | None = None, among: Bools | None = None
+    ) -> tuple[Tensor, Bools]:
         """Find directions of negative curvature.
 
         Parameters
         ----------
         rtol : float, optional
             Reduction of the residual past which no more is asked; see `definite`.
+        among : array of bool, shape=[n_curves], optional
+            Curves that are asked about; the others count as definite.
 
         Returns
         -------
@@ -286,7 +292,8 @@ class CurveVariations:
             # The same for a curve alone and in a batch.
             generator, shape = torch.Generator().manual_seed(0), right[begin:end].shape
             right[begin:end] = torch.randn(shape, generator=generator, dtype=torch.float64)
-        right = self.chains.only(self.finite, self.chains.fix_ends(right))
+        asked = self.finite if among is None else self.finite & among
+        right = self.chains.only(asked, self.chains.fix_ends(right))
         rtol = self._options.sign if rtol is None else rtol
         found = self._run(right, np.full(len(self.chains), rtol))
         return found.descent, found.definite & self.finite
