@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from geomstats_vae.immersions.arguments import check_arguments, check_kind
 from geomstats_vae.immersions.composed import ConcatenatedImmersion
-from geomstats_vae.immersions.differentiable import Differentiation, choose_differentiation
+from geomstats_vae.immersions.differentiable import (
+    FAILURES,
+    Differentiation,
+    choose_differentiation,
+)
 from geomstats_vae.immersions.ensemble import EnsembleDecoder, mixture_mean_std
 from geomstats_vae.immersions.errors import DecoderError, DecoderWarning
 from geomstats_vae.immersions.frozen import (
@@ -30,7 +34,6 @@ from geomstats_vae.immersions.probes import (
     probe_codes,
 )
 from geomstats_vae.immersions.protocol import (
-    EXPECTED,
     DecoderFunction,
     Likelihood,
     MeanStd,
@@ -102,7 +105,7 @@ class Decoder:
     ) -> None:
         if isinstance(decoder, torch.export.ExportedProgram):
             decoder = decoder.module()
-        _check_arguments(decoder, dim, output, likelihood, latent_shape)
+        check_arguments(decoder, dim, output, likelihood, latent_shape)
         self.dim = int(dim)
         self.output, self.likelihood = output, likelihood
         self.latent_shape = None if latent_shape is None else tuple(map(int, latent_shape))
@@ -294,7 +297,7 @@ class Decoder:
         """
         device = self.device if device is None else torch.device(device)
         if isinstance(self.source, Immersion):
-            _check_kind(self.source, dtype, device)
+            check_kind(self.source, dtype, device)
             return self.source
         key = (dtype, device)
         if key not in self._immersions:
@@ -314,7 +317,7 @@ class Decoder:
             immersion = self.immersion(torch.float32)
             with torch.no_grad():
                 value = immersion(self._probes(torch.float32))
-        except _DECODER_FAILURES:
+        except FAILURES:
             return None
         return immersion if value.dtype == torch.float32 else None
 
@@ -407,55 +410,3 @@ def _members(decoder: Any, dim: int, **reading: Any) -> tuple[Decoder, ...]:
             )
         members.append(member)
     return tuple(members)
-
-
-def _check_arguments(
-    decoder: Any, dim: int, output: Any, likelihood: Any, latent_shape: Any
-) -> None:
-    if not callable(decoder):
-        raise DecoderError(
-            f"Expected a callable as decoder, got {type(decoder).__name__}; pass a torch module, "
-            "a function of latent codes or an Immersion."
-        )
-    if int(dim) != dim or dim < 1:
-        raise DecoderError(f"Expected a positive integer as dim, got {dim!r}.")
-    if output is not None and not callable(output):
-        raise DecoderError(
-            f"Expected a callable as output, got {type(output).__name__}; pass a function of "
-            "what the decoder returns."
-        )
-    if likelihood is not None and likelihood != EXPECTED and not callable(likelihood):
-        got = repr(likelihood) if isinstance(likelihood, str) else type(likelihood).__name__
-        raise DecoderError(
-            f"Expected a callable as likelihood, {EXPECTED!r} or None, got {got}; pass a function "
-            f"of what the decoder returns, or {EXPECTED!r} for its mean and standard deviation."
-        )
-    if latent_shape is not None and math.prod(latent_shape) != dim:
-        raise DecoderError(
-            f"Expected latent_shape to have dim={dim} entries, got {tuple(latent_shape)} with "
-            f"{math.prod(latent_shape)}; pass dim={math.prod(latent_shape)}."
-        )
-    if not isinstance(decoder, Immersion):
-        return
-    if decoder.dim != dim:
-        raise DecoderError(
-            f"Expected an immersion of dimension dim={dim}, got one of dimension {decoder.dim}."
-        )
-    if output is not None or likelihood is not None or latent_shape is not None:
-        raise DecoderError(
-            "Expected an immersion alone, got output, likelihood or latent_shape with it; an "
-            "immersion is used as it is, so pass them where it is built: "
-            "Decoder(decoder, dim, likelihood=...)."
-        )
-
-
-def _check_kind(immersion: Immersion, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise unless an immersion has a type and a device."""
-    indices = {immersion.device.index, device.index} - {None}
-    same_device = immersion.device.type == device.type and len(indices) < 2
-    if immersion.dtype != dtype or not same_device:
-        raise DecoderError(
-            f"Expected an immersion in {dtype} on {device}, as asked for, got one in "
-            f"{immersion.dtype} on {immersion.device}; an immersion is not cast, so build it as "
-            f"Decoder(decoder, dim).immersion({dtype}, {str(device)!r})."
-        )
