@@ -87,6 +87,8 @@ class AutodiffImmersion(Immersion):
     def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
         """Round the kinks that torch's functions make; see `Immersion.smoothed`."""
         width, codes = check_width(width), codes.to(dtype=self.dtype, device=self.device)
+        if self.smooth:
+            return self
         widths = [width * spread for spread in kink_spreads(self.function, codes)]
         if not widths:
             return self

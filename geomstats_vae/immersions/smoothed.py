@@ -5,8 +5,7 @@ What a function calls is watched by a mode of torch, whatever the function is ma
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -133,21 +132,23 @@ class SmoothedFunction:
         RuntimeError
             If the function calls other kinked functions than where widths were measured.
         """
-        with self._rounding():
-            return self.function(z)
-
-    @contextlib.contextmanager
-    def _rounding(self) -> Iterator[None]:
-        widths = iter(self.widths)
+        n_kinks = 0
 
         def relu(u: Tensor) -> Tensor:
-            width = next(widths, None)
-            if width is None:
-                raise RuntimeError(
-                    f"Expected {len(self.widths)} kinked functions, as at the codes, got more; the "
-                    "decoder must call the same functions at every point."
-                )
-            return smooth_relu(u, width)
+            nonlocal n_kinks
+            n_kinks += 1
+            if n_kinks > len(self.widths):
+                raise self._error("more")
+            return smooth_relu(u, self.widths[n_kinks - 1])
 
         with _ReplacedReLUs(relu):
-            yield
+            value = self.function(z)
+        if n_kinks < len(self.widths):
+            raise self._error(str(n_kinks))
+        return value
+
+    def _error(self, got: str) -> RuntimeError:
+        return RuntimeError(
+            f"Expected {len(self.widths)} kinks, as at the codes, got {got}; let the decoder call "
+            "the same functions at every point."
+        )
