@@ -226,14 +226,13 @@ def test_smooth_relu_is_above_relu_by_at_most_its_bound():
 
 
 def test_spreads_are_standard_deviations_over_codes():
-    module = nn.Sequential(nn.Linear(DIM, 7), nn.ReLU(), nn.Linear(7, 4), nn.Hardtanh(-0.1, 0.1))
-    module, codes = module.double().requires_grad_(False), draw(50, DIM)
+    module, codes = network(last=nn.Hardtanh(-1.0, 1.0)), draw(50, DIM)
     first, *both = kink_spreads(module, codes)
     torch.testing.assert_close(first, module[0](codes).std(dim=0, correction=0))
     # Both corners of one function, in the order in which the rule puts them.
     u = module[:3](codes)
     torch.testing.assert_close(both[0], u.std(dim=0, correction=0))
-    torch.testing.assert_close(both[1], u.clamp(min=-0.1).std(dim=0, correction=0))
+    torch.testing.assert_close(both[1], u.clamp(min=-1.0).std(dim=0, correction=0))
     # Units of an image are its pixels.
     assert kink_spreads(of(lambda u: image(u).abs()), codes)[0].shape == SHAPE
 
@@ -262,8 +261,8 @@ def test_widths_are_positive(width):
 # -- functions of several kinks -------------------------------------------------------------------
 
 
-def network(activation=None):
-    layers = nn.Linear(DIM, 9), activation or nn.ReLU(), nn.Linear(9, 6), nn.LeakyReLU(0.1)
+def network(activation=None, last=None):
+    layers = nn.Linear(DIM, 9), activation or nn.ReLU(), nn.Linear(9, 6), last or nn.LeakyReLU(0.1)
     module = nn.Sequential(*layers, nn.Linear(6, 5)).double().eval().requires_grad_(False)
     for k, weight in enumerate(module.parameters()):
         weight.copy_(draw(*weight.shape, seed=k))
