@@ -132,7 +132,7 @@ class Decoder:
         if module is not None and any(modes(module)):
             self._check_modes(module, probes)
         with torch.no_grad():
-            mean, std = read_embedding(self._output(probes), self.likelihood)
+            mean, std = self._read(probes)
         self._n_mean = None if std is None else mean.shape[1]
         for said in self.check(check_codes(self.dim)):
             _warn(
@@ -157,7 +157,7 @@ class Decoder:
                 raise
         if not self._single:
             with torch.no_grad():
-                mean = read_embedding(self._output(probes), self.likelihood)[0]
+                mean = self._read(probes)[0]
             self._single = mean.dtype != torch.float64
         if self._single:
             _warn(
@@ -313,10 +313,14 @@ class Decoder:
             None where there is an immersion in double precision, and where the decoder fails in
             single precision or returns another type.
         """
+        if any(member.in_single_precision() is None for member in self.members):
+            return None
         try:
-            immersion = self.immersion(torch.float32)
+            immersion, probes = self.immersion(torch.float32), self._probes(torch.float32)
             with torch.no_grad():
-                value = immersion(self._probes(torch.float32))
+                # Values of immersions are cast, those of the decoder are not.
+                own = self.members or isinstance(self.source, Immersion)
+                value = immersion(probes) if own else self._read(probes)[0]
         except FAILURES:
             return None
         return immersion if value.dtype == torch.float32 else None
@@ -368,9 +372,13 @@ class Decoder:
         out = self._copy(z.dtype, z.device)(shaped)
         return out if self.output is None else self.output(out)
 
+    def _read(self, z: torch.Tensor) -> MeanStd:
+        """Embeddings as they come, in the type that the decoder computes in."""
+        return read_embedding(self._output(z), self.likelihood)
+
     def _embed(self, z: torch.Tensor) -> torch.Tensor:
         """F itself, through the decoder."""
-        mean, std = read_embedding(self._output(z), self.likelihood)
+        mean, std = self._read(z)
         stacked = mean if std is None else torch.cat((mean, std), dim=-1)
         if self._width is not None and stacked.shape[-1] != self._width:
             raise DecoderError(

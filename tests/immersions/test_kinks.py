@@ -226,13 +226,13 @@ def test_smooth_relu_is_above_relu_by_at_most_its_bound():
 
 
 def test_spreads_are_standard_deviations_over_codes():
-    module, codes = network(last=nn.Hardtanh(-1.0, 1.0)), draw(50, DIM)
+    module, codes = network(last=nn.Hardtanh(-20.0, 1.0)), draw(50, DIM)
     first, *both = kink_spreads(module, codes)
     torch.testing.assert_close(first, module[0](codes).std(dim=0, correction=0))
     # Both corners of one function, in the order in which the rule puts them.
     u = module[:3](codes)
     torch.testing.assert_close(both[0], u.std(dim=0, correction=0))
-    torch.testing.assert_close(both[1], u.clamp(min=-1.0).std(dim=0, correction=0))
+    torch.testing.assert_close(both[1], u.clamp(min=-20.0).std(dim=0, correction=0))
     # Units of an image are its pixels.
     assert kink_spreads(of(lambda u: image(u).abs()), codes)[0].shape == SHAPE
 

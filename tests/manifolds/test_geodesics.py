@@ -224,7 +224,7 @@ def test_global_start_takes_the_way_around_a_wall():
 
 def test_flat_surface_in_three_dimensions():
     def fold(z):
-        return surfaces.cylinder(z[:, :2]), z[:, 2:].expand(-1, 3)
+        return torch.cat((surfaces.cylinder(z[:, :2]), z[:, 2:].expand(-1, 3)), dim=1)
 
     start, end = draw(2, 3, 3, scale=0.5)
     metric = LatentSpace(fold, 3, on_failure="raise").metric
