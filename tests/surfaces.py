@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from geomstats_vae.immersions import AutodiffImmersion, Immersion, Jet
+from geomstats_vae.immersions import AutodiffImmersion, Immersion, Jet, compile_immersion
 
 
 def plane(z):
@@ -218,8 +218,9 @@ def closed_torus():
 
 
 def immersion_of(surface, dim=2, **options):
-    """The immersion of a surface, differentiated by torch."""
-    return AutodiffImmersion(surface, dim, **options)
+    """The immersion of a surface: the fast one, or, with options, that differentiated by torch."""
+    fast = None if options else compile_immersion(surface, dim)
+    return AutodiffImmersion(surface, dim, **options) if fast is None else fast
 
 
 SURFACES = {

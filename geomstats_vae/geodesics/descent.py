@@ -81,8 +81,10 @@ class SineCurves:
         return Curves(nodes, np.full(len(self), n_elements))
 
 
-def sine_curves(vertices: Sequence[Floats], n_modes: int) -> SineCurves:
-    """Make sine waves of polylines, at constant speed in latent space.
+def sine_curves(
+    vertices: Sequence[Floats], n_modes: int, times: Sequence[Floats] | None = None
+) -> SineCurves:
+    """Make sine waves of polylines.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def sine_curves(vertices: Sequence[Floats], n_modes: int) -> SineCurves:
         Vertices of each polyline, from end to end.
     n_modes : int
         Number of waves.
+    times : sequence of array, shape=[n_vertices], optional
+        Times from 0 to 1 at the vertices; by default those of constant speed in latent space.
 
     Returns
     -------
@@ -103,13 +107,17 @@ def sine_curves(vertices: Sequence[Floats], n_modes: int) -> SineCurves:
     for k, path in enumerate(vertices):
         if len(path) == 2:
             continue
-        where = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))))
-        where = where / max(where[-1], np.finfo(float).tiny)
+        where = _times(path) if times is None else times[k]
         points = np.stack([np.interp(t, where, column) for column in path.T], axis=1)
         off = points - (start[k] + t[:, None] * (end[k] - start[k]))
         # The waves are orthogonal at these points.
         amplitudes[k] = 2.0 / (n_modes + 1) * waves @ off
     return SineCurves(start, end, amplitudes)
+
+
+def _times(path: Floats) -> Floats:
+    where = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))))
+    return where / max(where[-1], np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ class KinkedSearch:
         metrics = self._evaluator.metrics
         near = Guess(guess, search.start, search.end, metrics, self._rtol, search.guess_options)
         good = near.usable.copy()
-        path = search.follow(guess.take(np.zeros(0, dtype=int)))[0]
+        path = search.path()
         usable = np.flatnonzero(good)
         if len(usable):
             found = self._descent.follow(guess.take(usable), pairs[usable], width)

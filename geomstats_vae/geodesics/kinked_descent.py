@@ -16,6 +16,7 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
 from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
+from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.descent import SineCurves, descend, first_descent, sine_curves
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.minimise import Minimised, end_metrics
@@ -113,14 +114,17 @@ class KinkedDescent:
             Curves between the new end points.
         """
         search = self.search(width, pairs)
-        polylines = []
+        polylines, times = [], []
         for k, nodes in enumerate(guess.nodes):
             assert nodes is not None
+            inside = 0.5 * (reference_element(nodes.shape[1] - 1).nodes[:-1] + 1.0)
+            t = (np.arange(len(nodes))[:, None] + inside).ravel() / len(nodes)
+            t = np.append(t, 1.0)
             line = np.concatenate((nodes[:, :-1].reshape(-1, nodes.shape[2]), nodes[-1, -1:]))
-            share = np.linspace(0.0, 1.0, len(line))[:, None]
             first, last = search.start[k] - guess.start[k], search.end[k] - guess.end[k]
-            polylines.append(line + (1.0 - share) * first + share * last)
-        curves = sine_curves(polylines, self.descent.modes)
+            polylines.append(line + (1.0 - t)[:, None] * first + t[:, None] * last)
+            times.append(t)
+        curves = sine_curves(polylines, self.options.finish.modes, times)
         everyone = np.arange(len(pairs))
         return self._certified(pairs, everyone, width, everyone, curves)[1]
 

@@ -128,12 +128,12 @@ class Search:
         self._search_from(guess)
         answered = np.ones(len(guess), dtype=bool)
         answered[self.open] = False
-        return self._path(), answered
+        return self.path(), answered
 
     def _from_afar(self) -> GeodesicPath:
         for start in self._starts():
             self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
-        return self._path()
+        return self.path()
 
     def continue_from(self, curves: SolvedCurves) -> GeodesicPath:
         """Shorten curves between the same end points, as they are: those of a nearby metric.
@@ -154,12 +154,12 @@ class Search:
                 chains = chain_together([curves.nodes[k] for k in pairs])
                 found = minimise(self.models[degree], chains, self.task)
                 self._keep_if_better(np.array(pairs), found)
-        return self._path()
+        return self.path()
 
     def accept(self, found: Minimised) -> GeodesicPath:
         """Take curves that were found otherwise, one for each open pair."""
         self._keep_if_better(self.open, found)
-        return self._path()
+        return self.path()
 
     @property
     def line_degree(self) -> int:
@@ -289,7 +289,8 @@ class Search:
         for k in np.flatnonzero(better):
             self.nodes[pairs[k]] = found.curves.nodes[offsets[k] : offsets[k + 1]]
 
-    def _path(self) -> GeodesicPath:
+    def path(self) -> GeodesicPath:
+        """The best curves so far; pairs without one have infinite length."""
         points, times = self._points_and_times()
         converged = self.converged
         curves = SolvedCurves(

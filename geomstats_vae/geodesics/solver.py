@@ -249,7 +249,8 @@ class GeodesicSolver:
             return solver._search(models[width], start[pairs], end[pairs], graph)
 
         evaluator = Evaluator(immersion, self.chunk_size or cache_sized_chunk(immersion, 1))
-        if immersion.dim < self.descent.min_dim:
+        if immersion.dim < self.descent.min_dim and immersion.has_std:
+            # Chords may tunnel through walls of the standard deviation.
             return KinkedSearch(evaluator, search, self.rtol, options)
         single = _single(immersion, graph)
         codes = kink_codes(single, None if graph is None else graph.codes, options)

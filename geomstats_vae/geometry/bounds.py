@@ -20,6 +20,9 @@ _ROWS_PER_BLOCK = 1024
 # A straight line is measured by more chords as long as it may be the shorter curve.
 _LINE_CHORDS = (8, 32, 128)
 
+# What a search of the graph sets up serves all pairs of a block, and takes little memory of each.
+PAIRS_PER_SEARCH = 2**15
+
 
 class DecoderBounds:
     """Bounds and estimates of a decoder's distances.

@@ -16,19 +16,19 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     LatentGraph,
     Solver,
-    local_minima,
-    polish_velocities,
 )
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.geodesics.flow.transport import nearest_isometry
+from geomstats_vae.geodesics.kinked import kink_codes
+from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.blocks import Blocks
-from geomstats_vae.geometry.bounds import DecoderBounds, graph_lengths
+from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, Lengths, Logs
 from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
+from geomstats_vae.geometry.refined_paths import refine_paths
 from geomstats_vae.geometry.rows import Ends, host, rows
-from geomstats_vae.geometry.transport import transports_between
+from geomstats_vae.geometry.transport import transports, transports_between
 from geomstats_vae.immersions import Immersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
 
@@ -60,6 +60,9 @@ class DecoderGeometry:
     rtol : float
         Relative error that lengths may have, with room to spare: two curves whose lengths differ
         by less are not told apart.
+    kink_width : float
+        Width at which kinks of the decoder, such as those of ReLUs, are rounded where second
+        derivatives are needed: by exponentials, transports and curvatures; see `KinkOptions`.
     """
 
     decoder: Decoder
@@ -70,6 +73,7 @@ class DecoderGeometry:
     scale: float = 1.0
     blocks: Blocks = field(default_factory=Blocks)
     rtol: float = 3e-4
+    kink_width: float = 0.05
 
     # -- other geometries --------------------------------------------------------------------------
 
@@ -146,6 +150,27 @@ class DecoderGeometry:
         immersion = self.decoder.immersion(device=device)
         return immersion if self.scale == 1.0 else ScaledImmersion(immersion, self.scale**0.5)
 
+    def smooth_immersion(self, device: torch.device | None = None) -> Immersion:
+        """Return the immersion, its kinks rounded at ``kink_width``; see `immersion`."""
+        return self._smooth_immersion if device is None else self._smoothed(self.immersion(device))
+
+    @cached_property
+    def _smooth_immersion(self) -> Immersion:
+        return self._smoothed(self._immersion)
+
+    def _smoothed(self, immersion: Immersion) -> Immersion:
+        if immersion.smooth is not False:
+            return immersion
+        codes = kink_codes(immersion, self.codes, KinkOptions())
+        return immersion.smoothed(self.kink_width, codes)
+
+    def immersion_for(
+        self, function: local.LocalFunction, device: torch.device | None = None
+    ) -> Immersion:
+        """Return the immersion itself for a function of first derivatives, else the smooth one."""
+        exact = function in local.OF_FIRST_DERIVATIVES
+        return self.immersion(device) if exact else self.smooth_immersion(device)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: part for name, part in self.__dict__.items() if name[0] != "_"}
 
@@ -216,11 +241,8 @@ class DecoderGeometry:
         with torch.no_grad():
             immersion = self.immersion()
             path = self.solver.solve(immersion, start, end, self._graph, guess)
-            if polish:
-                path = polish_velocities(immersion, path, self.solver.rtol)
-            if check_minimum:
-                path = replace(path, local_minimum=local_minima(immersion, path))
-        return path
+            asked = {"polish": polish, "check_minimum": check_minimum}
+            return refine_paths(immersion, path, self.codes, rtol=self.solver.rtol, **asked)
 
     def ends(self, start: Floats, end: Floats) -> Ends:
         """Solve for geodesics in blocks, and keep what distances need: no curves.
@@ -284,7 +306,7 @@ class DecoderGeometry:
                 "Expected latent codes for lengths on the graph, got a metric without points; pass "
                 "the codes of the data as points, or method='exact'."
             )
-        blocks = replace(self.blocks, size=_PAIRS_PER_SEARCH, blocks_per_job=1)
+        blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
         return blocks.run(partial(graph_lengths, graph), start, end)[0]
 
     # -- geodesics from points ---------------------------------------------------------------------
@@ -356,34 +378,17 @@ class DecoderGeometry:
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return DecoderRays(self.immersion(), self.ray_exponential, *rows(base, velocity))
+        return DecoderRays(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        return volume_changes(self.immersion(), self.ray_exponential, *rows(base, velocity))
+        return volume_changes(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
 
     # -- parallel transport ------------------------------------------------------------------------
 
     def transports(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Ints]:
-        """Parallel transports along geodesics, for unit time.
-
-        Parameters
-        ----------
-        base, velocity : array-like, shape=[n, dim]
-            Initial points and velocities.
-
-        Returns
-        -------
-        transport : numpy.ndarray, shape=[n, dim, dim]
-            Isometries from the tangent spaces at the starts to those at the ends, in latent
-            coordinates; NaN where a metric is singular.
-        status : numpy.ndarray of int, shape=[n]
-            Codes of `ExponentialStatus`.
-        """
-        immersion, start, vector = self.tensors(base, velocity)
-        point, transport, status = self.exponential.transport(immersion, start, vector)
-        metrics = (local.evaluate(local.metric_matrix, immersion, part) for part in (start, point))
-        return host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
+        """Parallel transports along geodesics, for unit time; see `transport.transports`."""
+        return transports(self, *rows(base, velocity))
 
     def transports_between(self, base: ArrayLike, end: ArrayLike) -> tuple[Floats, Ints, Ints]:
         """Parallel transports along the geodesics between points; see `transports_between`."""
@@ -406,9 +411,9 @@ class DecoderGeometry:
         values : numpy.ndarray, shape=[n_points, ...]
             All rows.
         """
-        immersion, z = self.tensors(points)
+        _, z = self.tensors(points)
         with torch.no_grad():
-            return host(local.evaluate(function, immersion, z))
+            return host(local.evaluate(function, self.immersion_for(function), z))
 
     def metrics(self, points: ArrayLike) -> Floats:
         """Metric matrices; see `Geometry.metrics`."""
@@ -435,14 +440,10 @@ class DecoderGeometry:
         return rows(vectors, base)[0]
 
     def tensors(self, *arrays: ArrayLike) -> tuple[Any, ...]:
-        """Return the immersion, and rows as tensors of its type on its device."""
-        immersion = self.immersion()
+        """Return the smooth immersion, and rows as tensors of its type on its device."""
+        immersion = self.smooth_immersion()
         like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
         return immersion, *(torch.as_tensor(part).to(like) for part in rows(*arrays))
-
-
-# What a search of the graph sets up serves all pairs of a block, and takes little memory of each.
-_PAIRS_PER_SEARCH = 2**15
 
 
 def _ends(geometry: DecoderGeometry, start: Floats, end: Floats) -> Any:

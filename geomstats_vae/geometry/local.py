@@ -93,6 +93,10 @@ def volume_density(immersion: Immersion, z: torch.Tensor) -> torch.Tensor:
     return triangle.diagonal(dim1=-2, dim2=-1).prod(dim=-1).abs()
 
 
+# Functions that need no second derivatives.
+OF_FIRST_DERIVATIVES = (metric_matrix, cometric_matrix, volume_density)
+
+
 def _first_kind(jet: Jet) -> torch.Tensor:
     """Christoffel symbols of the first kind <d^2F_ij, J_k>, shape=[n, k, i, j]."""
     return torch.stack([jet.hessian(tangent) for tangent in jet.tangents.unbind(1)], dim=1)

@@ -17,6 +17,30 @@ from geomstats_vae.geometry.rows import host
 _MISS = 1e-8
 
 
+def transports(geometry: Any, base: Floats, velocity: Floats) -> tuple[Floats, Ints]:
+    """Transport along geodesics, for unit time.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        Geometry of the latent space.
+    base, velocity : numpy.ndarray, shape=[n, dim]
+        Initial points and velocities.
+
+    Returns
+    -------
+    transport : numpy.ndarray, shape=[n, dim, dim]
+        Isometries from the tangent spaces at the starts to those at the ends, in latent
+        coordinates; NaN where a metric is singular.
+    status : numpy.ndarray of int, shape=[n]
+        Codes of `ExponentialStatus`.
+    """
+    immersion, start, vector = geometry.tensors(base, velocity)
+    point, transport, status = geometry.exponential.transport(immersion, start, vector)
+    metrics = (local.evaluate(local.metric_matrix, immersion, part) for part in (start, point))
+    return host(nearest_isometry(transport, *metrics)), status.cpu().numpy()
+
+
 def transports_between(geometry: Any, base: Floats, end: Floats) -> tuple[Floats, Ints, Ints]:
     """Transport along the geodesics that are found between points.
 

@@ -11,17 +11,13 @@ import torch
 from torch.func import grad, vmap
 
 from geomstats_vae.immersions.immersion import Immersion, Jet
-from geomstats_vae.immersions.kinks import (
-    SmoothedFunction,
-    check_width,
-    has_kinks,
-    kink_spreads,
-)
+from geomstats_vae.immersions.kinks import check_width
 from geomstats_vae.immersions.linearization import (
     AutodiffLinearization,
     Function,
     pushforward,
 )
+from geomstats_vae.immersions.smoothed import SmoothedFunction, has_kinks, kink_spreads
 
 Result = TypeVar("Result", torch.Tensor, tuple[torch.Tensor, torch.Tensor])
 Arguments = ParamSpec("Arguments")
@@ -90,7 +86,9 @@ class AutodiffImmersion(Immersion):
 
     def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
         """Round the kinks that torch's functions make; see `Immersion.smoothed`."""
-        width = check_width(width)
+        width, codes = check_width(width), codes.to(dtype=self.dtype, device=self.device)
+        if self.smooth:
+            return self
         widths = [width * spread for spread in kink_spreads(self.function, codes)]
         if not widths:
             return self

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from geomstats_vae.immersions.arguments import check_arguments, check_kind
 from geomstats_vae.immersions.composed import ConcatenatedImmersion
 from geomstats_vae.immersions.differentiable import (
     FAILURES,
@@ -34,7 +34,6 @@ from geomstats_vae.immersions.probes import (
     probe_codes,
 )
 from geomstats_vae.immersions.protocol import (
-    EXPECTED,
     DecoderFunction,
     Likelihood,
     MeanStd,
@@ -106,7 +105,7 @@ class Decoder:
     ) -> None:
         if isinstance(decoder, torch.export.ExportedProgram):
             decoder = decoder.module()
-        _check_arguments(decoder, dim, output, likelihood, latent_shape)
+        check_arguments(decoder, dim, output, likelihood, latent_shape)
         self.dim = int(dim)
         self.output, self.likelihood = output, likelihood
         self.latent_shape = None if latent_shape is None else tuple(map(int, latent_shape))
@@ -133,7 +132,7 @@ class Decoder:
         if module is not None and any(modes(module)):
             self._check_modes(module, probes)
         with torch.no_grad():
-            mean, std = read_embedding(self._output(probes), self.likelihood)
+            mean, std = self._read(probes)
         self._n_mean = None if std is None else mean.shape[1]
         for said in self.check(check_codes(self.dim)):
             _warn(
@@ -158,7 +157,7 @@ class Decoder:
                 raise
         if not self._single:
             with torch.no_grad():
-                mean = read_embedding(self._output(probes), self.likelihood)[0]
+                mean = self._read(probes)[0]
             self._single = mean.dtype != torch.float64
         if self._single:
             _warn(
@@ -298,7 +297,7 @@ class Decoder:
         """
         device = self.device if device is None else torch.device(device)
         if isinstance(self.source, Immersion):
-            _check_kind(self.source, dtype, device)
+            check_kind(self.source, dtype, device)
             return self.source
         key = (dtype, device)
         if key not in self._immersions:
@@ -314,10 +313,14 @@ class Decoder:
             None where there is an immersion in double precision, and where the decoder fails in
             single precision or returns another type.
         """
+        if any(member.in_single_precision() is None for member in self.members):
+            return None
         try:
-            immersion = self.immersion(torch.float32)
+            immersion, probes = self.immersion(torch.float32), self._probes(torch.float32)
             with torch.no_grad():
-                value = immersion(self._probes(torch.float32))
+                # Values of immersions are cast, those of the decoder are not.
+                own = self.members or isinstance(self.source, Immersion)
+                value = immersion(probes) if own else self._read(probes)[0]
         except FAILURES:
             return None
         return immersion if value.dtype == torch.float32 else None
@@ -369,9 +372,13 @@ class Decoder:
         out = self._copy(z.dtype, z.device)(shaped)
         return out if self.output is None else self.output(out)
 
+    def _read(self, z: torch.Tensor) -> MeanStd:
+        """Embeddings as they come, in the type that the decoder computes in."""
+        return read_embedding(self._output(z), self.likelihood)
+
     def _embed(self, z: torch.Tensor) -> torch.Tensor:
         """F itself, through the decoder."""
-        mean, std = read_embedding(self._output(z), self.likelihood)
+        mean, std = self._read(z)
         stacked = mean if std is None else torch.cat((mean, std), dim=-1)
         if self._width is not None and stacked.shape[-1] != self._width:
             raise DecoderError(
@@ -411,55 +418,3 @@ def _members(decoder: Any, dim: int, **reading: Any) -> tuple[Decoder, ...]:
             )
         members.append(member)
     return tuple(members)
-
-
-def _check_arguments(
-    decoder: Any, dim: int, output: Any, likelihood: Any, latent_shape: Any
-) -> None:
-    if not callable(decoder):
-        raise DecoderError(
-            f"Expected a callable as decoder, got {type(decoder).__name__}; pass a torch module, "
-            "a function of latent codes or an Immersion."
-        )
-    if int(dim) != dim or dim < 1:
-        raise DecoderError(f"Expected a positive integer as dim, got {dim!r}.")
-    if output is not None and not callable(output):
-        raise DecoderError(
-            f"Expected a callable as output, got {type(output).__name__}; pass a function of "
-            "what the decoder returns."
-        )
-    if likelihood is not None and likelihood != EXPECTED and not callable(likelihood):
-        got = repr(likelihood) if isinstance(likelihood, str) else type(likelihood).__name__
-        raise DecoderError(
-            f"Expected a callable as likelihood, {EXPECTED!r} or None, got {got}; pass a function "
-            f"of what the decoder returns, or {EXPECTED!r} for its mean and standard deviation."
-        )
-    if latent_shape is not None and math.prod(latent_shape) != dim:
-        raise DecoderError(
-            f"Expected latent_shape to have dim={dim} entries, got {tuple(latent_shape)} with "
-            f"{math.prod(latent_shape)}; pass dim={math.prod(latent_shape)}."
-        )
-    if not isinstance(decoder, Immersion):
-        return
-    if decoder.dim != dim:
-        raise DecoderError(
-            f"Expected an immersion of dimension dim={dim}, got one of dimension {decoder.dim}."
-        )
-    if output is not None or likelihood is not None or latent_shape is not None:
-        raise DecoderError(
-            "Expected an immersion alone, got output, likelihood or latent_shape with it; an "
-            "immersion is used as it is, so pass them where it is built: "
-            "Decoder(decoder, dim, likelihood=...)."
-        )
-
-
-def _check_kind(immersion: Immersion, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise unless an immersion has a type and a device."""
-    indices = {immersion.device.index, device.index} - {None}
-    same_device = immersion.device.type == device.type and len(indices) < 2
-    if immersion.dtype != dtype or not same_device:
-        raise DecoderError(
-            f"Expected an immersion in {dtype} on {device}, as asked for, got one in "
-            f"{immersion.dtype} on {immersion.device}; an immersion is not cast, so build it as "
-            f"Decoder(decoder, dim).immersion({dtype}, {str(device)!r})."
-        )

@@ -5,21 +5,17 @@ see it. Geodesics are therefore sought on a decoder whose kinks are rounded. Eve
 of torch can be written with ReLUs, as |u| = 2 relu(u) - u, so one smooth function serves all of
 them: w softplus(u / w), which tends to relu(u) as its width w tends to 0. Its slope is a mean of
 the slopes around u.
-
-What a function of the user's calls is watched while it runs, whatever it is made of.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 Function: TypeAlias = Callable[[Tensor], Tensor]
 # Takes a ReLU and the arguments of a torch function; returns its value, or None where it is smooth.
@@ -27,6 +23,13 @@ Rule: TypeAlias = Callable[..., Any]
 
 _LEAST_SPREAD = 1e-3  # of one unit, in units of the root mean square over all of them
 _SOFTPLUS_THRESHOLD = 40.0  # in widths; there softplus differs from its line by 4e-18
+
+
+def check_width(width: float) -> float:
+    """Return a width of kinks, or raise ValueError unless it is positive and finite."""
+    if not 0.0 < width < math.inf:
+        raise ValueError(f"Expected a width of kinks > 0 and finite, got {width!r}.")
+    return float(width)
 
 
 def smooth_relu(u: Tensor, width: Tensor | float) -> Tensor:
@@ -66,11 +69,9 @@ def spread_over_codes(u: Tensor, n_codes: int) -> Tensor:
     has_codes = u.ndim > 1 and u.shape[0] == n_codes > 1
     spread = u.std(dim=0, correction=0) if has_codes else u.std(correction=0)
     mean_square = spread.square().mean()
+    # All units may be the same at all codes, and even zero; any width will do then.
     size = torch.where(mean_square > 0.0, mean_square, u.square().mean()).sqrt()
-    return torch.maximum(spread, _LEAST_SPREAD * size).clamp_min(torch.finfo(u.dtype).tiny ** 0.5)
-
-
-# -- kinked functions by ReLUs ---------------------------------------------------------------------
+    return torch.maximum(spread, _LEAST_SPREAD * torch.where(size > 0.0, size, 1.0))
 
 
 def _relu(relu: Function, u: Tensor) -> Tensor:
@@ -308,150 +309,3 @@ RULES: Mapping[str, Rule] = {
     "adaptive_max_pool2d": _of_rank(_adaptive_max_pool, 2),
     "adaptive_max_pool3d": _of_rank(_adaptive_max_pool, 3),
 }
-
-
-# -- watching a function ---------------------------------------------------------------------------
-
-
-class _ReplacedReLUs(TorchFunctionMode):
-    """Evaluates the kinked functions that are called meanwhile by a ReLU that is given.
-
-    Parameters
-    ----------
-    relu : callable
-        Takes arguments of ReLUs, in the order of their calls.
-    """
-
-    def __init__(self, relu: Function) -> None:
-        super().__init__()
-        self._relu = relu
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        options = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        rule = RULES.get(name.rstrip("_") or name, RULES.get(name))
-        if rule is None or not args or not isinstance(args[0], Tensor):
-            return func(*args, **options)
-        if not args[0].is_floating_point() or options.get("out") is not None:
-            return func(*args, **options)
-        in_place = (name.endswith("_") and name[0] != "_") or options.pop("inplace", False)
-        positional = args
-        if name in _INPLACE_LAST and len(args) == _INPLACE_LAST[name]:
-            positional, in_place = args[:-1], bool(args[-1])
-        replaced = rule(self._relu, *positional, **options)
-        if replaced is None:
-            return func(*args, **dict(kwargs or {}))
-        return args[0].copy_(replaced) if in_place else replaced
-
-
-# Functions whose ``inplace`` may come as the last of so many positional arguments.
-_INPLACE_LAST = {
-    "relu": 2, "relu6": 2, "selu": 2, "hardsigmoid": 2, "hardswish": 2,
-    "leaky_relu": 3, "elu": 3, "threshold": 4, "_threshold": 4, "hardtanh": 4, "rrelu": 5,
-}  # fmt: skip
-
-
-def has_kinks(function: Function, z: Tensor) -> bool:
-    """Tell whether a function calls any kinked function of torch.
-
-    Parameters
-    ----------
-    function : callable
-        Maps shape=[n_points, dim] to shape=[n_points, n_outputs].
-    z : torch.Tensor, shape=[n_points, dim]
-        Where to evaluate it.
-
-    Returns
-    -------
-    kinked : bool
-        Whether a rule of `RULES` was needed. Kinks made otherwise, as by `torch.where`, are not
-        seen.
-    """
-    return bool(kink_spreads(function, z))
-
-
-def kink_spreads(function: Function, codes: Tensor) -> list[Tensor]:
-    """Measure the spreads of the inputs of a function's kinks, in the order of the calls.
-
-    Parameters
-    ----------
-    function : callable
-        Maps shape=[n_points, dim] to shape=[n_points, n_outputs].
-    codes : torch.Tensor, shape=[n_codes, dim]
-        Latent codes.
-
-    Returns
-    -------
-    spreads : list of torch.Tensor
-        See `spread_over_codes`; empty if the function has no kinks that are seen.
-    """
-    spreads = []
-
-    def relu(u: Tensor) -> Tensor:
-        spreads.append(spread_over_codes(u, len(codes)))
-        return torch.relu(u)
-
-    with torch.no_grad(), _ReplacedReLUs(relu):
-        function(codes)
-    return spreads
-
-
-class SmoothedFunction:
-    """A torch function whose kinks are rounded.
-
-    Parameters
-    ----------
-    function : callable
-        Maps shape=[n_points, dim] to shape=[n_points, n_outputs], row by row.
-    widths : list of torch.Tensor
-        Widths of its kinks, in the order of the calls; as `kink_spreads` returns spreads.
-    """
-
-    def __init__(self, function: Function, widths: list[Tensor]) -> None:
-        self.function, self.widths = function, widths
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Evaluate the smooth function.
-
-        Parameters
-        ----------
-        z : torch.Tensor, shape=[n_points, dim]
-            Points.
-
-        Returns
-        -------
-        value : torch.Tensor, shape=[n_points, n_outputs]
-            Values.
-
-        Raises
-        ------
-        RuntimeError
-            If the function calls other kinked functions than where widths were measured.
-        """
-        with self._rounding():
-            return self.function(z)
-
-    @contextlib.contextmanager
-    def _rounding(self) -> Iterator[None]:
-        widths = iter(self.widths)
-
-        def relu(u: Tensor) -> Tensor:
-            width = next(widths, None)
-            if width is None:
-                raise RuntimeError(
-                    f"Expected {len(self.widths)} kinked functions, as at the codes, got more; the "
-                    "decoder must call the same functions at every point."
-                )
-            return smooth_relu(u, width)
-
-        with _ReplacedReLUs(relu):
-            yield
-
-
-def check_width(width: float) -> float:
-    """Return a width of kinks, or raise ValueError unless it is positive and finite."""
-    if not 0.0 < width < math.inf:
-        raise ValueError(f"Expected a width of kinks > 0 and finite, got {width!r}.")
-    return float(width)

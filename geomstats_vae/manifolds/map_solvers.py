@@ -53,7 +53,7 @@ class DecoderExpSolver(ExpSolver):
             point, status = geometry.follow(base, vector)
         else:
             (v, z), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
-            immersion = geometry.immersion(z.device)
+            immersion = geometry.smooth_immersion(z.device)
             point, status = differentiable_exp(geometry.exponential, immersion, z, v)
         _report(self.metric, status, ExponentialStatus, "exponentials")
         return origin.give(point)
@@ -127,7 +127,7 @@ class DecoderLogSolver(LogSolver):
             return origin.give(path.initial_velocity)
         (y, x), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
         velocity = torch.as_tensor(path.initial_velocity, device=x.device)
-        immersion = geometry.immersion(x.device)
+        immersion = geometry.smooth_immersion(x.device)
         return origin.give(differentiable_log(geometry.exponential, immersion, y, x, velocity))
 
     def _solve(self, start: Any, end: Any, *, polish: bool) -> GeodesicPath:

@@ -37,7 +37,7 @@ def _at_points(function: local.LocalFunction) -> Callable[..., Array]:
     def method(self: PullbackDecoderMetric, base_point: Array) -> Array:
         (z,), origin = enter_tensors(self._space.dim, self.decoder.device, points=base_point)
         with origin.recording():
-            immersion = self.geometry.immersion(z.device)
+            immersion = self.geometry.immersion_for(function, z.device)
             return origin.give(local.evaluate(function, immersion, z))
 
     method.__name__, method.__qualname__ = function.__name__, f"{__name__}.{function.__name__}"
@@ -256,7 +256,7 @@ class PullbackDecoderMetric(RiemannianMetric):
             self._space.dim, self.decoder.device, **dict(zip("zHXYZ", arrays, strict=True))
         )
         with origin.recording():
-            immersion = self.geometry.immersion(z.device)
+            immersion = self.geometry.smooth_immersion(z.device)
             return origin.give(local.curvature_derivative(immersion, z, *vectors))
 
     # -- geodesics ---------------------------------------------------------------------------------

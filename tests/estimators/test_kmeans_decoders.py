@@ -55,13 +55,13 @@ def graph(plane, cells):
 
 def test_sparing_changes_nothing_but_the_number_of_geodesics(geometry):
     runs = {}
-    X = CODES[:24]
+    X = CODES[:16]
     for sparing in (True, False):
         counter = Counter()
         *_, partition = lloyd.lloyd(
             geometry.working(progress=counter),
             X,
-            np.ones(24),
+            np.ones(16),
             X[:4],
             max_iter=2,
             tol=1e-4,
@@ -77,11 +77,11 @@ def test_sparing_changes_nothing_but_the_number_of_geodesics(geometry):
 
 @pytest.fixture(scope="module")
 def fitted(space):
-    return GeodesicKMeans(space, 3, random_state=0, max_iter=1).fit(CODES[:24])
+    return GeodesicKMeans(space, 3, random_state=0, max_iter=1).fit(CODES[:16])
 
 
 def test_labels_are_those_of_all_distances(fitted):
-    codes = CODES[:24]
+    codes = CODES[:16]
     distances = fitted.transform(codes)
     np.testing.assert_array_equal(fitted.labels_, distances.argmin(axis=1))
     np.testing.assert_array_equal(fitted.predict(codes), fitted.labels_)
@@ -91,16 +91,16 @@ def test_labels_are_those_of_all_distances(fitted):
 
 
 def test_sparing_changes_no_label_of_a_fit(fitted, monkeypatch):
-    spared_elsewhere = fitted.predict(CODES[24:40])
+    spared_elsewhere = fitted.predict(CODES[16:24])
     monkeypatch.setattr(GeodesicKMeans, "_sparing", False)
-    full = clone(fitted).fit(CODES[:24])
+    full = clone(fitted).fit(CODES[:16])
     np.testing.assert_array_equal(full.labels_, fitted.labels_)
     np.testing.assert_allclose(full.cluster_centers_, fitted.cluster_centers_, atol=1e-9)
-    np.testing.assert_array_equal(full.predict(CODES[24:40]), spared_elsewhere)
+    np.testing.assert_array_equal(full.predict(CODES[16:24]), spared_elsewhere)
 
 
 def test_runs_are_identical_and_rows_have_no_order(fitted):
-    order = np.random.default_rng(0).permutation(24)
+    order = np.random.default_rng(0).permutation(16)
     again = clone(fitted).fit(CODES[order])
     np.testing.assert_array_equal(again.labels_, fitted.labels_[order])
     for name in ("cluster_centers_", "inertia_", "n_iter_"):
@@ -110,7 +110,7 @@ def test_runs_are_identical_and_rows_have_no_order(fitted):
 def test_fits_scale_with_the_metric(fitted, space):
     scaled = copy.copy(space)
     scaled.metric = 4.0 * space.metric
-    fourfold = clone(fitted).set_params(space=scaled).fit(CODES[:24])
+    fourfold = clone(fitted).set_params(space=scaled).fit(CODES[:16])
     np.testing.assert_array_equal(fourfold.labels_, fitted.labels_)
     np.testing.assert_allclose(fourfold.cluster_centers_, fitted.cluster_centers_, atol=1e-9)
     np.testing.assert_allclose(fourfold.inertia_, 4.0 * fitted.inertia_, rtol=1e-9)

@@ -12,6 +12,7 @@ from geomstats_vae.geodesics.curves.chain import assemble, first_unknown, straig
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.frames import FramePreconditioner, Frames, parallel_frames
 from geomstats_vae.geodesics.options import FrameOptions
+from geomstats_vae.immersions import AutodiffImmersion
 from tests import surfaces
 
 # Frames of the metric itself, not of one made a little larger.
@@ -199,7 +200,7 @@ def test_preconditioner_says_that_it_is_not_sound():
 
 
 def test_float32_frames():
-    immersion = surfaces.immersion_of(surfaces.sphere, 16)
+    immersion = AutodiffImmersion(surfaces.sphere, 16)
     points = great_circle(16, 9)
     exact = parallel_frames(immersion, points)
     found = parallel_frames(immersion, points.float())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
-from geomstats_vae.immersions.autodiff import AutodiffImmersion
+from geomstats_vae.immersions import AutodiffImmersion, compile_immersion
 from tests import surfaces
 
 
@@ -132,7 +132,7 @@ def _gap_in_a_wall(z):
 
 @pytest.fixture(scope="module")
 def gap():
-    immersion = AutodiffImmersion(_gap_in_a_wall, 2)
+    immersion = compile_immersion(_gap_in_a_wall, 2)
     immersion.n_mean = 2
     return immersion
 
@@ -201,31 +201,38 @@ def test_graph_joins_codes_in_separate_clusters():
         np.testing.assert_array_equal(way[[0, -1]], [a, b])
 
 
-@pytest.mark.long
-def test_relu_decoders_give_curves_and_a_status():
-    torch_generator = torch.Generator().manual_seed(0)
-    weights = [
-        torch.randn(shape, generator=torch_generator, dtype=torch.float64)
-        for shape in ((8, 2), (8,), (5, 8))
-    ]
+def _relu_network(z):
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=generator).double() for shape in ((8, 2), (8,), (5, 8))]
+    return torch.cat((torch.relu(z @ weights[0].T + weights[1]) @ weights[2].T, z), -1)
 
-    def relu(z):
-        return torch.cat((torch.relu(z @ weights[0].T + weights[1]) @ weights[2].T, z), -1)
 
-    start, end = _pairs(4, scale=1.0)
-    path = GeodesicSolver(max_iter=30, max_elements=64).solve(
-        AutodiffImmersion(relu, 2), start, end
-    )
-    assert set(path.summary()) <= {
-        GeodesicStatus.CONVERGED,
-        GeodesicStatus.STALLED,
-        GeodesicStatus.MAX_ITER,
-        GeodesicStatus.UNDER_RESOLVED,
-    }
-    straight = np.stack([start + t * (end - start) for t in np.linspace(0, 1, 2001)], axis=1)
-    value = relu(torch.tensor(straight.reshape(-1, 2))).reshape(4, 2001, -1)
-    lines = (value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1).numpy()
-    assert (path.length <= lines * 1.001).all()
+@pytest.mark.parametrize("immersion_of", [AutodiffImmersion, compile_immersion])
+def test_relu_decoders_are_solved_rounded_and_measured_as_they_are(immersion_of):
+    immersion, (start, end) = immersion_of(_relu_network, 2), _pairs(4, scale=1.0)
+    path = GeodesicSolver().solve(immersion, start, end)
+    assert path.converged.all()
+    assert (path.width > 0.0).all()
+    assert path.status.tolist() == [GeodesicStatus.CONVERGED] * 4
+
+    def measured(points):
+        value = _relu_network(torch.tensor(points.reshape(-1, 2))).reshape(4, 2001, -1)
+        return (value[:, 1:] - value[:, :-1]).norm(dim=2).sum(1).numpy()
+
+    t = np.linspace(0, 1, 2001)
+    np.testing.assert_allclose(path.length, measured(path(t)), rtol=1e-3)
+    np.testing.assert_allclose(path.energy, 0.5 * path.length**2)
+    lines = start[:, None] + t[:, None] * (end - start)[:, None]
+    assert (path.length < measured(lines)).all()
+    # Velocities have the norm of the decoder's own metric.
+    for base, velocity in ((start, path.initial_velocity), (end, path.final_velocity)):
+        pushed = immersion.push(torch.tensor(base), torch.tensor(velocity))
+        np.testing.assert_allclose(pushed.norm(dim=1), path.length, rtol=1e-9)
+
+
+def test_smooth_decoders_have_no_width(sphere):
+    path = GeodesicSolver().solve(sphere, *_pairs(2))
+    assert (path.width == 0.0).all()
 
 
 def test_nothing_global_changes(sphere):

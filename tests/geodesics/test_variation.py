@@ -14,6 +14,7 @@ from geomstats_vae.geodesics.frames import Frames
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
 from geomstats_vae.geodesics.options import MatrixFreeOptions
 from geomstats_vae.geodesics.variation import CurveVariations
+from geomstats_vae.immersions import AutodiffImmersion
 from tests import surfaces
 
 
@@ -194,11 +195,10 @@ def test_memory_changes_nothing(kept, chunk_size, monkeypatch):
 
 
 def test_float32():
-    curves, immersion = bent(16), surfaces.immersion_of(network(16, width=24), 16)
-    exact = vary(immersion, curves, exact=False)
+    curves, function = bent(16), network(16, width=24)
+    exact = vary(AutodiffImmersion(function, 16), curves, exact=False)
     x = draw(exact)
-    single = surfaces.immersion_of(network(16, width=24), 16)
-    single.dtype = torch.float32
+    single = AutodiffImmersion(function, 16, dtype=torch.float32)
     variation = vary(single, curves, exact=False)
     assert variation.right.dtype == torch.float32
     found = variation.product(x.float())

@@ -183,7 +183,10 @@ def test_no_decoders_are_refused(decoders, message):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (network(1).train(), "Decoder 1 of the ensemble.*evaluation mode, got training mode"),
+        (
+            nn.Sequential(network(1), nn.Dropout()).train(),
+            "Decoder 1 of the ensemble.*evaluation mode, got training mode",
+        ),
         (network(1, dim=3), "Decoder 1 of the ensemble, counted from 0: .*dim=2"),
         (Decoder(network(1, dim=3), 3), "dim=2, got decoder 1 of the ensemble.* of dim=3"),
         (lambda z: torch.rand(len(z), 2), "Decoder 1 of the ensemble.*random"),

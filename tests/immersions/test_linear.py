@@ -176,3 +176,22 @@ def test_decoders_of_images(end):
 
 def test_sizes_that_torch_works_out():
     assert_compiled(image_decoder((-1, 3, 3)))
+
+
+def test_hessians_can_be_differentiated_again():
+    """Christoffel symbols are, for curvature: the third derivative of |z|^4 / 4 is known."""
+
+    def quartic(z):
+        square = z.square().sum(1, keepdim=True)
+        return torch.cat((z, 0.25 * square.square()), dim=1)
+
+    immersion, (z, v) = compile_immersion(quartic, 3), draw(5, 3)
+    z.requires_grad_()
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=z.dtype).expand(len(z), 4)
+    bend = torch.einsum("nij,ni,nj->n", immersion.jet(z).hessian(last), v, v)
+    (found,) = torch.autograd.grad(bend.sum(), z)
+    # The Hessian is |z|^2 + 2 z z'.
+    expected = 2.0 * z * (v * v).sum(1, keepdim=True) + 4.0 * v * (z * v).sum(1, keepdim=True)
+    torch.testing.assert_close(found, expected.detach())
+    with torch.no_grad():
+        assert not immersion.jet(z.detach()).hessian(last).requires_grad

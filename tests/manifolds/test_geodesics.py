@@ -224,7 +224,7 @@ def test_global_start_takes_the_way_around_a_wall():
 
 def test_flat_surface_in_three_dimensions():
     def fold(z):
-        return surfaces.cylinder(z[:, :2]), z[:, 2:].expand(-1, 3)
+        return torch.cat((surfaces.cylinder(z[:, :2]), z[:, 2:].expand(-1, 3)), dim=1)
 
     start, end = draw(2, 3, 3, scale=0.5)
     metric = LatentSpace(fold, 3, on_failure="raise").metric
@@ -236,7 +236,7 @@ def test_logarithms_do_not_depend_on_those_before():
     points = draw(30, 2, scale=0.6)
     space = LatentSpace(spaces.vae_like_decoder(), 2, points=array(points), on_failure="raise")
     fresh = LatentSpace(spaces.vae_like_decoder(), 2, points=array(points), on_failure="raise")
-    ends, base = array(points[:8]), points[9]
+    ends, base = array(points[:4]), points[9]
     for step in (0.0, 0.3, 1e-2, 1e-5):
         log = host(space.metric.log(ends, array(base + step)))
         alone = host(fresh.metric.log(ends, array(base + step)))

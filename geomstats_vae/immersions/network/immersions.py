@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from geomstats_vae.immersions.immersion import Immersion, Jet
+from geomstats_vae.immersions.kinks import check_width
 from geomstats_vae.immersions.network.condensation import condense
 from geomstats_vae.immersions.network.joints import Joint
 from geomstats_vae.immersions.network.layers import Intermediates, Layer
@@ -108,6 +109,7 @@ class ChainImmersion(Immersion):
         ReLU becomes w softplus(u / w), with a w for every unit. Other kinked functions are sums of
         smooth ones and multiples of ReLU, and are rounded in the same way.
         """
+        width = check_width(width)
         if self.smooth:
             return self
         layers: list[Layer | Joint] = []

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
-from torch.nn import functional
 
-# Past so many widths a softplus equals a ReLU to all digits.
-_THRESHOLD = 40.0
+from geomstats_vae.immersions.kinks import smooth_relu
 
 # Value, first derivative, and a function that evaluates the second one, for only jets need it.
 Formula: TypeAlias = tuple[torch.Tensor, torch.Tensor, Callable[[], torch.Tensor]]
@@ -140,9 +138,12 @@ def kinked(
 
 
 def _softplus_part(u: torch.Tensor, jump: Number, width: Number) -> Formula:
-    value = jump * width * functional.softplus(u / width, threshold=_THRESHOLD)
     share = torch.sigmoid(u / width)
-    return value, jump * share, lambda: (jump / width) * share * (1.0 - share)
+    return (
+        jump * smooth_relu(u, width),
+        jump * share,
+        lambda: (jump / width) * share * (1.0 - share),
+    )
 
 
 def _total(parts: list[Formula]) -> Formula:

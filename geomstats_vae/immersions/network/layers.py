@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch.nn import functional
 
+from geomstats_vae.immersions.kinks import spread_over_codes
 from geomstats_vae.immersions.network.kinks import Activation, Kinked
 from geomstats_vae.immersions.network.linearization import (
     ElementwiseStep,
@@ -17,9 +18,6 @@ from geomstats_vae.immersions.network.linearization import (
 
 # Up to so many tangents, a sum of products is faster than torch's einsum.
 _SUMMED_DIRECTIONS = 8
-
-# Kinks are rounded as if every input varied by this share of the layer's root mean square.
-_LEAST_SPREAD = 1e-3
 
 # What `Layer.jet` leaves for `Layer.contract`.
 Intermediates: TypeAlias = tuple[torch.Tensor, ...]
@@ -285,11 +283,8 @@ class ElementwiseLayer(Layer):
             smooth = ElementwiseLayer(self.activation)
             smooth.smooth = True
             return smooth
-        spread = a.std(dim=0, correction=0)
-        floor = _LEAST_SPREAD * spread.square().mean().sqrt()
-        # All of a layer's inputs may be the same at all codes; any width will do then.
-        floor = torch.where(floor > 0, floor, _LEAST_SPREAD)
-        return ElementwiseLayer(self.activation.rounded(width * spread.maximum(floor)))
+        spread = spread_over_codes(a, len(a))
+        return ElementwiseLayer(self.activation.rounded(width * spread))
 
 
 def _reached(activation: Kinked, a: torch.Tensor) -> bool:

@@ -175,4 +175,5 @@ class LinearFunction(LinearLayer):
         with torch.enable_grad():
             value, transpose, *_ = vjp(self.function, zeros)
             (pulled,) = transpose(flat.reshape(value.shape))
-        return pulled.detach().reshape(*covector.shape[:-1], self.n_inputs)
+        pulled = pulled if torch.is_grad_enabled() else pulled.detach()
+        return pulled.reshape(*covector.shape[:-1], self.n_inputs)
