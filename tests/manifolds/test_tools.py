@@ -203,8 +203,10 @@ def online_kmeans_is_that_of_the_plane():
 
 
 def kmedoids_are_the_best_pair_of_points():
-    seed()
-    kmedoids = RiemannianKMedoids(SPHERE, 2).fit(array(GROUPS))
+    kmedoids = RiemannianKMedoids(SPHERE, 2)
+    # geomstats draws them from a generator that has no seed, and may draw one point twice.
+    kmedoids._initialize_medoids = lambda distances: gs.array([0, 7])
+    kmedoids.fit(array(GROUPS))
     arcs = table(arc, GROUPS, GROUPS)
     cost = np.minimum(arcs[:, None], arcs).sum(axis=-1)
     best = np.unravel_index(cost.argmin(), cost.shape)
