@@ -276,8 +276,11 @@ class _LBFGS:
         self.step = self.energy.new_ones(n_curves)
         self.n_iter = torch.zeros_like(self.active)
         self._falls = self.energy.new_full((options.patience, n_curves), torch.inf)
-        # Steps, changes of the gradient, and 1 / their product: 0 for curves that did not move.
-        self._history: list[tuple[Tensor, Tensor, Tensor]] = []
+        # The last steps of each curve, changes of its gradient, and 1 / their product; 0 where
+        # there is none yet. A curve's history does not depend on when the others move.
+        self._moves = self.y.new_zeros(options.memory, *self.y.shape)
+        self._changes = torch.zeros_like(self._moves)
+        self._inverse = self.energy.new_zeros(options.memory, n_curves)
         self._gamma = self.energy.new_ones(n_curves)
 
     def run(self) -> tuple[Floats, Floats, Floats, Ints]:
@@ -323,21 +326,25 @@ class _LBFGS:
         who, move, change = who[convex], move[convex], change[convex]
         if not len(who):
             return
-        moves, changes = torch.zeros_like(self.y), torch.zeros_like(self.y)
-        inverse = self.energy.new_zeros(len(self.y))
-        moves[who], changes[who], inverse[who] = move, change, 1.0 / product[convex]
-        self._history = [*self._history[-self._options.memory + 1 :], (moves, changes, inverse)]
+        for column, new in (
+            (self._moves, move),
+            (self._changes, change),
+            (self._inverse, 1.0 / product[convex]),
+        ):
+            column[:-1, who] = column[1:, who]
+            column[-1, who] = new
         self._gamma[who] = product[convex] / square[convex]
 
     def _directions(self) -> Tensor:
         """Directions of descent of all curves: minus the inverse matrices times the gradients."""
         q, shares = self.gradient.clone(), []
-        for move, change, inverse in reversed(self._history):
+        history = list(zip(self._moves, self._changes, self._inverse, strict=True))
+        for move, change, inverse in reversed(history):
             share = inverse * (move * q).sum(dim=(1, 2))
             q -= share[:, None, None] * change
             shares.append(share)
         q *= self._gamma[:, None, None]
-        for (move, change, inverse), share in zip(self._history, reversed(shares), strict=True):
+        for (move, change, inverse), share in zip(history, reversed(shares), strict=True):
             back = inverse * (change * q).sum(dim=(1, 2))
             q += (share - back)[:, None, None] * move
         downhill = (q * self.gradient).sum(dim=(1, 2)) > 0.0

@@ -8,7 +8,7 @@ the matrix that its own steps have taught is the residual of its certificate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,17 +77,21 @@ class KinkedDescent:
             return [(np.arange(len(pairs)), search.run(None))]
         polylines, owner = first_polylines(search.graph, start, end, self.graph_limit)
         curves = first_descent(self.smoothed(first), polylines, owner, self.descent).curves
-        width, best = np.full(len(left), first), self._lengths(curves)
-        going = np.arange(len(left))
-        for narrower in others:
-            new = descend(self.smoothed(narrower), curves.take(going), self.descent).curves
-            length, before = self._lengths(new), best[going]
-            better = length <= (1.0 + self.options.margin) * before
-            curves = curves.put(going[better], new.take(np.flatnonzero(better)))
-            width[going[better]], best[going] = narrower, np.minimum(length, before)
-            going = going[length < (1.0 - self.rtol) * before]
-            if not len(going):
-                break
+        width, length = np.full(len(left), first), self._lengths(curves)
+        curves, width, length = self._narrowed(curves, width, length, others, start_anew=True)
+        # Wide kinks may lead into a valley that is none of the decoder itself.
+        straight = sine_curves(list(np.stack((start, end), axis=1)), self.descent.modes)
+        longer = np.flatnonzero(~(length <= self._lengths(straight)))
+        if len(longer):
+            found = self._narrowed(
+                straight.take(longer),
+                np.full(len(longer), self.options.widths[-1]),
+                self._lengths(straight)[longer],
+                self.options.widths[1:],
+            )
+            better = found[2] < length[longer]
+            curves = curves.put(longer[better], found[0].take(np.flatnonzero(better)))
+            width[longer[better]] = found[1][better]
         # Pairs whose ends are one point are in any group.
         everywhere = np.full(len(pairs), width[0])
         everywhere[left] = width
@@ -95,6 +99,33 @@ class KinkedDescent:
             self._certified(pairs, np.flatnonzero(everywhere == each), float(each), left, curves)
             for each in np.unique(everywhere)
         ]
+
+    def _narrowed(
+        self,
+        curves: SineCurves,
+        width: Floats,
+        length: Floats,
+        widths: Sequence[float],
+        *,
+        start_anew: bool = False,
+    ) -> tuple[SineCurves, Floats, Floats]:
+        """Let curves descend on narrower kinks, until their lengths stop falling.
+
+        The first of the widths is tried by all; with ``start_anew`` the next one is, too.
+        """
+        width, best = width.copy(), length.copy()
+        going = np.arange(len(best))
+        for k, narrower in enumerate(widths):
+            new = descend(self.smoothed(narrower), curves.take(going), self.descent).curves
+            length, before = self._lengths(new), best[going]
+            better = length <= (1.0 + self.options.margin) * before
+            curves = curves.put(going[better], new.take(np.flatnonzero(better)))
+            width[going[better]], best[going] = narrower, np.minimum(length, before)
+            falling = length < (1.0 - self.rtol) * before
+            going = going if start_anew and not k else going[falling]
+            if not len(going):
+                break
+        return curves, width, best
 
     def follow(self, guess: SolvedCurves, pairs: Ints, width: float) -> GeodesicPath:
         """Go on from curves between nearby points, found at one width.

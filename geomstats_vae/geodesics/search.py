@@ -246,6 +246,7 @@ class Search:
         options, model = self._descent.options, self.models[self._start_options.line_degree]
         polylines, owner = first_polylines(self.graph, start, end, self._start_options.graph_limit)
         found = first_descent(self._descent.immersion, polylines, owner, options)
+        self.n_iter[self.open] += found.n_iter
         curves = found.curves.elements(options.n_elements, model.element.degree)
         return Start(self.open, model, curves, self.task)
 
@@ -290,7 +291,7 @@ class Search:
             self.nodes[pairs[k]] = found.curves.nodes[offsets[k] : offsets[k + 1]]
 
     def path(self) -> GeodesicPath:
-        """The best curves so far; pairs without one have infinite length."""
+        """Give the best curves so far; pairs without one have infinite length."""
         points, times = self._points_and_times()
         converged = self.converged
         curves = SolvedCurves(

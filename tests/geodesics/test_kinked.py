@@ -32,10 +32,6 @@ def bent_plane(z):
     return torch.cat((z[:, :1] + 2.0 * torch.relu(z[:, :1]), z[:, 1:]), dim=1)
 
 
-def folded_plane(z):
-    return torch.cat((z[:, :1].abs(), z[:, 1:]), dim=1)
-
-
 def chord_length(immersion, path, n_chords=4000):
     points = torch.tensor(path(np.linspace(0.0, 1.0, n_chords + 1)))
     value = immersion(points.flatten(0, 1)).unflatten(0, points.shape[:2])
@@ -49,17 +45,25 @@ def solve(decoder, dim, n_pairs=6, **options):
     return immersion, GeodesicSolver(**options).solve(immersion, start, end, graph)
 
 
-@pytest.mark.parametrize("dim", [2, 3, 5])
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.2), nn.Hardtanh()])
+@pytest.mark.parametrize(
+    ("dim", "activation"),
+    [
+        (2, nn.ReLU()),
+        (2, nn.Hardtanh()),
+        (3, nn.ReLU()),
+        (3, nn.LeakyReLU(0.2)),
+        (5, nn.ReLU()),
+        (5, nn.ELU(0.3)),
+    ],
+)
 def test_geodesics_are_certified_and_measured_on_the_decoder(dim, activation):
     immersion, path = solve(network(dim, activation), dim)
     assert path.converged.all()
     assert (path.width > 0.0).all()
     np.testing.assert_allclose(path.length, chord_length(immersion, path), rtol=1e-3)
     np.testing.assert_allclose(path.energy, 0.5 * path.length**2)
-    line = LatentGraph(immersion, CODES[:, :dim], grid_size=8).line_lengths(
-        path.points[:, 0], path.points[:, -1]
-    )
+    graph = LatentGraph(immersion, CODES[:, :dim], grid_size=8 if dim < 4 else None)
+    line = graph.line_lengths(path.points[:, 0], path.points[:, -1])
     assert (path.length <= line * 1.001).all()
 
 
@@ -98,13 +102,6 @@ def test_a_curve_across_a_kink_is_refracted():
     crossing = path(np.array([0.25]))[0, 0]
     np.testing.assert_allclose(crossing, [0.0, 0.25], atol=0.05)
     np.testing.assert_allclose(path.length, 17.0**0.5, rtol=1e-3)
-
-
-def test_a_fold_changes_no_metric():
-    immersion, path = solve(folded_plane, 2)
-    ends = path.points[:, [0, -1]]
-    latent = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    np.testing.assert_allclose(path.length, latent, rtol=1e-3)
 
 
 def test_smooth_decoders_have_no_width():

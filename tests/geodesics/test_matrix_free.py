@@ -19,6 +19,7 @@ from geomstats_vae.geodesics import (
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.chain import concatenate, straight
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
+from geomstats_vae.geodesics.options import DescentOptions
 from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
@@ -323,7 +324,9 @@ def test_a_decoder_that_is_not_finite_says_so():
 
 def test_a_single_step_is_not_called_converged():
     immersion, (start, end) = compiled(DIM, 40, 40, 60), draw(2, 1.0)
-    path = GeodesicSolver(max_iter=1, max_elements=4).solve(immersion, start, end)
+    none = DescentOptions(max_iter=0)
+    solver = GeodesicSolver(max_iter=1, max_elements=4, descent=none)
+    path = solver.solve(immersion, start, end)
     assert (path.status == GeodesicStatus.MAX_ITER).all()
 
 

@@ -156,7 +156,7 @@ class GeodesicPath:
     length_error : array-like, shape=[...]
         Relative difference between the length by 20 chords per element and by quadrature.
     n_iter : array-like of int, shape=[...]
-        Newton steps.
+        Steps: those of Newton, and of a first descent in many dimensions.
     degree : int
         Degree of the polynomials between the nodes, which follow one another in groups of
         ``degree`` after the first.
