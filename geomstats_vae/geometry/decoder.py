@@ -240,8 +240,8 @@ class DecoderGeometry:
         start, end = rows(start, end)
         with torch.no_grad():
             path = self.solver.solve(self._immersion, start, end, self._graph, guess)
-            asked = {"polish": polish, "check_minimum": check_minimum, "rtol": self.solver.rtol}
-            return refine_paths(self._immersion, path, self.codes, **asked)
+            refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
+            return refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
 
     def ends(self, start: Floats, end: Floats) -> Ends:
         """Solve for geodesics in blocks, and keep what distances need: no curves.
