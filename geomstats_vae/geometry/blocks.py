@@ -174,7 +174,7 @@ def _work(
         before = n_done
         try:
             calls = (delayed(task)(*block) for block in blocks[n_done:])
-            for result in _parallel(n_jobs, options)(calls):
+            for result in _closing(_parallel(n_jobs, options)(calls)):
                 n_done += 1
                 yield result
             return
@@ -197,6 +197,18 @@ def _parallel(n_jobs: int, options: dict[str, Any]) -> Any:
         return Parallel(n_jobs=n_jobs, **options | {"return_as": "generator"})
     except ValueError:  # joblib's pool of multiprocessing gives lists only
         return Parallel(n_jobs=n_jobs, **options | {"return_as": "list"})
+
+
+def _closing(results: Any) -> Iterator[Columns]:
+    """Yield results, and stop the work on the others, without a word, if no more are wanted."""
+    try:
+        yield from results
+    finally:
+        if hasattr(results, "close"):
+            with warnings.catch_warnings():
+                # That results were left is no news after an error or an interrupt.
+                warnings.filterwarnings("ignore", ".*tasks", UserWarning)
+                results.close()
 
 
 def _work_by_dask(task: _Task, blocks: Sequence[Block], backend: Any) -> Iterator[Columns]:
