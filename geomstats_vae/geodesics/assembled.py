@@ -27,7 +27,7 @@ from geomstats_vae.geodesics.elements import (
     to_numpy,
 )
 from geomstats_vae.geodesics.model import Proposal, Step
-from geomstats_vae.geodesics.options import AssembledOptions
+from geomstats_vae.geodesics.model_options import AssembledOptions
 from geomstats_vae.immersions.immersion import Immersion
 
 # Matrices of an element held at once, temporaries included, and elements of a typical curve.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.chains import Chains
-from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 
 
 class Problem(Protocol):

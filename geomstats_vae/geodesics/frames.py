@@ -23,7 +23,7 @@ from geomstats_vae.geodesics.curves.reference import (
     lagrange_matrix,
     reference_element,
 )
-from geomstats_vae.geodesics.options import FrameOptions
+from geomstats_vae.geodesics.model_options import FrameOptions
 from geomstats_vae.immersions.immersion import Immersion
 
 _JACOBIAN_BYTES = 2**25  # of the Jacobians held at once

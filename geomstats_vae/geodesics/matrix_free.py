@@ -21,7 +21,7 @@ from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.elements import CurveMemory, ElementModel, FirstVariation, to_numpy
 from geomstats_vae.geodesics.frames import Frames, frame_degree
 from geomstats_vae.geodesics.model import Proposal, Step
-from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 from geomstats_vae.geodesics.variation import CurveVariations, StepPaths
 from geomstats_vae.immersions.immersion import Immersion
 

@@ -16,14 +16,13 @@ from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
 from geomstats_vae.geodesics.model import CurveModel, ModelFactory
+from geomstats_vae.geodesics.model_options import AssembledOptions, MatrixFreeOptions
 from geomstats_vae.geodesics.options import (
-    AssembledOptions,
     CertificateOptions,
     DescentOptions,
     GuessOptions,
     KinkOptions,
     Limits,
-    MatrixFreeOptions,
     MinimiseOptions,
     StartOptions,
     Task,

@@ -14,7 +14,7 @@ from geomstats_vae.geodesics.chains import Chains
 from geomstats_vae.geodesics.conjugate import SteihaugPaths
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, inverse_speed
 from geomstats_vae.geodesics.frames import FramePreconditioner, Frames
-from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 from geomstats_vae.immersions.linearization import Linearization
 
 _KEPT_BYTES = 2**29  # of what products need; beyond, it is computed anew for each

@@ -239,10 +239,9 @@ class DecoderGeometry:
         """
         start, end = rows(start, end)
         with torch.no_grad():
-            immersion = self.immersion()
-            path = self.solver.solve(immersion, start, end, self._graph, guess)
-            asked = {"polish": polish, "check_minimum": check_minimum}
-            return refine_paths(immersion, path, self.codes, rtol=self.solver.rtol, **asked)
+            path = self.solver.solve(self._immersion, start, end, self._graph, guess)
+            refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
+            return refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
 
     def ends(self, start: Floats, end: Floats) -> Ends:
         """Solve for geodesics in blocks, and keep what distances need: no curves.

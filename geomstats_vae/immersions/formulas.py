@@ -139,13 +139,21 @@ _LAYER_NORMS = frozenset(
 )
 
 
+_GROUP_NORMS = frozenset((torch.nn.functional.group_norm, torch.group_norm))
+
+
 class _LayerNorms(TorchFunctionMode):
     """Replaces layer normalisation, in this thread."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        return (layer_norm if function in _LAYER_NORMS else function)(*args, **(kwargs or {}))
+        if function in _LAYER_NORMS:
+            function = layer_norm
+        elif function in _GROUP_NORMS:
+            # Nested derivatives of torch 2.13 view the input without asking for its layout.
+            args = (args[0].contiguous(), *args[1:])
+        return function(*args, **(kwargs or {}))
 
 
 class _Switches:

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.curves.chain import (
     solve_between_ends,
     straight,
 )
-from geomstats_vae.geodesics.options import AssembledOptions
+from geomstats_vae.geodesics.model_options import AssembledOptions
 from tests import surfaces
 
 DEGREE, DIM = 3, 2

@@ -8,7 +8,7 @@ import torch
 
 from geomstats_vae.geodesics.chains import Chains
 from geomstats_vae.geodesics.conjugate import SteihaugPaths
-from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 
 SIZE = 8
 

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.chains import Chains
 from geomstats_vae.geodesics.curves.chain import assemble, first_unknown, straight
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.frames import FramePreconditioner, Frames, parallel_frames
-from geomstats_vae.geodesics.options import FrameOptions
+from geomstats_vae.geodesics.model_options import FrameOptions
 from geomstats_vae.immersions import AutodiffImmersion
 from tests import surfaces
 

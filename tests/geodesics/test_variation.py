@@ -12,7 +12,7 @@ from geomstats_vae.geodesics.chains import Chains
 from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
 from geomstats_vae.geodesics.frames import Frames
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
-from geomstats_vae.geodesics.options import MatrixFreeOptions
+from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 from geomstats_vae.geodesics.variation import CurveVariations
 from geomstats_vae.immersions import AutodiffImmersion
 from tests import surfaces
