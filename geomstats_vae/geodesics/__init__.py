@@ -9,18 +9,21 @@ from geomstats_vae.geodesics.curves.path import (
 from geomstats_vae.geodesics.elements import ElementModel
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.model import CurveModel
+from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geodesics.polish import polish_velocities
 from geomstats_vae.geodesics.solver import GeodesicSolver, Solver
 from geomstats_vae.geodesics.stability import local_minima
 
 __all__ = [
     "CurveModel",
+    "DescentOptions",
     "ElementModel",
     "GeodesicConvergenceError",
     "GeodesicConvergenceWarning",
     "GeodesicPath",
     "GeodesicSolver",
     "GeodesicStatus",
+    "KinkOptions",
     "LatentGraph",
     "Solver",
     "local_minima",

@@ -38,7 +38,7 @@ def local_minima(
     Parameters
     ----------
     immersion : Immersion
-        The decoder's F. The second derivatives of a ReLU network miss the curvature of its kinks.
+        The decoder's F; of a decoder with kinks the smoothed one, at the ``width`` of the path.
     path : GeodesicPath
         Geodesics as numpy arrays, of batch shape [n_pairs].
     model : callable, optional

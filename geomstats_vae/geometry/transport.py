@@ -34,6 +34,10 @@ def transports(geometry: Any, base: Floats, velocity: Floats) -> tuple[Floats, I
         coordinates; NaN where a metric is singular.
     status : numpy.ndarray of int, shape=[n]
         Codes of `ExponentialStatus`.
+
+    Notes
+    -----
+    Kinks of the decoder, such as ReLUs, are rounded at the ``kink_width`` of the geometry.
     """
     immersion, start, vector = geometry.tensors(base, velocity)
     point, transport, status = geometry.exponential.transport(immersion, start, vector)
@@ -64,7 +68,8 @@ def transports_between(geometry: Any, base: Floats, end: Floats) -> tuple[Floats
     -----
     A geodesic that misses its end by more than 1e-8 of its length, or the exponential's rtol if
     that is more, is followed again from its polished logarithm. One that misses it by more than
-    the solver's rtol even so has failed.
+    the solver's rtol even so has failed. That is the rule on decoders with kinks: geodesics are
+    followed where these are rounded at ``kink_width``, and found at other widths.
     """
     path = geometry.paths(base, end)
     immersion, start, target, velocity = geometry.tensors(base, end, path.initial_velocity)

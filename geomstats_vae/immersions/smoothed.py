@@ -1,11 +1,12 @@
 """Functions whose kinks are rounded: torch's kinked functions are replaced while they run.
 
-What a function calls is watched by a mode of torch, whatever the function is made of.
+What a function calls is watched by a mode of torch, whatever the function is made of. A limit that
+no code reaches, as of ``sigma.clamp(min=1e-300)``, stays as it is: rounded, it would be felt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ _INPLACE_LAST = {
     "relu": 2, "relu6": 2, "selu": 2, "hardsigmoid": 2, "hardswish": 2,
     "leaky_relu": 3, "elu": 3, "threshold": 4, "_threshold": 4, "hardtanh": 4, "rrelu": 5,
 }  # fmt: skip
+# Functions that often keep only numbers such as 1e-300 away, at a corner that no code reaches.
+_GUARDS = {"clamp", "clip", "clamp_min", "clamp_max", "hardtanh"}
 
 
 class _ReplacedReLUs(TorchFunctionMode):
@@ -27,10 +30,10 @@ class _ReplacedReLUs(TorchFunctionMode):
     Parameters
     ----------
     relu : callable
-        Takes arguments of ReLUs, in the order of their calls.
+        Takes arguments of ReLUs, in the order of their calls, and whether they belong to a guard.
     """
 
-    def __init__(self, relu: Function) -> None:
+    def __init__(self, relu: Callable[[Tensor, bool], Tensor]) -> None:
         super().__init__()
         self._relu = relu
 
@@ -49,7 +52,8 @@ class _ReplacedReLUs(TorchFunctionMode):
         positional = args
         if name in _INPLACE_LAST and len(args) == _INPLACE_LAST[name]:
             positional, in_place = args[:-1], bool(args[-1])
-        replaced = rule(self._relu, *positional, **options)
+        is_guard = name.rstrip("_") in _GUARDS
+        replaced = rule(lambda u: self._relu(u, is_guard), *positional, **options)
         if replaced is None:
             return func(*args, **dict(kwargs or {}))
         return args[0].copy_(replaced) if in_place else replaced
@@ -87,12 +91,14 @@ def kink_spreads(function: Function, codes: Tensor) -> list[Tensor]:
     Returns
     -------
     spreads : list of torch.Tensor
-        See `spread_over_codes`; empty if the function has no kinks that are seen.
+        See `spread_over_codes`; zero for limits of `torch.clamp` and its like that no code
+        reaches. Empty if the function has no kinks that are seen.
     """
     spreads = []
 
-    def relu(u: Tensor) -> Tensor:
-        spreads.append(spread_over_codes(u, len(codes)))
+    def relu(u: Tensor, is_guard: bool) -> Tensor:
+        spread = spread_over_codes(u, len(codes))
+        spreads.append(torch.where((u > 0.0).all(), 0.0, spread) if is_guard else spread)
         return torch.relu(u)
 
     with torch.no_grad(), _ReplacedReLUs(relu):
@@ -108,11 +114,13 @@ class SmoothedFunction:
     function : callable
         Maps shape=[n_points, dim] to shape=[n_points, n_outputs], row by row.
     widths : list of torch.Tensor
-        Widths of its kinks, in the order of the calls; as `kink_spreads` returns spreads.
+        Widths of its kinks, in the order of the calls; as `kink_spreads` returns spreads. A kink
+        of width zero stays as it is.
     """
 
     def __init__(self, function: Function, widths: list[Tensor]) -> None:
         self.function, self.widths = function, widths
+        self._rounded = [bool((width > 0.0).any()) for width in widths]
 
     def __call__(self, z: Tensor) -> Tensor:
         """Evaluate the smooth function.
@@ -134,12 +142,13 @@ class SmoothedFunction:
         """
         n_kinks = 0
 
-        def relu(u: Tensor) -> Tensor:
+        def relu(u: Tensor, is_guard: bool) -> Tensor:
             nonlocal n_kinks
             n_kinks += 1
             if n_kinks > len(self.widths):
                 raise self._error("more")
-            return smooth_relu(u, self.widths[n_kinks - 1])
+            k = n_kinks - 1
+            return smooth_relu(u, self.widths[k]) if self._rounded[k] else torch.relu(u)
 
         with _ReplacedReLUs(relu):
             value = self.function(z)

@@ -25,6 +25,10 @@ class DecoderExpSolver(ExpSolver):
     ----------
     metric : PullbackDecoderMetric
         The metric.
+
+    Notes
+    -----
+    Kinks of the decoder, such as ReLUs, are rounded at the ``kink_width`` of its geometry.
     """
 
     def __init__(self, metric: Any) -> None:

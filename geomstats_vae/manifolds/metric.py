@@ -21,12 +21,7 @@ from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures
-from geomstats_vae.manifolds.arrays import (
-    Array,
-    Origin,
-    enter,
-    enter_tensors,
-)
+from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors
 from geomstats_vae.manifolds.gradients import differentiable_length
 from geomstats_vae.manifolds.map_solvers import DecoderExpSolver, DecoderLogSolver
 
@@ -107,6 +102,10 @@ class PullbackDecoderMetric(RiemannianMetric):
     A distance is the length of the curve found: stationary where it converged, not proved to be
     the shortest. No result depends on what was asked before. An iteration that moves one point
     while others stay, such as a Frechet mean, can start from its last curves: see `warm_start`.
+
+    `exp`, `parallel_transport`, Christoffel symbols and curvatures need second derivatives. They
+    are those of a decoder whose kinks, such as ReLUs, are rounded at ``geometry.kink_width``; `log`
+    has its own widths. So exp(log(x)) returns only near to x if the decoder has kinks.
 
     References
     ----------

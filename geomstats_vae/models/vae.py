@@ -64,7 +64,7 @@ class VAE(LatentVariableModel):
     hidden_dims : tuple of int
         Units of the encoder's hidden layers; the decoder mirrors them.
     activation : {'elu', 'relu', 'silu', 'softplus', 'tanh'}
-        Activation of the hidden layers. Geodesics want a smooth one: not 'relu'.
+        Activation of the hidden layers. Geodesics round the kinks of 'relu': prefer a smooth one.
     output_activation : {'auto', 'identity', 'sigmoid'}
         Activation of the decoder's mean. 'auto' is 'sigmoid' if the data lie in [0, 1] and span at
         least half of it.

@@ -16,6 +16,8 @@ from geomstats_vae.immersions.smoothed import SmoothedFunction, has_kinks, kink_
 DIM = 3
 # As many inputs as an image of two channels has pixels.
 SHAPE = (2, 6, 6)
+# A lower limit that some codes reach.
+LOW = -2.0
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -226,13 +228,14 @@ def test_smooth_relu_is_above_relu_by_at_most_its_bound():
 
 
 def test_spreads_are_standard_deviations_over_codes():
-    module, codes = network(last=nn.Hardtanh(-20.0, 1.0)), draw(50, DIM)
+    module, codes = network(last=nn.Hardtanh(LOW, 1.0)), draw(50, DIM)
     first, *both = kink_spreads(module, codes)
     torch.testing.assert_close(first, module[0](codes).std(dim=0, correction=0))
     # Both corners of one function, in the order in which the rule puts them.
     u = module[:3](codes)
+    assert u.min() < LOW
     torch.testing.assert_close(both[0], u.std(dim=0, correction=0))
-    torch.testing.assert_close(both[1], u.clamp(min=-20.0).std(dim=0, correction=0))
+    torch.testing.assert_close(both[1], u.clamp(min=LOW).std(dim=0, correction=0))
     # Units of an image are its pixels.
     assert kink_spreads(of(lambda u: image(u).abs()), codes)[0].shape == SHAPE
 
@@ -302,6 +305,45 @@ def test_rounded_functions_can_be_pickled_and_take_codes_in_another_precision():
     assert torch.equal(other(codes), rounded(codes))
     expected = AutodiffImmersion(module, DIM).smoothed(0.1, codes)
     torch.testing.assert_close(rounded(codes), expected(codes), rtol=1e-5, atol=1e-5)
+
+
+class Scale(nn.Module):
+    """Positive outputs that vary by as much as they are, kept in limits."""
+
+    def __init__(self, *limits):
+        super().__init__()
+        self.first, self.limits = nn.Linear(DIM, 6), limits
+
+    def forward(self, z):
+        return torch.clamp(torch.exp(self.first(z)), *self.limits)
+
+
+def scale(*limits):
+    module = Scale(*limits).double().eval().requires_grad_(False)
+    for k, weight in enumerate(module.parameters()):
+        weight.copy_(0.5 * draw(*weight.shape, seed=k))
+    return module
+
+
+@pytest.mark.parametrize("limits", [(1e-300, None), (None, 1e9), (1e-9, 1e9)])
+def test_limits_that_no_code_reaches_stay_as_they_are(limits):
+    module, codes = scale(*limits), draw(100, DIM)
+    for immersion in (AutodiffImmersion(module, DIM), compile_immersion(module, DIM)):
+        rounded = immersion.smoothed(0.3, codes)
+        assert rounded.smooth
+        torch.testing.assert_close(rounded(codes), module(codes), rtol=1e-6, atol=0.0)
+        assert rounded.push(codes, codes).abs().min() > 0.0
+
+
+def test_of_two_limits_the_one_that_codes_reach_is_rounded():
+    module, codes = scale(1e-300, 1.0), draw(100, DIM)
+    lower, upper = kink_spreads(module, codes)
+    assert not lower.any()
+    assert (upper > 0.0).all()
+    rounded = AutodiffImmersion(module, DIM).smoothed(0.3, codes)
+    change = module(codes) - rounded(codes)
+    assert change.min() >= 0.0
+    assert change.max() > 0.1
 
 
 @pytest.mark.parametrize(("first", "later"), [(1, 2), (2, 1), (2, 0)])

@@ -67,7 +67,8 @@ class ExponentialSolver:
     Notes
     -----
     Second derivatives of a ReLU network vanish where they exist, and the refraction of geodesics
-    at its kinks is not followed: they come out as straight lines in latent space.
+    at its kinks is not followed. Pass a smoothed immersion, as `DecoderGeometry` does; see
+    `Immersion.smoothed`.
     """
 
     rtol: float = 1e-8
