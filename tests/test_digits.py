@@ -100,6 +100,7 @@ def on_pytorch(some_codes, tmp_path_factory):
     return dict(np.load(folder / "results.npz"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "results", ["on_numpy", pytest.param("on_pytorch", marks=pytest.mark.long)]
 )

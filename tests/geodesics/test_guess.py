@@ -110,7 +110,7 @@ def test_coincident_and_new_pairs_are_solved(immersion):
     np.testing.assert_allclose(moved.length, afar.length, rtol=SOLVER.tol)
 
 
-@pytest.mark.parametrize("dim", [3, 16])
+@pytest.mark.parametrize("dim", [3, pytest.param(16, marks=pytest.mark.long)])
 def test_steps_are_saved_in_every_dimension(dim):
     immersion = Decoder(spaces.vae_like_decoder(dim, 20), dim).immersion()
     start, end = spaces.draw(2, 3, dim, scale=0.2)

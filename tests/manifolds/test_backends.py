@@ -23,6 +23,7 @@ def run_on_pytorch(*arguments):
     return done.stdout
 
 
+@pytest.mark.long
 def test_backends_agree(tmp_path):
     spaces.dump(tmp_path / "numpy.npz")
     code = "import sys; from tests.manifolds import spaces; spaces.dump(sys.argv[1])"

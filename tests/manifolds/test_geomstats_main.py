@@ -56,6 +56,7 @@ START, END = array([[0.2, 0.1], [-0.6, 0.3]]), array([[0.5, -0.4], [0.4, 0.8]])
 DISTANCE = host(surfaces.sphere_distance(*(torch.from_numpy(host(z)) for z in (START, END))))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(geomstats_main.is_main(), reason="this is the other process")
 def test_the_package_works_on_main():
     environment = os.environ | ({"SCIPY_ARRAY_API": "1"} if spaces.ON_TORCH else {})
