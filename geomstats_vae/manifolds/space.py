@@ -204,7 +204,7 @@ class LatentSpace(VectorSpaceOpenSet):
         latent_shape : sequence of int, optional
             Shape of one code, [channels, height, width]; by default that of the codes. Needed
             where there are neither images nor points of that shape.
-        points : array-like, shape=[n_points, dim] or [n_points, *latent_shape], optional
+        points : array-like, shape=[n_points, dim] or [n_points, channels, height, width], optional
             Latent codes, in place of images.
         batch_size : int
             Number of images that are encoded at once.
