@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
-from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
+from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk, to_numpy
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
@@ -182,6 +183,18 @@ class GeodesicSolver:
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         curves = _curves_of(guess, len(start))
         immersion = immersion.condensed()
+        length, near = _short_lines(immersion, start, end)
+        path = self._solve(immersion, start, np.where(near[:, None], start, end), graph, curves)
+        return _with_lines(path, np.flatnonzero(near), end - start, length) if near.any() else path
+
+    def _solve(
+        self,
+        immersion: Immersion,
+        start: Floats,
+        end: Floats,
+        graph: LatentGraph | None,
+        curves: SolvedCurves | None,
+    ) -> GeodesicPath:
         smooth = immersion.smooth is not False
         models = {0.0: self._models(immersion)} if smooth else self._smoothed(immersion, graph)
         need = [model.pair_bytes for group in models.values() for model in group.values()]
@@ -263,6 +276,35 @@ class GeodesicSolver:
             graph_limit=self.start.graph_limit,
         )
         return KinkedSearch(evaluator, search, self.rtol, options, descent)
+
+
+def _short_lines(immersion: Immersion, start: Floats, end: Floats) -> tuple[Floats, Bools]:
+    """Measure straight lines, and tell which are so short that nothing else can be resolved.
+
+    Where F differs by less than the root of its rounding unit, lengths of parts of a curve are
+    rounding, and a geodesic differs from the line by about the square of its length.
+    """
+    length, size = np.zeros(len(start)), np.zeros(len(start))
+    like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
+    chunk = cache_sized_chunk(immersion, 4)
+    for k in range(0, len(start), chunk):
+        a, b = (torch.as_tensor(part[k : k + chunk]).to(like) for part in (start, end))
+        pushed = immersion.push(0.5 * (a + b), b - a)
+        length[k : k + chunk] = to_numpy(pushed.norm(dim=1))
+        size[k : k + chunk] = to_numpy(immersion(a).norm(dim=1))
+    near = length <= torch.finfo(immersion.dtype).eps ** 0.5 * size
+    return length, near & (start != end).any(axis=1)
+
+
+def _with_lines(path: GeodesicPath, rows: Ints, chord: Floats, length: Floats) -> GeodesicPath:
+    """Replace curves of no length by straight lines; chord shape=[n_pairs, dim]."""
+    new = {name: getattr(path, name).copy() for name in ("points", "length", "energy")}
+    new["points"][rows] += path.times[rows][..., None] * chord[rows, None]
+    new["length"][rows], new["energy"][rows] = length[rows], 0.5 * length[rows] ** 2
+    for name in ("initial_velocity", "final_velocity"):
+        new[name] = getattr(path, name).copy()
+        new[name][rows] = chord[rows]
+    return replace(path, **new)
 
 
 def _single(immersion: Immersion, graph: LatentGraph | None) -> Immersion:

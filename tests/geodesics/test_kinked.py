@@ -135,6 +135,20 @@ def test_equal_points_are_at_distance_zero():
     assert path.converged.all()
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh()])
+@pytest.mark.parametrize("share", [1e-14, 1e-12, 1e-9])
+def test_points_equal_up_to_rounding_are_joined_by_lines(activation, share):
+    immersion = Decoder(network(5, activation), 5).immersion()
+    start, end = CODES[:3], CODES[:3] * (1.0 + share)
+    path = GeodesicSolver().solve(immersion, start, end)
+    metric = immersion.metric(torch.tensor(start)).detach().numpy()
+    exact = np.einsum("ni,nij,nj->n", end - start, metric, end - start) ** 0.5
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, exact, rtol=1e-6)
+    np.testing.assert_array_equal(path.initial_velocity, end - start)
+    np.testing.assert_allclose(path(np.array([0.0, 1.0])), np.stack((start, end), axis=1))
+
+
 def test_codes_of_kinks_are_the_same_at_every_call():
     immersion, options = Decoder(bent_plane, 2).immersion(), KinkOptions(n_codes=16)
     for codes in (None, CODES[:, :2]):
