@@ -45,6 +45,7 @@ class ChordSolver:
             residual=np.zeros(len(start)),
             length_error=np.full(len(start), self.n_chords**-2.0),
             n_iter=np.zeros(len(start), dtype=int),
+            width=np.zeros(len(start)),
         )
 
     def _minimise(self, immersion, points):

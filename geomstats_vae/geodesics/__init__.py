@@ -6,7 +6,7 @@ from geomstats_vae.geodesics.curves.path import (
     GeodesicPath,
     GeodesicStatus,
 )
-from geomstats_vae.geodesics.elements import ElementModel
+from geomstats_vae.geodesics.element_model import ElementModel
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import DescentOptions, KinkOptions

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, solve_between_ends
+from geomstats_vae.geodesics.element_model import ElementModel
 from geomstats_vae.geodesics.elements import (
     CurveMemory,
-    ElementModel,
     PerElement,
     curve_points,
     inverse_speed,

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
-from geomstats_vae.geodesics.elements import CurveMemory, ElementModel, FirstVariation, to_numpy
+from geomstats_vae.geodesics.element_model import ElementModel, FirstVariation
+from geomstats_vae.geodesics.elements import CurveMemory, to_numpy
 from geomstats_vae.geodesics.frames import Frames, frame_degree
 from geomstats_vae.geodesics.model import Proposal, Step
 from geomstats_vae.geodesics.model_options import MatrixFreeOptions

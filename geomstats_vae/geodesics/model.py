@@ -4,7 +4,7 @@ A model knows the decoder and one degree of elements. It measures chains of elem
 steps that shorten them. The loop in `minimise` works with any model: it measures each trial step,
 takes it or refuses it, and refines the mesh.
 
-To write a model of your own, derive it from `ElementModel` of `elements` and define
+To write a model of your own, derive it from `ElementModel` of `element_model` and define
 `newton_step`: all else has a default there. Whatever has the attributes and methods of
 `CurveModel` will do, too.
 """

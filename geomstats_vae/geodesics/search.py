@@ -121,7 +121,9 @@ class Search:
         """Search from the guess, and from afar for the pairs that are open then."""
         if guess is not None:
             self._search_from(guess)
-        return self._from_afar()
+        for start in self._starts():
+            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+        return self.path()
 
     def follow(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
         """Search from the guess only; the curves, and which pairs have an answer."""
@@ -129,11 +131,6 @@ class Search:
         answered = np.ones(len(guess), dtype=bool)
         answered[self.open] = False
         return self.path(), answered
-
-    def _from_afar(self) -> GeodesicPath:
-        for start in self._starts():
-            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
-        return self.path()
 
     def continue_from(self, curves: SolvedCurves) -> GeodesicPath:
         """Shorten curves between the same end points, as they are: those of a nearby metric.

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
-from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk, to_numpy
+from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
@@ -184,17 +183,7 @@ class GeodesicSolver:
         curves = _curves_of(guess, len(start))
         immersion = immersion.condensed()
         length, near = _short_lines(immersion, start, end)
-        path = self._solve(immersion, start, np.where(near[:, None], start, end), graph, curves)
-        return _with_lines(path, np.flatnonzero(near), end - start, length) if near.any() else path
-
-    def _solve(
-        self,
-        immersion: Immersion,
-        start: Floats,
-        end: Floats,
-        graph: LatentGraph | None,
-        curves: SolvedCurves | None,
-    ) -> GeodesicPath:
+        chord, end = end - start, np.where(near[:, None], start, end)
         smooth = immersion.smooth is not False
         models = {0.0: self._models(immersion)} if smooth else self._smoothed(immersion, graph)
         need = [model.pair_bytes for group in models.values() for model in group.values()]
@@ -208,7 +197,8 @@ class GeodesicSolver:
                 paths.append(self._search(models[0.0], *ends, graph).run(known))
             else:
                 paths.append(self._kinked(immersion, models, *ends, graph).run(len(ends[0]), known))
-        return paths[0] if len(paths) == 1 else join_paths(paths)
+        path = paths[0] if len(paths) == 1 else join_paths(paths)
+        return _with_lines(path, np.flatnonzero(near), chord, length) if near.any() else path
 
     def _models(self, immersion: Immersion) -> dict[int, CurveModel]:
         """Make models of the degrees that searches start with."""
@@ -284,15 +274,9 @@ def _short_lines(immersion: Immersion, start: Floats, end: Floats) -> tuple[Floa
     Where F differs by less than the root of its rounding unit, lengths of parts of a curve are
     rounding, and a geodesic differs from the line by about the square of its length.
     """
-    length, size = np.zeros(len(start)), np.zeros(len(start))
-    like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
-    chunk = cache_sized_chunk(immersion, 4)
-    for k in range(0, len(start), chunk):
-        a, b = (torch.as_tensor(part[k : k + chunk]).to(like) for part in (start, end))
-        pushed = immersion.push(0.5 * (a + b), b - a)
-        length[k : k + chunk] = to_numpy(pushed.norm(dim=1))
-        size[k : k + chunk] = to_numpy(immersion(a).norm(dim=1))
-    near = length <= torch.finfo(immersion.dtype).eps ** 0.5 * size
+    evaluator = Evaluator(immersion, cache_sized_chunk(immersion, 4))
+    length, size = evaluator.line_speeds(start, end)
+    near = length <= evaluator.eps**0.5 * size
     return length, near & (start != end).any(axis=1)
 
 

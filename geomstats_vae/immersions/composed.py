@@ -145,7 +145,10 @@ class ConcatenatedImmersion(Immersion):
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Evaluate F; see `Immersion`."""
-        return torch.cat([part(z) for part in self.parts], dim=1)
+        values = []
+        for part in self.parts:
+            values.append(part(z))
+        return torch.cat(values, dim=1)
 
     def jacobian(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate F and its Jacobian; see `Immersion.jacobian`."""

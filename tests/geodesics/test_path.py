@@ -20,6 +20,7 @@ def _path(points, times, degree):
         residual=0.0 * one,
         length_error=0.0 * one,
         n_iter=one.astype(int),
+        width=0.0 * one,
         degree=degree,
     )
 

@@ -39,6 +39,7 @@ def straight_paths(surface, start, end, n_elements=4, degree=8):
         residual=np.zeros(n),
         length_error=np.zeros(n),
         n_iter=np.zeros(n, dtype=int),
+        width=np.zeros(n),
         degree=degree,
     )
 

@@ -157,15 +157,15 @@ class GeodesicPath:
         Relative difference between the length by 20 chords per element and by quadrature.
     n_iter : array-like of int, shape=[...]
         Steps: those of Newton, and of a first descent in many dimensions.
+    width : array-like, shape=[...]
+        Width at which the decoder's kinks, such as those of ReLUs, were rounded to find the curve,
+        in units of the standard deviation of their input over the codes. It is 0 for smooth
+        decoders. Where it is positive, certificate, residual and length error are those of
+        the curve on the smoothed decoder. Its length is that on the decoder itself, measured
+        finely, and its velocities have that length.
     degree : int
         Degree of the polynomials between the nodes, which follow one another in groups of
         ``degree`` after the first.
-    width : array-like, shape=[...], optional
-        Width at which the decoder's kinks, such as those of ReLUs, were rounded to find the curve,
-        in units of the standard deviation of their input over the codes. It is 0, the default, for
-        smooth decoders. Where it is positive, certificate, residual and length error are those of
-        the curve on the smoothed decoder. Its length is that on the decoder itself, measured
-        finely, and its velocities have that length.
     velocity_error : array-like, shape=[...], optional
         Where the velocities were polished, their relative change by the last halving of the
         elements, usually far more than their error; NaN where they were not. None unless asked
@@ -193,16 +193,11 @@ class GeodesicPath:
     residual: Any
     length_error: Any
     n_iter: Any
+    width: Any
     degree: int = 1
-    width: Any = None
     velocity_error: Any = None
     local_minimum: Any = None
     curves: SolvedCurves | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.width is None:
-            zeros = torch.zeros_like if isinstance(self.length, torch.Tensor) else np.zeros_like
-            object.__setattr__(self, "width", zeros(self.length))
 
     def __call__(self, t: ArrayLike) -> Any:
         """Evaluate the curves, at constant speed.

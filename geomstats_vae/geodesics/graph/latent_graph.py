@@ -83,6 +83,7 @@ class LatentGraph:
         self._evaluator = Evaluator(immersion, chunk_size or cache_sized_chunk(immersion))
         self.grid_size = grid_size or self.options.grid_sizes.get(self.dim)
         self._search: GraphSearch | CodeGraph
+        self._measure: Evaluator | ChordMeasure
         with tqdm(desc="Graph", disable=not verbose) as progress:
             if self.grid_size is None:
                 measure = _chord_measure(immersion, single, chunk_size)
@@ -91,7 +92,7 @@ class LatentGraph:
                 return
             parts = self._evaluator, self.codes, self.grid_size, self.options, progress
             self.nodes, graph = Grid(*parts).build()
-        self._measure = ChordMeasure(self._evaluator)
+        self._measure = self._evaluator
         ends = np.unique(self._tree.query(self.codes)[1])
         self._search = GraphSearch(graph, ends, self.options.search)
 
@@ -108,7 +109,8 @@ class LatentGraph:
     @property
     def single(self) -> Immersion | None:
         """F in single precision, without the graph's factor; None where it is not exact enough."""
-        return None if self._measure.single is None else self._measure.single.immersion
+        single = getattr(self._measure, "single", None)
+        return None if single is None else single.immersion
 
     @property
     def matrix(self) -> sparse.csr_matrix:
@@ -183,7 +185,8 @@ class LatentGraph:
         length : array, shape=[n_lines]
             Lengths; infinite where the decoder is not finite.
         """
-        return self.factor * self._measure.segment_lengths(start, end, n_chords)
+        length = self.factor * self._measure.segment_lengths(start, end, n_chords)
+        return np.where(np.isfinite(length), length, np.inf)
 
     def line_lengths(self, start: Floats, end: Floats) -> Floats:
         """Lengths of straight lines, by as many chords as they need.
@@ -208,8 +211,9 @@ class LatentGraph:
             length[rows] = self.factor * whole
             with np.errstate(invalid="ignore"):
                 rows = rows[~(whole - half <= options.line_rtol * whole)]
-        length[rows] = self.chord_lengths(start[rows], end[rows], options.line_chords_max)
-        return length
+        if len(rows):
+            length[rows] = self.chord_lengths(start[rows], end[rows], options.line_chords_max)
+        return np.where(np.isfinite(length), length, np.inf)
 
     # -- graph paths ------------------------------------------------------------------------------
 
@@ -294,7 +298,7 @@ class LatentGraph:
         """
         if isinstance(self._search, CodeGraph):
             return self.factor * self._search.distances(start, end)
-        parts = self._measure, self._tree, self._search.matrix, self.options
+        parts = ChordMeasure(self._evaluator), self._tree, self._search.matrix, self.options
         return self.factor * graph_distances(*parts, start, end)
 
     # -- curves on graph paths --------------------------------------------------------------------

@@ -48,11 +48,9 @@ class ChordMeasure:
         length : array, shape=[n_segments]
             Lengths, at most the true ones; infinite where the decoder is not finite.
         """
-
-        def measure(evaluator: Evaluator, start: Floats, end: Floats) -> Floats:
-            return evaluator.segment_lengths(start, end, n_chords)[:, None]
-
-        return self._measured(measure, start, end)[:, 0]
+        return self._measured(
+            lambda *part: (part[0].segment_lengths(*part[1:], n_chords),), start, end
+        )[0]
 
     def nested_lengths(self, start: Floats, end: Floats, n_chords: int) -> tuple[Floats, Floats]:
         """Measure segments by an even number of chords, and by half as many at no cost.
@@ -69,39 +67,22 @@ class ChordMeasure:
         coarse, fine : array, shape=[n_segments]
             Lengths by half of the chords and by all; infinite where the decoder is not finite.
         """
-
-        def measure(evaluator: Evaluator, start: Floats, end: Floats) -> Floats:
-            return _nested_lengths(evaluator, start, end, n_chords)
-
-        coarse, fine = self._measured(measure, start, end).T
+        coarse, fine = self._measured(
+            lambda *part: part[0].nested_lengths(*part[1:], n_chords), start, end
+        )
         return coarse, fine
 
     def _measured(
-        self, measure: Callable[[Evaluator, Floats, Floats], Floats], start: Floats, end: Floats
+        self,
+        measure: Callable[[Evaluator, Floats, Floats], tuple[Floats, ...]],
+        start: Floats,
+        end: Floats,
     ) -> Floats:
-        length = measure(self.evaluator, start, end)
-        again = ~np.isfinite(length).all(axis=1)
+        length = np.stack(measure(self.evaluator, start, end))
+        again = ~np.isfinite(length).all(axis=0)
         if self.single is not None and again.any():
-            length[again] = measure(self.exact, start[again], end[again])
+            length[:, again] = measure(self.exact, start[again], end[again])
         return np.where(np.isfinite(length), length, np.inf)
-
-
-def _nested_lengths(evaluator: Evaluator, start: Floats, end: Floats, n_chords: int) -> Floats:
-    """Lengths by half of the chords and by all, shape=[n_segments, 2]."""
-    share = evaluator.tensor(np.linspace(0.0, 1.0, n_chords + 1)[:, None])
-    length, begin = np.zeros((len(start), 2)), 0
-    # Pieces begin at every second point, so that each holds whole chords of both kinds.
-    piece = 2 * max(1, evaluator.chunk_size // 2)
-    for ends in evaluator.chunks(np.stack((start, end), axis=1), n_chords):
-        rows = slice(begin, begin + len(ends))
-        for first in range(0, n_chords, piece):
-            part = share[first : first + piece + 1]
-            points = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * part
-            value = evaluator.immersion(points.flatten(0, 1)).unflatten(0, points.shape[:2])
-            length[rows, 0] += to_numpy(value[:, ::2].diff(dim=1).norm(dim=2).sum(1))
-            length[rows, 1] += to_numpy(value.diff(dim=1).norm(dim=2).sum(1))
-        begin += len(ends)
-    return length
 
 
 def chords_between(

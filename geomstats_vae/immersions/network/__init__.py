@@ -5,7 +5,6 @@ A decoder is run once, and what torch does is recorded (`trace`). Each operation
 """
 
 from geomstats_vae.immersions.network.compile import compile_immersion
-from geomstats_vae.immersions.network.immersions import ChainImmersion
-from geomstats_vae.immersions.network.rbf_std import RBFStdImmersion
+from geomstats_vae.immersions.network.immersions import ChainImmersion, RBFStdImmersion
 
 __all__ = ["ChainImmersion", "RBFStdImmersion", "compile_immersion"]

@@ -15,11 +15,11 @@ from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.immersions.immersion import Immersion
 from geomstats_vae.immersions.network.builder import Builder, Wire
 from geomstats_vae.immersions.network.folding import fold
-from geomstats_vae.immersions.network.immersions import ChainImmersion
+from geomstats_vae.immersions.network.immersions import ChainImmersion, RBFStdImmersion
 from geomstats_vae.immersions.network.layers import Scale
-from geomstats_vae.immersions.network.rbf_std import RBFStdImmersion
 from geomstats_vae.immersions.network.trace import TraceError, record
 from geomstats_vae.immersions.network.translate import translate
+from geomstats_vae.immersions.network.wired import WiredImmersion
 from geomstats_vae.immersions.network.wiring import Wiring
 from geomstats_vae.immersions.protocol import Likelihood, read_embedding
 from geomstats_vae.immersions.rbf import RBFPrecision
@@ -136,15 +136,21 @@ def _compile(
         layers, inputs = _ordered(builder, builder.wire(result))
     except _FAILURES:  # TraceError among them; automatic derivatives serve instead
         return None
-    wiring = Wiring(inputs)
-    immersion = ChainImmersion(
-        layers, dim, wiring=wiring, n_mean=n_mean, dtype=dtype, device=device
-    )
+    immersion = _immersion(layers, inputs, dim, n_mean=n_mean, dtype=dtype, device=device)
     agrees = all(
         _agrees(immersion, function, codes(n_points, spread), codes(n_points, 1.0))
         for n_points, spread in zip(_N_COMPARED, _SPREADS, strict=True)
     )
     return immersion if agrees else None
+
+
+def _immersion(
+    layers: list[Any], inputs: list[tuple[int, ...]], dim: int, **options: Any
+) -> ChainImmersion:
+    """Choose the immersion of layers: a plain chain if each takes what the one before returns."""
+    if all(own == (k,) for k, own in enumerate(inputs)):
+        return ChainImmersion(layers, dim, **options)
+    return WiredImmersion(layers, dim, Wiring(inputs), **options)
 
 
 def _ordered(builder: Builder, result: Wire) -> tuple[list[Any], list[tuple[int, ...]]]:

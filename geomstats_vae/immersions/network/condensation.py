@@ -13,11 +13,10 @@ import torch
 
 from geomstats_vae.immersions.network.joints import Concatenation, Sum
 from geomstats_vae.immersions.network.layers import Affine
-from geomstats_vae.immersions.network.wiring import Wiring
 
 
 def condense(
-    layers: tuple[Any, ...], wiring: Wiring, n_mean: int | None
+    layers: tuple[Any, ...], inputs: Sequence[tuple[int, ...]], n_mean: int | None
 ) -> tuple[tuple[Any, ...], int | None]:
     """Replace the last affine maps of a network by smaller ones.
 
@@ -25,8 +24,8 @@ def condense(
     ----------
     layers : tuple of Layer or Joint
         Layers of the network.
-    wiring : Wiring
-        What each takes.
+    inputs : sequence of tuple of int
+        What each takes, as in `Wiring`.
     n_mean : int or None
         Number of leading outputs that are no standard deviations; None for all of them.
 
@@ -45,12 +44,12 @@ def condense(
         # The first input is the mean if standard deviations stand beside it.
         if len(last.widths) != 2 or n_mean != last.widths[0]:
             return layers, n_mean
-        (head, other), rest = wiring.inputs[-1], last.widths[1]
+        (head, other), rest = inputs[-1], last.widths[1]
         if head == other:
             return layers, n_mean
     elif n_mean is not None:
         return layers, n_mean
-    maps = _affine_terms(layers, wiring, head)
+    maps = _affine_terms(layers, inputs, head)
     if maps is None:
         return layers, n_mean
     factors = _smaller([layers[k].weight * factor for k, factor in maps])
@@ -66,13 +65,13 @@ def condense(
 
 
 def _affine_terms(
-    layers: Sequence[Any], wiring: Wiring, number: int
+    layers: Sequence[Any], inputs: Sequence[tuple[int, ...]], number: int
 ) -> list[tuple[int, float]] | None:
     """Affine layers that a result is the sum of, with factors; None if it is no such sum.
 
     Results are counted from 1, as in `Wiring`, and layers from 0.
     """
-    used = sum(numbers.count(number) for numbers in wiring.inputs)
+    used = sum(numbers.count(number) for numbers in inputs)
     k = number - 1
     if k < 0 or used > (0 if number == len(layers) else 1):
         return None
@@ -81,8 +80,8 @@ def _affine_terms(
     if not isinstance(layers[k], Sum):
         return None
     terms: list[tuple[int, float]] = []
-    for factor, part in zip(layers[k].factors, wiring.inputs[k], strict=True):
-        own = _affine_terms(layers, wiring, part)
+    for factor, part in zip(layers[k].factors, inputs[k], strict=True):
+        own = _affine_terms(layers, inputs, part)
         if own is None or factor == 0.0:
             return None
         terms += [(j, factor * inner) for j, inner in own]

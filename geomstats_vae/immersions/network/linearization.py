@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import torch
 
 from geomstats_vae.immersions.linearization import Linearization, Product
-from geomstats_vae.immersions.network.wiring import Wiring
 
 # Adds the product of a Hessian with a tangent to rows; see `Step.hessian`.
 Hessian: TypeAlias = Callable[[Any, Any], None]
@@ -182,7 +181,7 @@ class SquaredDistanceStep(Step):
 
 
 class ChainLinearization(Linearization):
-    """Linearization of steps one after the other.
+    """Linearization of steps each of which takes what the one before returns.
 
     Parameters
     ----------
@@ -190,15 +189,10 @@ class ChainLinearization(Linearization):
         dF(v).
     steps : sequence of Step
         First to last.
-    wiring : Wiring, optional
-        What each step takes; by default what the one before returns.
     """
 
-    def __init__(
-        self, pushed: torch.Tensor, steps: Sequence[Step], wiring: Wiring | None = None
-    ) -> None:
+    def __init__(self, pushed: torch.Tensor, steps: Sequence[Step]) -> None:
         self.pushed, self.steps = pushed, steps
-        self.wiring = Wiring.chain(len(steps)) if wiring is None else wiring
 
     @property
     def nbytes(self) -> int:
@@ -207,57 +201,40 @@ class ChainLinearization(Linearization):
 
     def pull(self, covector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Apply the transpose; see `Linearization.pull`."""
-        return self._pull(covector, [None] * len(self.steps), [])
+        nothing = [None] * len(self.steps)
+        return self._pull(covector, nothing, nothing)
 
     def quadratic(self, weight: torch.Tensor, covector: torch.Tensor | None = None) -> Product:
         """Prepare products; see `Linearization.quadratic`."""
         hessians = self._hessians(covector)
 
         def product(dz: torch.Tensor, dv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            tangents: list[Any] = []
-
-            def push(k: int, rows: Any) -> tuple[torch.Tensor]:
-                tangents.append(None if hessians[k] is None else _of_points(rows))
-                return (self.steps[k].push(rows),)
-
-            (rows,) = self.wiring.forward((torch.stack((dz, dv), dim=1),), push)
+            tangents, rows = [], torch.stack((dz, dv), dim=1)
+            for step, hessian in zip(self.steps, hessians, strict=True):
+                tangents.append(None if hessian is None else rows[:, 0])
+                rows = step.push(rows)
             return self._pull(weight[:, None] * rows[:, 1], hessians, tangents)
 
         return product
 
     def _pull(
-        self,
-        covector: torch.Tensor,
-        hessians: Sequence[Hessian | None],
-        tangents: Sequence[Any],
+        self, covector: torch.Tensor, hessians: Sequence[Hessian | None], tangents: Sequence[Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pull a covector of dF(v), and add the Hessians of the steps times tangents."""
-
-        def pull(k: int, rows: torch.Tensor) -> Any:
-            pulled, add = self.steps[k].pull(rows), hessians[k]
-            if add is not None:
-                add(pulled, tangents[k])
-            return pulled
-
         rows = torch.stack((torch.zeros_like(covector), covector), dim=1)
-        rows = self.wiring.backward(rows, pull)
+        for k in reversed(range(len(self.steps))):
+            rows = self.steps[k].pull(rows)
+            add = hessians[k]
+            if add is not None:
+                add(rows, tangents[k])
         return rows[:, 0], rows[:, 1]
 
     def _hessians(self, covector: torch.Tensor | None) -> list[Hessian | None]:
+        """Hessians of the steps, contracted with a covector of the outputs."""
         hessians: list[Hessian | None] = [None] * len(self.steps)
         if covector is None:
             return hessians
-
-        def pull(k: int, covector: torch.Tensor) -> Any:
+        for k in reversed(range(len(self.steps))):
             hessians[k] = self.steps[k].hessian(covector)
-            return self.steps[k].pull_covector(covector)
-
-        self.wiring.backward(covector, pull)
+            covector = self.steps[k].pull_covector(covector)
         return hessians
-
-
-def _of_points(rows: Any) -> Any:
-    """Variations of points alone, of one input or of several."""
-    if isinstance(rows, tuple):
-        return tuple(part[:, 0] for part in rows)
-    return rows[:, 0]

@@ -28,22 +28,6 @@ class Wiring:
         for number, k in last_use.items():
             self._done[k].append(number)
 
-    @classmethod
-    def chain(cls, n_functions: int) -> Wiring:
-        """Functions each of which takes what the one before returns.
-
-        Parameters
-        ----------
-        n_functions : int
-            Number of functions.
-
-        Returns
-        -------
-        wiring : Wiring
-            The chain.
-        """
-        return cls([(k,) for k in range(n_functions)])
-
     def forward(self, start: State, apply: Callable[..., State]) -> State:
         """Go through the functions, first to last.
 
