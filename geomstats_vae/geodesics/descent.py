@@ -17,7 +17,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -198,10 +198,22 @@ def first_descent(
     descended : Descended
         One curve for each pair.
     """
-    found = descend(immersion, sine_curves(polylines, options.modes), options)
+    coarse = options
+    if options.coarse_chords:
+        coarse = replace(
+            options,
+            chords=options.coarse_chords,
+            modes=options.coarse_modes,
+            rtol=options.coarse_rtol,
+        )
+    found = descend(immersion, sine_curves(polylines, coarse.modes), coarse)
     length = np.where(np.isfinite(found.length), found.length, np.inf)
     order = np.lexsort((length, owner))
-    return found.take(order[np.unique(owner[order], return_index=True)[1]])
+    found = found.take(order[np.unique(owner[order], return_index=True)[1]])
+    if not options.coarse_chords:
+        return found
+    fine = descend(immersion, found.curves.finer(options.modes), options)
+    return replace(fine, n_iter=found.n_iter + fine.n_iter)
 
 
 class _ChordEnergy:

@@ -122,8 +122,10 @@ class ElementModel(ElementEvaluator, abc.ABC):
         """Newton's directions on meshes of halves; see `CurveModel.direction`."""
         return self.newton_step(halves, variation)
 
-    def definite(self, curves: Curves) -> Bools:
+    def definite(self, curves: Curves, *, rough: bool = False) -> Bools:
         """Whether second variations are positive definite; see `CurveModel.definite`."""
+        if rough:  # what `direction` says is all there is to know
+            return np.ones(len(curves), dtype=bool)
         return self.newton_step(curves, self.variation(curves.nodes))[2]
 
     def modes(self, curves: Curves, variation: Any, length: Floats) -> tuple[Floats, Floats]:

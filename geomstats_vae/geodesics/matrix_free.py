@@ -19,7 +19,7 @@ from torch import Tensor
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.element_model import ElementModel, FirstVariation
-from geomstats_vae.geodesics.elements import CurveMemory, to_numpy
+from geomstats_vae.geodesics.elements import CurveMemory, ElementEvaluator, to_numpy
 from geomstats_vae.geodesics.frames import Frames, frame_degree
 from geomstats_vae.geodesics.model import Proposal, Step
 from geomstats_vae.geodesics.model_options import MatrixFreeOptions
@@ -72,6 +72,9 @@ class MatrixFreeModel(ElementModel):
         Points evaluated at once; by default as many as fit a processor's cache.
     options : MatrixFreeOptions, optional
         How steps are found.
+    single : Immersion, optional
+        The same F in single precision, for products with second variations where few digits are
+        asked for. Lengths and gradients are those of the immersion.
     """
 
     def __init__(
@@ -81,8 +84,12 @@ class MatrixFreeModel(ElementModel):
         chunk_size: int | None = None,
         *,
         options: MatrixFreeOptions | None = None,
+        single: Immersion | None = None,
     ) -> None:
         super().__init__(immersion, degree, chunk_size)
+        self._rough: ElementEvaluator = self
+        if single is not None:
+            self._rough = ElementEvaluator(single, degree, chunk_size)
         self.options = MatrixFreeOptions() if options is None else options
         self.line_elements = self.options.line_elements
 
@@ -96,6 +103,8 @@ class MatrixFreeModel(ElementModel):
         curves: Curves,
         variation: FirstVariation | None = None,
         frames: np.ndarray | None = None,
+        *,
+        exact: bool = False,
     ) -> Iterator[Batch]:
         """Vary curves, as many at a time as memory allows.
 
@@ -108,12 +117,15 @@ class MatrixFreeModel(ElementModel):
         frames : array of Frames or None, shape=[n_curves], optional
             Frames along the curves, or along curves near them. Those that are None are built, and
             written there.
+        exact : bool
+            Do without single precision.
 
         Yields
         ------
         batch : Batch
             Some of the curves, with frames of one degree.
         """
+        evaluator = self if exact else self._rough
         if frames is None:
             frames = np.full(len(curves), None)
         degrees = np.array(
@@ -124,14 +136,18 @@ class MatrixFreeModel(ElementModel):
             for members in self._blocks(alike, curves.counts[alike], degree):
                 missing = members[[frames[k] is None for k in members]]
                 if len(missing):
-                    self._build_frames(curves, missing, frames, degree)
+                    self._build_frames(evaluator, curves, missing, frames, degree)
                 rows = curves.rows(members)
-                along = Frames(torch.cat([frames[k].values for k in members]))
-                nodes, counts = self.tensor(curves.nodes[rows]), curves.counts[members]
+                values = torch.cat([frames[k].values for k in members])
+                along = Frames(values.to(evaluator.dtype))
+                nodes, counts = evaluator.tensor(curves.nodes[rows]), curves.counts[members]
                 gradient = None
                 if variation is not None:
-                    gradient = self.tensor(variation.gradient[rows]).view_as(nodes)
-                variations = CurveVariations(self, nodes, counts, along, self.options, gradient)
+                    gradient = torch.as_tensor(variation.gradient[rows], device=nodes.device)
+                    gradient = gradient.view_as(nodes)
+                variations = CurveVariations(
+                    evaluator, nodes, counts, along, self.options, gradient
+                )
                 yield Batch(members, rows, variations)
 
     def _frame_degree(self, n_elements: int, frames: Frames | None) -> int:
@@ -146,11 +162,17 @@ class MatrixFreeModel(ElementModel):
         total = np.cumsum(counts) * each // _BATCH_BYTES
         return np.split(members, np.flatnonzero(np.diff(total)) + 1)
 
-    def _build_frames(self, curves: Curves, members: Ints, frames: np.ndarray, degree: int) -> None:
+    def _build_frames(
+        self,
+        evaluator: ElementEvaluator,
+        curves: Curves,
+        members: Ints,
+        frames: np.ndarray,
+        degree: int,
+    ) -> None:
         part = curves.take(members)
-        built = Frames.along(
-            self.immersion, self.tensor(part.nodes), part.counts, self.options.frames, degree
-        )
+        nodes = evaluator.tensor(part.nodes)
+        built = Frames.along(evaluator.immersion, nodes, part.counts, self.options.frames, degree)
         pieces = built.values.split([int(count) for count in part.counts])
         for k, values in zip(members, pieces, strict=True):
             # Copies: views would keep the frames of all curves of the batch in memory.
@@ -194,18 +216,14 @@ class MatrixFreeModel(ElementModel):
             radius = np.where(paths.definite, np.inf, memory.per_curve["radius"][members])
             direction[batch.rows] = batch.local(paths.within(radius)[0])
             decrement[members] = np.where(finite, paths.decrement, np.inf)
-            # A stationary curve has no gradient that would show what it could slide along.
-            # Of one that still has to move it is asked later.
-            near = paths.decrement <= self.options.near * length[members]
-            signs = batch.variations.definite(self.options.rough_sign, near)
-            definite[members] = paths.definite & signs
+            definite[members] = paths.definite
         return direction, decrement, definite
 
     def newton_step(self, curves: Curves, variation: FirstVariation) -> Step:
         """Full Newton steps; see `CurveModel.newton_step`."""
         step, n_curves = np.zeros_like(curves.nodes), len(curves)
         decrement, definite = np.zeros(n_curves), np.zeros(n_curves, dtype=bool)
-        for batch in self.batches(curves, variation):
+        for batch in self.batches(curves, variation, exact=True):
             paths = batch.variations.paths(np.full(len(batch.members), self.options.sharp))
             good = paths.definite & batch.variations.finite
             step[batch.rows] = batch.local(paths.within(np.where(good, np.inf, 0.0))[0])
@@ -213,11 +231,16 @@ class MatrixFreeModel(ElementModel):
             definite[batch.members] = good
         return step, decrement, definite
 
-    def definite(self, curves: Curves) -> Bools:
-        """Whether second variations are positive definite; see `CurveModel.definite`."""
+    def definite(self, curves: Curves, *, rough: bool = False) -> Bools:
+        """Whether second variations are positive definite; see `CurveModel.definite`.
+
+        A stationary curve has no gradient that would show what it could slide along; a random
+        right-hand side does.
+        """
         definite = np.zeros(len(curves), dtype=bool)
-        for batch in self.batches(curves):
-            definite[batch.members] = batch.variations.definite()
+        rtol = self.options.rough_sign if rough else self.options.sign
+        for batch in self.batches(curves, exact=not rough):
+            definite[batch.members] = batch.variations.definite(rtol)
         return definite
 
     def modes(

@@ -166,7 +166,8 @@ class Minimisation:
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
         self.measured = np.zeros(n_curves, dtype=bool)
         self.velocity = np.full((n_curves, 2, curves.dim), np.nan)
-        self._saddle, self._left = np.zeros((2, n_curves), dtype=bool)
+        # On a saddle, on one that could not be left, and on none as far as was asked.
+        self._saddle, self._left, self._minimal = np.zeros((3, n_curves), dtype=bool)
 
     @property
     def length(self) -> Floats:
@@ -302,7 +303,7 @@ class Minimisation:
         rows = rows[moved[curves.owner]]
         self.curves.nodes[rows] = nodes[moved[curves.owner]]
         self.fine[rows] = self.model.lengths(self.curves.nodes[rows])
-        self.decrement[which[moved]] = np.inf
+        self.decrement[which[moved]], self._minimal[which[moved]] = np.inf, False
         self._memory.moved(which[moved])
         self._stale[rows] = True
 
@@ -333,9 +334,6 @@ class Minimisation:
         )
         self.velocity[which] = self._velocities(which, halves, variation, direction, decrement)
         self.residual[which] = decrement / np.maximum(length, _TINY)
-        saddle = ~definite & ~self._left[which] & ~vanishing
-        self._saddle[:] = False
-        self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))
         mismatch = np.abs(self.fine[rows] - variation.length.reshape(-1, 2).sum(axis=1))
         off = curves.total(mismatch) > limits.tol * length
@@ -353,6 +351,14 @@ class Minimisation:
             long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
             marked[elements] |= part.bulk(missed, bulk) & long_off
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
+        # The gradient of a nearly stationary curve does not show a saddle, so it is asked for, once.
+        near = decrement <= self.task.certificate.trusted * length
+        asked = np.flatnonzero(definite & near & ~self._minimal[which] & ~vanishing)
+        definite[asked] = self.model.definite(curves.take(asked), rough=True)
+        self._minimal[which[asked]] = definite[asked]
+        saddle = ~definite & ~self._left[which] & ~vanishing
+        self._saddle[:] = False
+        self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
         marked = (marked & ~vanishing[curves.owner]) | saddle[curves.owner]
         everywhere = np.zeros(len(self.curves.nodes), dtype=bool)

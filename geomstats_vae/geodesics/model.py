@@ -240,14 +240,18 @@ class CurveModel(Protocol):
         decrement : array, shape=[n_curves]
             Newton decrements.
         definite : array of bool, shape=[n_curves]
-            Whether the second variations are positive definite. Others are on a saddle.
+            False for curves that are seen to be on a saddle.
         """
 
     def newton_step(self, curves: Curves, variation: Any) -> Step:
         """Full Newton steps, zero where the second variation is not definite; see `direction`."""
 
-    def definite(self, curves: Curves) -> Bools:
-        """Whether the second variations of curves are positive definite, shape=[n_curves]."""
+    def definite(self, curves: Curves, *, rough: bool = False) -> Bools:
+        """Whether the second variations of curves are positive definite, shape=[n_curves].
+
+        A rough answer may miss weak directions of negative curvature. It is asked for curves at
+        rest that `direction` has not seen on a saddle.
+        """
 
     def modes(self, curves: Curves, variation: Any, length: Floats) -> tuple[Floats, Floats]:
         """Directions in which curves slide off saddles.

@@ -105,9 +105,10 @@ class MatrixFreeOptions:
     sign : float
         The reduction that leaves no doubt about signs of the curvature.
     rough_sign : float
-        The reduction for those signs where a look at a finer mesh asks for them.
-    near : float
-        Newton decrement, relative to the length, up to which a curve is asked for this.
+        The reduction for the signs of curves that have come to rest.
+    single : float
+        Products with second variations are in single precision if the solver's ``tol`` is at least
+        this.
     spare : float
         Share of the tolerance that inexact steps may leave.
     settled : float
@@ -142,7 +143,7 @@ class MatrixFreeOptions:
     sharp: float = 1e-8
     sign: float = 1e-6
     rough_sign: float = 1e-2
-    near: float = 1e-4
+    single: float = 1e-7
     spare: float = 0.03
     settled: float = 0.3
     first_radius: float = 0.5

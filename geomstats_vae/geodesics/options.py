@@ -194,10 +194,13 @@ class DescentOptions:
         dimensions the paths on a fine grid are good enough.
     chords, modes : int
         Chords of a curve, and sine waves that it is made of.
+    coarse_chords, coarse_modes, coarse_rtol : int, int, float
+        The same of a descent before, to a looser ``rtol``, that all curves of a pair take part in;
+        the shortest goes on. Without chords there is none.
     n_elements : int
         Elements that curves have afterwards.
     max_iter : int
-        Most steps.
+        Most steps of each of the two.
     rtol, patience : float, int
         A curve is done when the last so many steps together lowered its energy by less than this
         share.
@@ -219,9 +222,12 @@ class DescentOptions:
     min_dim: int = 4
     chords: int = 64
     modes: int = 48
+    coarse_chords: int = 16
+    coarse_modes: int = 12
+    coarse_rtol: float = 1e-4
     n_elements: int = 4
-    max_iter: int = 60
-    rtol: float = 1e-3
+    max_iter: int = 600
+    rtol: float = 1e-5
     patience: int = 5
     memory: int = 10
     accept: float = 1e-4
@@ -259,6 +265,9 @@ class KinkOptions:
         of ``rtol``, up to so many.
     margin : float
         A curve gives way to that of a smaller width unless that is longer by more than this share.
+    rtol : float
+        That of the descents in many dimensions, in place of the solver's: the next width moves the
+        curve anyway.
     finish : DescentOptions
         The last descent in many dimensions, in double precision.
     """
@@ -273,6 +282,7 @@ class KinkOptions:
     chords: int = 256
     chords_max: int = 4096
     margin: float = 1e-4
+    rtol: float = 1e-3
     finish: DescentOptions = field(
         default_factory=lambda: DescentOptions(
             chords=128, modes=96, n_elements=16, rtol=2e-4, max_iter=100

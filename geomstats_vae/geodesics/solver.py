@@ -137,13 +137,20 @@ class GeodesicSolver:
         """
         return replace(self, tol=max(self.tol, tol))
 
-    def curve_model(self, immersion: Immersion, degree: int, chunk: int | None) -> CurveModel:
+    def curve_model(
+        self,
+        immersion: Immersion,
+        degree: int,
+        chunk: int | None,
+        single: Immersion | None = None,
+    ) -> CurveModel:
         """Make the model of curves of a degree; see the parameter ``model``."""
         if self.model is not None:
             return self.model(immersion, degree, chunk)
         if immersion.dim <= self.max_assembled_dim:
             return AssembledModel(immersion, degree, chunk, options=self.assembled)
-        return MatrixFreeModel(immersion, degree, chunk, options=self.matrix_free)
+        rough = single if self.tol >= self.matrix_free.single else None
+        return MatrixFreeModel(immersion, degree, chunk, options=self.matrix_free, single=rough)
 
     def solve(
         self,
@@ -185,7 +192,10 @@ class GeodesicSolver:
         length, near = _short_lines(immersion, start, end)
         chord, end = end - start, np.where(near[:, None], start, end)
         smooth = immersion.smooth is not False
-        models = {0.0: self._models(immersion)} if smooth else self._smoothed(immersion, graph)
+        single = _single(immersion, graph) if smooth else None
+        models = (
+            {0.0: self._models(immersion, single)} if smooth else self._smoothed(immersion, graph)
+        )
         need = [model.pair_bytes for group in models.values() for model in group.values()]
         block = max(1, self.memory_limit // max(need))
         paths = []
@@ -200,13 +210,15 @@ class GeodesicSolver:
         path = paths[0] if len(paths) == 1 else join_paths(paths)
         return _with_lines(path, np.flatnonzero(near), chord, length) if near.any() else path
 
-    def _models(self, immersion: Immersion) -> dict[int, CurveModel]:
+    def _models(
+        self, immersion: Immersion, single: Immersion | None = None
+    ) -> dict[int, CurveModel]:
         """Make models of the degrees that searches start with."""
         models: dict[int, CurveModel] = {}
         options = self.start
         for degree in (options.line_degree, options.gentle_degree, options.steep_degree):
             chunk = next((model.chunk_size for model in models.values()), self.chunk_size)
-            models[degree] = self.curve_model(immersion, degree, chunk)
+            models[degree] = self.curve_model(immersion, degree, chunk, single)
         return models
 
     def _search(
@@ -262,7 +274,7 @@ class GeodesicSolver:
             search=lambda width, pairs: search(width, pairs, False),
             rtol=self.rtol,
             options=options,
-            descent=self.descent,
+            descent=replace(self.descent, rtol=options.rtol),
             graph_limit=self.start.graph_limit,
         )
         return KinkedSearch(evaluator, search, self.rtol, options, descent)
@@ -292,7 +304,7 @@ def _with_lines(path: GeodesicPath, rows: Ints, chord: Floats, length: Floats) -
 
 
 def _single(immersion: Immersion, graph: LatentGraph | None) -> Immersion:
-    """F up to a factor, in single precision if the graph found that to be exact enough."""
+    """F in single precision, if the graph found that to be exact enough."""
     single = None if graph is None else graph.single
     return immersion if single is None else single.condensed()
 

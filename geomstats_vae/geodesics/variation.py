@@ -167,7 +167,7 @@ class CurveVariations:
     options : MatrixFreeOptions
         How far conjugate gradients go.
     gradient : torch.Tensor, shape=[n_elements, degree + 1, dim], optional
-        Derivatives of the elements' lengths by their nodes, where they are known.
+        Derivatives of the elements' lengths by their nodes, where they are known; of any precision.
 
     Attributes
     ----------
@@ -212,7 +212,8 @@ class CurveVariations:
         parts = [evaluator.immersion.push(*part) for part in zip(*pieces, strict=True)]
         tangential = torch.cat(parts)
         second.prepare(by_speed, (covector - tangential).view(tangent.shape))
-        self.right = -chains.fix_ends(chains.gather(gradient))
+        # Those of neighbours nearly cancel where they meet, so they are added before rounding.
+        self.right = -chains.fix_ends(chains.gather(gradient)).to(nodes.dtype)
         finite = torch.isfinite(self.right).all(dim=1).cpu().numpy()
         self.finite = np.logical_and.reduceat(finite, chains.starts[:-1])
         self.finite &= second.precondition.sound

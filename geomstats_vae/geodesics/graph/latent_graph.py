@@ -26,6 +26,7 @@ from geomstats_vae.geodesics.graph.grid import Grid
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 from geomstats_vae.geodesics.graph.search import GraphSearch, trace
+from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.immersion import Immersion
 
 # Rows of as many numbers as F has outputs that are held for a point while F is evaluated.
@@ -108,9 +109,11 @@ class LatentGraph:
 
     @property
     def single(self) -> Immersion | None:
-        """F in single precision, without the graph's factor; None where it is not exact enough."""
+        """F in single precision; None where it is not exact enough."""
         single = getattr(self._measure, "single", None)
-        return None if single is None else single.immersion
+        if single is None or self.factor == 1.0:
+            return None if single is None else single.immersion
+        return ScaledImmersion(single.immersion, self.factor)
 
     @property
     def matrix(self) -> sparse.csr_matrix:
