@@ -115,6 +115,37 @@ def sine_curves(
     return SineCurves(start, end, amplitudes)
 
 
+def moved_sines(
+    nodes: Sequence[Floats | None], first: Floats, last: Floats, n_modes: int
+) -> SineCurves:
+    """Make sine waves of the elements of curves, displaced along with their ends.
+
+    Parameters
+    ----------
+    nodes : sequence of array, shape=[n_elements, degree + 1, dim]
+        Nodes of the elements of each curve.
+    first, last : array, shape=[n_curves, dim]
+        Displacements of their ends. Those of the points between are in proportion to their times.
+    n_modes : int
+        Number of waves.
+
+    Returns
+    -------
+    curves : SineCurves
+        The displaced curves.
+    """
+    polylines, times = [], []
+    for k, part in enumerate(nodes):
+        assert part is not None
+        inside = 0.5 * (reference_element(part.shape[1] - 1).nodes[:-1] + 1.0)
+        t = (np.arange(len(part))[:, None] + inside).ravel() / len(part)
+        t = np.append(t, 1.0)
+        line = np.concatenate((part[:, :-1].reshape(-1, part.shape[2]), part[-1, -1:]))
+        polylines.append(line + (1.0 - t)[:, None] * first[k] + t[:, None] * last[k])
+        times.append(t)
+    return sine_curves(polylines, n_modes, times)
+
+
 def _times(path: Floats) -> Floats:
     where = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))))
     return where / max(where[-1], np.finfo(float).tiny)

@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
-from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
-from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
-from geomstats_vae.geodesics.curves.reference import reference_element
-from geomstats_vae.geodesics.descent import SineCurves, descend, first_descent, sine_curves
+from geomstats_vae.geodesics.certificate import certify
+from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
+from geomstats_vae.geodesics.descent import (
+    SineCurves,
+    descend,
+    first_descent,
+    moved_sines,
+    sine_curves,
+)
 from geomstats_vae.geodesics.elements import Evaluator
-from geomstats_vae.geodesics.minimise import Minimised, end_metrics
-from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geodesics.search import Search, first_polylines
 from geomstats_vae.immersions.immersion import Immersion
@@ -145,17 +148,8 @@ class KinkedDescent:
             Curves between the new end points.
         """
         search = self.search(width, pairs)
-        polylines, times = [], []
-        for k, nodes in enumerate(guess.nodes):
-            assert nodes is not None
-            inside = 0.5 * (reference_element(nodes.shape[1] - 1).nodes[:-1] + 1.0)
-            t = (np.arange(len(nodes))[:, None] + inside).ravel() / len(nodes)
-            t = np.append(t, 1.0)
-            line = np.concatenate((nodes[:, :-1].reshape(-1, nodes.shape[2]), nodes[-1, -1:]))
-            first, last = search.start[k] - guess.start[k], search.end[k] - guess.end[k]
-            polylines.append(line + (1.0 - t)[:, None] * first + t[:, None] * last)
-            times.append(t)
-        curves = sine_curves(polylines, self.options.finish.modes, times)
+        moved = search.start - guess.start, search.end - guess.end
+        curves = moved_sines(guess.nodes, *moved, self.options.finish.modes)
         everyone = np.arange(len(pairs))
         return self._certified(pairs, everyone, width, everyone, curves)[1]
 
@@ -174,41 +168,8 @@ class KinkedDescent:
         # Where the open ones among these pairs are among all that are left.
         mine = np.searchsorted(left, which[search.open])
         found = descend(model.immersion, curves.take(mine).finer(options.modes), options)
-        elements = found.curves.elements(options.n_elements, model.element.degree)
-        chords = [
-            self._chords(model, elements, n) for n in (2 * options.chords, 4 * options.chords)
-        ]
-        with np.errstate(invalid="ignore"):
-            length_error = np.abs(chords[1] - chords[0]) / chords[1]
-        status = np.full(len(mine), int(GeodesicStatus.CONVERGED))
-        status[~(found.residual <= self.rtol)] = GeodesicStatus.MAX_ITER
-        status[~(length_error <= self.rtol)] = GeodesicStatus.UNDER_RESOLVED
-        status[~np.isfinite(chords[1])] = GeodesicStatus.NON_FINITE
-        minimised = Minimised(
-            curves=elements,
-            length=np.where(np.isfinite(chords[1]), chords[1], np.inf),
-            velocity=_velocities(model, elements, chords[1]),
-            residual=np.where(np.isfinite(found.residual), found.residual, np.inf),
-            length_error=np.where(np.isfinite(length_error), length_error, np.inf),
-            status=status,
-            n_iter=found.n_iter,
-            settled=np.zeros(len(mine), dtype=bool),
-        )
+        minimised = certify(model, found, options.n_elements, 2 * options.chords, self.rtol)
         path = search.accept(minimised)
         assert path.curves is not None
         widths = np.full(len(which), width)
         return which, replace(path, width=widths, curves=replace(path.curves, width=widths))
-
-    def _chords(self, model: CurveModel, curves: Curves, n_chords: int) -> Floats:
-        """Lengths of curves on a smoothed decoder, by about so many chords each."""
-        each = -(-n_chords // int(curves.counts[0]))
-        return curves.total(model.chord_lengths(curves.sample(each)))
-
-
-def _velocities(model: CurveModel, curves: Curves, length: Floats) -> Floats:
-    """Velocities at both ends of curves that are stationary, shape=[n_curves, 2, dim]."""
-    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    ends = np.stack((first, last), axis=1).ravel()
-    gradient = np.zeros((len(curves.nodes), curves.nodes[0].size))
-    gradient[ends] = model.variation(curves.nodes[ends]).gradient
-    return end_velocities(curves, gradient, length, end_metrics(model, curves))

@@ -351,7 +351,7 @@ class Minimisation:
             long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
             marked[elements] |= part.bulk(missed, bulk) & long_off
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
-        # The gradient of a nearly stationary curve does not show a saddle, so it is asked for, once.
+        # The gradient of a nearly stationary curve shows no saddle, so it is asked for, once.
         near = decrement <= self.task.certificate.trusted * length
         asked = np.flatnonzero(definite & near & ~self._minimal[which] & ~vanishing)
         definite[asked] = self.model.definite(curves.take(asked), rough=True)

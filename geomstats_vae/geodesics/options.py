@@ -8,7 +8,7 @@ unit is said.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from geomstats_vae.geodesics.arrays import Floats
 
@@ -91,6 +91,8 @@ class GuessOptions:
     ----------
     farthest : float
         Share of its length by which the ends of a curve may move. Others start afresh.
+    farthest_descent : float
+        The same where curves descend by chords first, which leads back from farther.
     unsteady : float
         Share of its length from which on a curve takes Newton steps before it is looked at: its
         ends have moved so far that it is not stationary.
@@ -104,6 +106,7 @@ class GuessOptions:
     """
 
     farthest: float = 0.05
+    farthest_descent: float = 0.5
     unsteady: float = 3e-4
     hopeless: float = 0.1
     same_valley: float = 1.005
@@ -204,6 +207,11 @@ class DescentOptions:
     rtol, patience : float, int
         A curve is done when the last so many steps together lowered its energy by less than this
         share.
+    share : float
+        The same in units of the solver's ``tol``; the larger counts.
+    alone, alone_elements : float, int
+        Solver's ``tol`` from which on a descent is all there is: Newton's method is left out for
+        curves whose residual is small enough. They are of so many elements.
     memory : int
         Steps that the inverse matrix is made of.
     accept, shorten, shortest : float
@@ -229,6 +237,9 @@ class DescentOptions:
     max_iter: int = 600
     rtol: float = 1e-5
     patience: int = 5
+    share: float = 0.1
+    alone: float = 1e-4
+    alone_elements: int = 8
     memory: int = 10
     accept: float = 1e-4
     shorten: float = 0.4
@@ -238,6 +249,11 @@ class DescentOptions:
     ridge: float = 1e-4
     block: int = 256
     points: int = 2048
+
+    def with_tol(self, tol: float) -> DescentOptions:
+        """Descend no farther than a tolerance of the solver makes use of."""
+        coarse, fine = (max(rtol, self.share * tol) for rtol in (self.coarse_rtol, self.rtol))
+        return replace(self, coarse_rtol=coarse, rtol=fine)
 
 
 @dataclass(frozen=True)

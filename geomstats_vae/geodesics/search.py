@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.certificate import certify
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together, straight
 from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
-from geomstats_vae.geodesics.descent import first_descent
+from geomstats_vae.geodesics.descent import Descended, descend, first_descent, moved_sines
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised, minimise
 from geomstats_vae.geodesics.model import CurveModel
@@ -122,8 +123,12 @@ class Search:
         if guess is not None:
             self._search_from(guess)
         for start in self._starts():
-            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+            self._minimise(start)
         return self.path()
+
+    def _minimise(self, start: Start) -> None:
+        if len(start.pairs):
+            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
 
     def follow(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
         """Search from the guess only; the curves, and which pairs have an answer."""
@@ -168,6 +173,9 @@ class Search:
         options, rtol = self.guess_options, self.task.limits.rtol
         metrics = self.models[self._start_options.line_degree].metrics
         guess = Guess(curves, self.start, self.end, metrics, rtol, options)
+        if self._descent is not None and self.task.limits.tol >= self._descent.options.alone:
+            self._descend_from(guess)
+            return
         usable = guess.usable if self.on_grid else guess.fresh
         answered = np.zeros(len(curves), dtype=bool)
         for group in guess.groups(self.open[usable[self.open]]):
@@ -193,6 +201,27 @@ class Search:
             self.drift[pairs[good]] = guess.drift[pairs[good]]
             self._keep_if_better(pairs, found, good)
             answered[pairs[good]] = True
+        self.open = self.open[~answered[self.open]]
+        if self._descent is not None:
+            self._descend_from(guess)
+
+    def _descend_from(self, guess: Guess) -> None:
+        """Let curves of a guess that have moved far descend; the rest of `_search_from`."""
+        assert self._descent is not None
+        pairs = self.open[guess.there[self.open]]
+        if not len(pairs):
+            return
+        options = self._descent.options
+        moved = moved_sines(*guess.displaced(pairs), options.modes)
+        found = descend(self._descent.immersion, moved, options)
+        left, graph_length = np.zeros(len(pairs), dtype=bool), guess.graph_length(pairs)
+        if self.graph is not None:
+            left, graph_length = guess.left_valleys(pairs, found.length, self.graph)
+        stayed, kept = pairs[~left], np.flatnonzero(~left)
+        self._minimise(self._after(stayed, found.take(kept)))
+        self.graph_length[stayed], self.drift[stayed] = graph_length[~left], 0.0
+        answered = np.zeros(len(self.start), dtype=bool)
+        answered[stayed] = self.converged[stayed]
         self.open = self.open[~answered[self.open]]
 
     def _starts(self) -> Iterator[Start]:
@@ -240,12 +269,27 @@ class Search:
     def _descended(self, start: Floats, end: Floats) -> Start:
         """Curves that are nearly geodesics already, of all open pairs."""
         assert self._descent is not None
-        options, model = self._descent.options, self.models[self._start_options.line_degree]
+        immersion, options = self._descent.immersion, self._descent.options
         polylines, owner = first_polylines(self.graph, start, end, self._start_options.graph_limit)
-        found = first_descent(self._descent.immersion, polylines, owner, options)
-        self.n_iter[self.open] += found.n_iter
-        curves = found.curves.elements(options.n_elements, model.element.degree)
-        return Start(self.open, model, curves, self.task)
+        return self._after(self.open, first_descent(immersion, polylines, owner, options))
+
+    def _after(self, pairs: Ints, found: Descended) -> Start:
+        """Take curves that have descended to where they are asked to be; the others go on."""
+        assert self._descent is not None
+        options, model = self._descent.options, self.models[self.line_degree]
+        left = np.arange(len(pairs))
+        if self.task.limits.tol >= options.alone:
+            limits = self.task.limits
+            n_chords = 2 * options.chords
+            certified = certify(model, found, options.alone_elements, n_chords, limits.rtol)
+            enough = certified.residual <= limits.tol
+            enough &= certified.status == GeodesicStatus.CONVERGED
+            self._keep_if_better(pairs, certified, enough)
+            left = np.flatnonzero(~enough)
+        else:
+            self.n_iter[pairs] += found.n_iter
+        curves = found.curves.take(left).elements(options.n_elements, model.element.degree)
+        return Start(pairs[left], model, curves, self.task)
 
     def _lines(self, chosen: Bools) -> Iterator[Start]:
         """Straight lines of some of the open pairs."""

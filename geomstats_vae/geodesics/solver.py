@@ -233,7 +233,7 @@ class GeodesicSolver:
         line = models[self.start.line_degree].immersion
         descent = None
         if line.smooth and line.dim >= self.descent.min_dim:
-            descent = Descent(_single(line, graph), self.descent)
+            descent = Descent(_single(line, graph), self.descent.with_tol(self.tol))
         return Search(models, start, end, graph, task, self.start, self.guess, descent)
 
     def _smoothed(

@@ -64,8 +64,10 @@ class Guess:
     ----------
     moved : array, shape=[n_pairs]
         By how much the ends moved, in units of length.
+    there : array of bool, shape=[n_pairs]
+        Whether a converged curve is there that has moved by no more than a good part of its length.
     usable : array of bool, shape=[n_pairs]
-        Whether a converged curve is there that has not moved far.
+        Whether it has not moved far.
     fresh : array of bool, shape=[n_pairs]
         Whether what is known of the curve still holds within `rtol`: that it lies in the shortest
         valley, and how far its fine length is from the discrete one.
@@ -88,8 +90,9 @@ class Guess:
         self.moved = _norms(metrics(start), start - curves.start)
         self.moved += _norms(metrics(end), end - curves.end)
         there = np.array([nodes is not None for nodes in curves.nodes], dtype=bool)
-        near = self.moved <= options.farthest * curves.length
-        self.usable = curves.converged & there & near
+        self.there = curves.converged & there
+        self.there &= self.moved <= options.farthest_descent * curves.length
+        self.usable = self.there & (self.moved <= options.farthest * curves.length)
         self.fresh = self.usable & (curves.drift + self.moved <= rtol * curves.length)
         self.drift = np.where(self.fresh, curves.drift + self.moved, 0.0)
         self._steady = ~(self.moved > options.unsteady * curves.length)
@@ -108,6 +111,11 @@ class Guess:
         """Take the curves of pairs, of one degree, along with their end points."""
         first, last = self._start - self._old.start, self._end - self._old.end
         return chain_together([_moved_along(self._nodes(k), first[k], last[k]) for k in pairs])
+
+    def displaced(self, pairs: Ints) -> tuple[list[Floats], Floats, Floats]:
+        """Nodes of the curves of pairs as they were, and displacements of their ends since."""
+        first, last = self._start - self._old.start, self._end - self._old.end
+        return [self._nodes(k) for k in pairs], first[pairs], last[pairs]
 
     def _nodes(self, pair: int) -> Floats:
         nodes = self._old.nodes[pair]

@@ -1,0 +1,76 @@
+"""The certificate of curves that have descended by chords, without a second variation.
+
+Its residual is the decrement in the matrix that the steps of the descent have taught.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geomstats_vae.geodesics.arrays import Floats
+from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
+from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.descent import Descended
+from geomstats_vae.geodesics.minimise import Minimised, end_metrics
+from geomstats_vae.geodesics.model import CurveModel
+
+
+def certify(
+    model: CurveModel, found: Descended, n_elements: int, n_chords: int, rtol: float
+) -> Minimised:
+    """Measure curves that have descended, and give each its status.
+
+    Lengths are those by chords, extrapolated: their error falls with the square of the number of
+    chords.
+
+    Parameters
+    ----------
+    model : CurveModel
+        Measures.
+    found : Descended
+        The curves.
+    n_elements : int
+        Elements that they are made of.
+    n_chords : int
+        Chords of a curve by which it is measured; it is measured once more by twice as many.
+    rtol : float
+        Bound on the residual, and on the relative difference of the two measures.
+
+    Returns
+    -------
+    minimised : Minimised
+        The curves.
+    """
+    elements = found.curves.elements(n_elements, model.element.degree)
+    coarse, fine = (_chords(model, elements, n) for n in (n_chords, 2 * n_chords))
+    with np.errstate(invalid="ignore"):
+        length, error = fine + (fine - coarse) / 3.0, np.abs(fine - coarse) / fine
+    status = np.full(len(elements), int(GeodesicStatus.CONVERGED))
+    status[~(found.residual <= rtol)] = GeodesicStatus.MAX_ITER
+    status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
+    status[~np.isfinite(length)] = GeodesicStatus.NON_FINITE
+    return Minimised(
+        curves=elements,
+        length=np.where(np.isfinite(length), length, np.inf),
+        velocity=_velocities(model, elements, length),
+        residual=np.where(np.isfinite(found.residual), found.residual, np.inf),
+        length_error=np.where(np.isfinite(error), error, np.inf),
+        status=status,
+        n_iter=found.n_iter,
+        settled=np.zeros(len(elements), dtype=bool),
+    )
+
+
+def _chords(model: CurveModel, curves: Curves, n_chords: int) -> Floats:
+    """Lengths of curves by about so many chords each."""
+    each = -(-n_chords // int(curves.counts[0])) if len(curves) else 1
+    return curves.total(model.chord_lengths(curves.sample(each)))
+
+
+def _velocities(model: CurveModel, curves: Curves, length: Floats) -> Floats:
+    """Velocities at both ends of curves that are stationary, shape=[n_curves, 2, dim]."""
+    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
+    ends = np.stack((first, last), axis=1).ravel()
+    gradient = np.zeros((len(curves.nodes), curves.nodes[0].size if len(curves) else 0))
+    gradient[ends] = model.variation(curves.nodes[ends]).gradient
+    return end_velocities(curves, gradient, length, end_metrics(model, curves))
