@@ -2,8 +2,8 @@
 
 On narrow kinks a step of Newton's method gains little, and needs quadrature that resolves them. A
 descent by chords needs gradients only. So each curve descends on the decoders of all widths. On the
-last one it descends once more by twice as many chords, in double precision. There the decrement in
-the matrix that its own steps have taught is the residual of its certificate.
+last one it descends once more by twice as many chords. There the decrement in the matrix that its
+own steps have taught is the residual of its certificate.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class KinkedDescent:
         model = search.models[search.line_degree]
         # Where the open ones among these pairs are among all that are left.
         mine = np.searchsorted(left, which[search.open])
-        found = descend(model.immersion, curves.take(mine).finer(options.modes), options)
+        found = descend(self.smoothed(width), curves.take(mine).finer(options.modes), options)
         minimised = certify(model, found, options.n_elements, 2 * options.chords, self.rtol)
         path = search.accept(minimised)
         assert path.curves is not None

@@ -238,7 +238,7 @@ class DescentOptions:
     rtol: float = 1e-5
     patience: int = 5
     share: float = 0.1
-    alone: float = 1e-4
+    alone: float = 1e-3
     alone_elements: int = 8
     memory: int = 10
     accept: float = 1e-4
@@ -285,7 +285,7 @@ class KinkOptions:
         That of the descents in many dimensions, in place of the solver's: the next width moves the
         curve anyway.
     finish : DescentOptions
-        The last descent in many dimensions, in double precision.
+        The last descent in many dimensions, by more chords.
     """
 
     widths: tuple[float, ...] = (0.3, 0.1, 0.05, 0.02, 0.01)

@@ -112,7 +112,7 @@ class GeodesicSolver:
     chunk_size: int | None = None
     memory_limit: int = 2**30
     model: ModelFactory | None = None
-    max_assembled_dim: int = 12
+    max_assembled_dim: int = 5
     start: StartOptions = field(default_factory=StartOptions, repr=False)
     guess: GuessOptions = field(default_factory=GuessOptions, repr=False)
     minimise: MinimiseOptions = field(default_factory=MinimiseOptions, repr=False)

@@ -68,7 +68,7 @@ def sphere():
     return surfaces.immersion_of(surfaces.sphere, DIM)
 
 
-@pytest.mark.parametrize(("dim", "free"), [(1, False), (12, False), (13, True), (40, True)])
+@pytest.mark.parametrize(("dim", "free"), [(1, False), (5, False), (6, True), (40, True)])
 def test_matrices_are_for_few_dimensions(dim, free):
     model = GeodesicSolver().curve_model(surfaces.immersion_of(surfaces.sphere, dim), 4, None)
     assert type(model) is (MatrixFreeModel if free else AssembledModel)
@@ -80,7 +80,7 @@ def test_memory_of_a_pair_grows_with_the_square_of_the_dimension():
         return GeodesicSolver().curve_model(immersion, 8, None).pair_bytes
 
     assert pair_bytes(40) == 4 * pair_bytes(20)
-    assert pair_bytes(13) < pair_bytes(12)
+    assert pair_bytes(4) == 4 * pair_bytes(2)
 
 
 @pytest.mark.parametrize("n_outputs", [DIM, 30])
