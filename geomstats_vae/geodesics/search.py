@@ -280,7 +280,7 @@ class Search:
         left = np.arange(len(pairs))
         if self.task.limits.tol >= options.alone:
             limits = self.task.limits
-            n_chords = 2 * options.chords
+            n_chords = options.chords
             certified = certify(model, found, options.alone_elements, n_chords, limits.rtol)
             enough = certified.residual <= limits.tol
             enough &= certified.status == GeodesicStatus.CONVERGED
