@@ -120,3 +120,24 @@ def test_the_shortest_of_several_curves_is_taken():
     found = first_descent(immersion(linear), polylines, np.array([0, 1, 0]), options)
     straight = descend(immersion(linear), lines(START[:2], END[:2]), options)
     np.testing.assert_allclose(found.length, straight.length, rtol=1e-12)
+
+
+def test_a_coarse_descent_chooses_among_the_curves_of_a_pair():
+    detour = np.stack((START[0], START[0] + 5.0, END[0]))
+    polylines = [detour, np.stack((START[0], END[0]))]
+    found = first_descent(immersion(stereographic), polylines, np.array([0, 0]), DescentOptions())
+    none = DescentOptions(coarse_chords=0)
+    fine = first_descent(immersion(stereographic), polylines, np.array([0, 0]), none)
+    assert len(found.curves) == len(fine.curves) == 1
+    np.testing.assert_allclose(found.length, fine.length, rtol=1e-4)
+    assert found.curves.amplitudes.shape[1] == DescentOptions().modes
+
+
+def test_a_loose_tolerance_ends_descents_earlier():
+    options = DescentOptions()
+    assert options.with_tol(1e-6) == options
+    loose = options.with_tol(1e-2)
+    assert loose.rtol == loose.coarse_rtol == 1e-3
+    steps = [descend(immersion(stereographic), lines(), each).n_iter for each in (options, loose)]
+    assert (steps[1] <= steps[0]).all()
+    assert steps[1].sum() < steps[0].sum()

@@ -20,6 +20,7 @@ from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.chain import concatenate, straight
 from geomstats_vae.geodesics.matrix_free import MatrixFreeModel
 from geomstats_vae.geodesics.options import DescentOptions
+from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.network import compile_immersion
 from tests import surfaces
 
@@ -411,3 +412,64 @@ def test_ends_that_a_singular_metric_does_not_tell_apart():
     assert path.length[0] < 1e-12
     # Nothing but rounding is left to resolve.
     assert path.points.shape[1] < 8 * 100
+
+
+def single_graph(immersion, module, codes):
+    """A graph of codes that measures in single precision."""
+    single = compile_immersion(module.float(), immersion.dim, dtype=torch.float32)
+    graph = LatentGraph(immersion, codes, single=single)
+    assert graph.single is not None
+    return graph
+
+
+def test_single_precision_of_products_does_not_reach_the_lengths():
+    immersion, (start, end) = compiled(DIM, 40, 40, 60, activation=nn.SiLU), draw(3, 1.0)
+    codes = np.concatenate((start, end, *draw(20, 1.0, seed=1)))
+    graph = single_graph(immersion, network(DIM, 40, 40, 60, activation=nn.SiLU), codes)
+    model = GeodesicSolver().curve_model(immersion, 8, None, graph.single)
+    curves = straight(start, end, 4, 8)
+    variation, length = model.variation(curves.nodes), curves.total(model.lengths(curves.nodes))
+    halves = curves.halved()
+    both = [
+        each.direction(halves, each.variation(halves.nodes), length, each.memory(curves, length))
+        for each in (model, MatrixFreeModel(immersion, 8))
+    ]
+    np.testing.assert_allclose(both[0][1], both[1][1], rtol=1e-3)
+    assert variation.gradient.dtype == float
+    path = GeodesicSolver().solve(immersion, start, end, graph)
+    exact = GeodesicSolver(tol=1e-9).solve(immersion, start, end, graph)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, exact.length, rtol=2e-6)
+    # Scaled metrics share the graph.
+    scaled = GeodesicSolver().solve(ScaledImmersion(immersion, 3.0), start, end, graph.scaled(3.0))
+    assert scaled.converged.all()
+    np.testing.assert_allclose(scaled.length, 3.0 * path.length, rtol=2e-6)
+
+
+@pytest.mark.parametrize("dim", [5, 16])
+def test_loose_tolerances_are_kept_without_newtons_method(dim):
+    immersion = compiled(dim, 40, 40, 60, activation=nn.SiLU)
+    start, end = draw(4, 1.0, dim)
+    loose = GeodesicSolver(tol=1e-3).solve(immersion, start, end)
+    exact = GeodesicSolver(tol=1e-8).solve(immersion, start, end)
+    assert loose.converged.all()
+    assert (loose.residual <= 1e-3).all()
+    assert_honest(immersion, loose, start, end)
+    assert (loose.length <= exact.length * (1.0 + 1e-3)).all()
+    never = GeodesicSolver(tol=1e-3, descent=DescentOptions(alone=math.inf))
+    newton = never.solve(immersion, start, end)
+    np.testing.assert_allclose(newton.length, loose.length, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_curves_whose_ends_moved_far_are_where_the_search_starts(tol):
+    immersion, (start, end) = compiled(DIM, 40, 40, 60, activation=nn.SiLU), draw(3, 1.0)
+    solver = GeodesicSolver(tol=tol)
+    old = solver.solve(immersion, start, end)
+    moved = start + 0.2 * (end - start) @ np.diag(np.where(np.arange(DIM) % 2, 1.0, 0.5))
+    afresh = solver.solve(immersion, moved, end)
+    guessed = solver.solve(immersion, moved, end, guess=old)
+    assert guessed.converged.all()
+    np.testing.assert_allclose(guessed.length, afresh.length, rtol=2.0 * tol)
+    np.testing.assert_allclose(guessed.points[:, 0], moved, atol=1e-12)
+    assert guessed.n_iter.sum() < afresh.n_iter.sum()
