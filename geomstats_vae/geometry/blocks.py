@@ -11,12 +11,14 @@ import hashlib
 import operator
 import pickle
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,9 @@ class Blocks:
         A bar that is moved by the number of pairs instead.
     size : int
         Largest number of pairs of a block.
+    first_size, seconds : int, float
+        Where a bar is shown in this process, blocks begin with so few pairs, and then have as many
+        as take about so long: the bar moves.
     blocks_per_job : int
         Least number of blocks for each job: more of them even out pairs of different cost.
     fewest_for_jobs : int
@@ -59,6 +64,8 @@ class Blocks:
     verbose: bool = False
     progress: Any = None
     size: int = 512
+    first_size: int = 16
+    seconds: float = 1.0
     blocks_per_job: int = 4
     fewest_for_jobs: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -113,20 +120,35 @@ class Blocks:
             size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
         order = _by_common_ends(start, end)
-        cuts = range(size, len(start), size)
-        blocks = list(zip(np.split(start[order], cuts), np.split(end[order], cuts), strict=True))
-        if serial:
-            results: Iterator[Columns] = (function(*block) for block in blocks)
-        else:
-            results = _work(function, blocks, n_jobs, dict(self.options))
-        checked = []
+        ordered, checked = (start[order], end[order]), []
         with self._bar(len(start)) as progress:
-            for block, result in zip(blocks, results, strict=True):
-                checked.append(_check_result(result, len(block[0])))
-                progress.update(len(block[0]))
+            if serial:
+                sizes = (
+                    self._watched_sizes()
+                    if not getattr(progress, "disable", False)
+                    else repeat(size)
+                )
+                done = _one_by_one(function, *ordered, sizes)
+            else:
+                cuts = range(size, len(start), size)
+                blocks = list(zip(*(np.split(ends, cuts) for ends in ordered), strict=True))
+                results = _work(function, blocks, n_jobs, dict(self.options))
+                done = zip(map(len, next(zip(*blocks, strict=True))), results, strict=True)
+            for n_pairs, result in done:
+                checked.append(_check_result(result, n_pairs))
+                progress.update(n_pairs)
         columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
         inverse = np.argsort(order)
         return [column[inverse] for column in columns]
+
+    def _watched_sizes(self) -> Iterator[int]:
+        """Numbers of pairs of blocks that take about as long as a bar may stand still."""
+        size = min(self.first_size, self.size)
+        while True:
+            begin = time.perf_counter()
+            yield size
+            rate = self.seconds / max(time.perf_counter() - begin, 1e-9)
+            size = int(np.clip(size * np.clip(rate, 0.25, 4.0), 1, self.size))
 
     @contextmanager
     def _bar(self, n_pairs: int) -> Iterator[Any]:
@@ -137,6 +159,20 @@ class Blocks:
             desc="Geodesics", unit="pair", total=n_pairs, disable=not self.verbose
         ) as progress:
             yield progress
+
+
+def _one_by_one(
+    function: PairFunction,
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    sizes: Iterator[int],
+) -> Iterator[tuple[int, Columns]]:
+    """Yield the number of pairs of each block, and what the function returns of it."""
+    begin = 0
+    while begin == 0 or begin < len(start):  # a block without pairs, where there are none
+        rows = slice(begin, begin + next(sizes))
+        yield len(start[rows]), function(start[rows], end[rows])
+        begin = rows.stop
 
 
 def _check_result(result: Any, n_pairs: int) -> Columns:
