@@ -10,9 +10,10 @@ half precision at the end; float16 with bfloat16 gives float32, as torch promote
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import geomstats.backend as gs
@@ -25,6 +26,16 @@ Array = Any  # of the backend: numpy.ndarray or torch.Tensor
 # The backend is fixed when geomstats is first imported.
 USES_TORCH = isinstance(gs.zeros(1), torch.Tensor)
 _FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave `torch.inference_mode`: what a metric keeps from inside could not be differentiated."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,8 @@ class Origin:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record derivatives only if an input asks for them."""
-        with torch.set_grad_enabled(self.requires_grad):
+        """Record derivatives only if an input asks for them, outside of inference mode."""
+        with outside_inference_mode(), torch.set_grad_enabled(self.requires_grad):
             yield
 
     def give(self, values: ArrayLike | torch.Tensor) -> Array:
@@ -146,15 +157,17 @@ def enter_tensors(
     """
     taken, shape, origin = _take(dim, arrays, may_be_nan)
     target = origin.device if USES_TORCH else device
-    return [
-        # Copied: torch warns of read-only arrays and refuses negative strides.
-        (torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array)
-        .to(device=target, dtype=torch.float64)
-        .expand(shape)
-        .reshape(-1, dim)
-        .contiguous()
-        for array in taken.values()
-    ], origin
+    with outside_inference_mode():
+        tensors = [
+            # Copied: torch warns of read-only arrays and refuses negative strides.
+            (torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array)
+            .to(device=target, dtype=torch.float64)
+            .expand(shape)
+            .reshape(-1, dim)
+            .contiguous()
+            for array in taken.values()
+        ]
+    return tensors, origin
 
 
 def _take(
@@ -174,10 +187,7 @@ def _take(
         ) from error
     if not USES_TORCH:
         return taken, shape, Origin(shape[:-1])
-    first = next(iter(taken.values()))
-    dtype = first.dtype
-    for tensor in taken.values():
-        dtype = torch.promote_types(dtype, tensor.dtype)
+    first, dtype = next(iter(taken.values())), common_type(taken.values())
     requires_grad = torch.is_grad_enabled() and any(t.requires_grad for t in taken.values())
     return taken, shape, Origin(shape[:-1], dtype, first.device, requires_grad)
 
@@ -232,8 +242,9 @@ def to_tensor(array: Any, name: str) -> torch.Tensor:
     if isinstance(array, torch.Tensor) and USES_TORCH:
         if array.is_complex() or array.dtype == torch.bool:
             raise ValueError(_not_real(name, array.dtype))
-        if array.is_inference() and not torch.is_inference_mode_enabled():
-            array = array.clone()  # no derivative can be recorded of the tensor itself
+        if array.is_inference():  # no derivative can be recorded of the tensor itself
+            with outside_inference_mode():
+                array = array.clone()
         return array if array.is_floating_point() else array.to(torch.get_default_dtype())
     if USES_TORCH and _holds_tensors(array):
         return _stacked([to_tensor(row, name) for row in array], name)
@@ -241,6 +252,11 @@ def to_tensor(array: Any, name: str) -> torch.Tensor:
     keep = USES_TORCH and values.dtype in (np.float32, np.float64)
     # Copied: torch warns of read-only arrays and refuses negative strides.
     return torch.from_numpy(values.astype(values.dtype if keep else np.float64, copy=True))
+
+
+def common_type(tensors: Iterable[torch.Tensor]) -> torch.dtype:
+    """Find the type that torch promotes tensors to, one at least."""
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
@@ -278,9 +294,7 @@ def _holds_tensors(array: Any) -> bool:
 def _stacked(rows: list[torch.Tensor], name: str) -> torch.Tensor:
     if any(row.shape != rows[0].shape for row in rows):
         raise ValueError(_ragged(name))
-    dtype = rows[0].dtype
-    for row in rows:
-        dtype = torch.promote_types(dtype, row.dtype)
+    dtype = common_type(rows)
     return torch.stack([row.to(device=rows[0].device, dtype=dtype) for row in rows])
 
 

@@ -81,13 +81,8 @@ class GeodesicFrom:
         """
         t = to_backend(t, "times")
         times = self._times(t)
-        if t.ndim <= 1:
-            points, status = self._geometry.follow_dense(
-                self._base, self._velocity, to_host(t).reshape(-1)
-            )
-        else:
-            points, status = self._geometry.follow(*self._stretches(times))
-            points = points.reshape(*times.shape, -1)
+        with self._origin.recording():
+            points, status = self._points(t, times)
         self._report(status)
         if not (isinstance(t, torch.Tensor) and t.requires_grad and torch.is_grad_enabled()):
             return self._origin.give(points)
@@ -97,6 +92,13 @@ class GeodesicFrom:
         value = torch.as_tensor(points).reshape(-1, points.shape[-1])
         recorded = linearised(value, [slopes], [asked]).reshape(points.shape)
         return replace(self._origin, requires_grad=True).give(recorded)
+
+    def _points(self, t: Array, times: Any) -> tuple[Any, Any]:
+        if t.ndim <= 1:
+            same = to_host(t).reshape(-1)
+            return self._geometry.follow_dense(self._base, self._velocity, same)
+        points, status = self._geometry.follow(*self._stretches(times))
+        return points.reshape(*times.shape, -1), status
 
     def velocity(self, t: Array) -> Array:
         """Find velocities at any times: the initial ones, transported parallel to themselves.
@@ -115,7 +117,8 @@ class GeodesicFrom:
 
     def _velocities(self, times: Any) -> Any:
         base, stretch = self._stretches(times)
-        transport, status = self._geometry.transports(base, stretch)
+        with self._origin.recording():
+            transport, status = self._geometry.transports(base, stretch)
         self._report(status)
         velocity = np.repeat(self._velocity, times.shape[1], axis=0)
         return np.einsum("nij,nj->ni", transport, velocity).reshape(*times.shape, -1)

@@ -53,7 +53,8 @@ class DecoderExpSolver(ExpSolver):
         arrays = {"tangent_vectors": tangent_vec, "base_points": base_point}
         (vector, base), origin = enter(geometry.dim, **arrays)
         if not origin.requires_grad:
-            point, status = geometry.follow(base, vector)
+            with origin.recording():
+                point, status = geometry.follow(base, vector)
         else:
             (v, z), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
             immersion = geometry.smooth_immersion(z.device)
@@ -116,7 +117,8 @@ class DecoderLogSolver(LogSolver):
         geometry = self.metric.geometry
         arrays = {"points": point, "base_points": base_point}
         (end, base), origin = enter(geometry.dim, **arrays)
-        path = self._solve(base, end, polish=polish)
+        with origin.recording():
+            path = self._solve(base, end, polish=polish)
         _report(self.metric, path.status, GeodesicStatus, "geodesics")
         if polish:
             rough = path.converged & np.isnan(path.velocity_error)
@@ -159,7 +161,8 @@ class DecoderLogSolver(LogSolver):
         """
         geometry = self.metric.geometry
         (start, end), origin = enter(geometry.dim, initial_points=base_point, end_points=point)
-        solved = geometry.paths(start, end)
+        with origin.recording():
+            solved = geometry.paths(start, end)
         _report(self.metric, solved.status, GeodesicStatus, "geodesics")
         return GeodesicBetween(solved, origin)
 

@@ -21,7 +21,13 @@ from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures, tangent
-from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors
+from geomstats_vae.manifolds.arrays import (
+    Array,
+    Origin,
+    enter,
+    enter_tensors,
+    outside_inference_mode,
+)
 from geomstats_vae.manifolds.gradients import differentiable_length
 from geomstats_vae.manifolds.map_solvers import DecoderExpSolver, DecoderLogSolver
 
@@ -137,9 +143,10 @@ class PullbackDecoderMetric(RiemannianMetric):
             codes = _check_codes(points, space.dim)
             graph = GraphOnDemand(codes) if graph is None else graph
         reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
-        frozen = Decoder(decoder, space.dim, **reading)
-        if points is not None:
-            frozen.check(torch.as_tensor(codes))
+        with outside_inference_mode():
+            frozen = Decoder(decoder, space.dim, **reading)
+            if points is not None:
+                frozen.check(torch.as_tensor(codes))
         self.geometry = DecoderGeometry(
             frozen,
             graph,
@@ -197,7 +204,8 @@ class PullbackDecoderMetric(RiemannianMetric):
 
     def build_graph(self, *, verbose: bool = False) -> Any:
         """Build the graph of global starts now, with a progress bar if verbose, and return it."""
-        return self.geometry.build_graph(verbose=verbose)
+        with outside_inference_mode():
+            return self.geometry.build_graph(verbose=verbose)
 
     @contextmanager
     def warm_start(self) -> Iterator[None]:
@@ -278,9 +286,9 @@ class PullbackDecoderMetric(RiemannianMetric):
             between points in half precision come in float32.
         """
         (start, end), origin = self._enter(start=start, end=end)
-        path = self.geometry.paths(
-            start, end, guess=guess, polish=polish, check_minimum=check_minimum
-        )
+        options = {"guess": guess, "polish": polish, "check_minimum": check_minimum}
+        with origin.recording():
+            path = self.geometry.paths(start, end, **options)
         dtype = torch.promote_types(origin.dtype, torch.float32)
         return path.map(replace(origin, dtype=dtype, requires_grad=False).give)
 
@@ -326,13 +334,15 @@ class PullbackDecoderMetric(RiemannianMetric):
         (a, b), origin = self._enter(points=point_a, other_points=point_b)
         geometry = self.geometry.working(**working) if working else self.geometry
         if method == "graph":
-            length = geometry.graph_lengths(a, b)
+            with origin.recording():
+                length = geometry.graph_lengths(a, b)
             lost = np.where(np.isfinite(length), 0, int(GeodesicStatus.NON_FINITE))
             self._report(lost, GeodesicStatus, "graph paths")
             return replace(origin, requires_grad=False).give(length)
         if method != "exact":
             raise ValueError(f"Expected method to be one of 'exact', 'graph', got {method!r}.")
-        ends = geometry.ends(a, b)
+        with origin.recording():
+            ends = geometry.ends(a, b)
         self._report(ends.status, GeodesicStatus, "geodesics")
         if origin.requires_grad:
             (a, b), _ = enter_tensors(self._space.dim, points=point_a, other_points=point_b)

@@ -14,6 +14,7 @@ from geomstats_vae.manifolds.arrays import (
     Array,
     enter,
     enter_tensors,
+    outside_inference_mode,
     to_array,
     to_backend,
     to_tensor,
@@ -390,7 +391,8 @@ class LatentSpace(VectorSpaceOpenSet):
                 f"{[*origin.batch_shape, self.dim]}; pass one row per code."
             )
         options = {"n_pairs": n_pairs, "sensitivity": sensitivity, "random_state": random_state}
-        diagnosis = diagnose(self.metric.decoder, rows, **options)
+        with outside_inference_mode():
+            diagnosis = diagnose(self.metric.decoder, rows, **options)
         if verbose:
             print(diagnosis)
         return diagnosis

@@ -14,7 +14,14 @@ from geomstats.geometry.riemannian_metric import RiemannianMetric
 from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.geometry import local
-from geomstats_vae.manifolds.arrays import Array, Origin, enter_tensors, to_backend
+from geomstats_vae.manifolds.arrays import (
+    USES_TORCH,
+    Array,
+    Origin,
+    common_type,
+    enter_tensors,
+    to_backend,
+)
 
 
 def inner_product(
@@ -155,10 +162,12 @@ def parallel_transport(
     else:
         arrays["end_points"] = end_point
     (vector, base, other), origin = metric._enter(**arrays)
-    if end_point is None:
-        transport, status = metric.geometry.transports(base, other)
-    else:
-        transport, status, path_status = metric.geometry.transports_between(base, other)
+    with origin.recording():
+        if end_point is None:
+            transport, status = metric.geometry.transports(base, other)
+        else:
+            transport, status, path_status = metric.geometry.transports_between(base, other)
+    if end_point is not None:
         metric._report(path_status, GeodesicStatus, "geodesics")
     metric._report(status, ExponentialStatus, "exponentials")
     moved = np.einsum("nij,nj->ni", transport, vector)
@@ -201,8 +210,8 @@ def curvature_derivative(
 def of_geomstats(name: str) -> Callable[..., Array]:
     """Make a method of one of geomstats' that takes what the other methods take.
 
-    Geomstats calculates with its arguments as they are; here tensors, with or without a gradient,
-    and lists become arrays of the backend before.
+    Geomstats calculates with its arguments as they are. Here tensors, with or without a gradient,
+    and lists become float64 arrays of the backend before, and results come in their type.
 
     Parameters
     ----------
@@ -218,7 +227,12 @@ def of_geomstats(name: str) -> Callable[..., Array]:
 
     @wraps(inherited)
     def method(self: Any, *args: Any, **kwargs: Any) -> Array:
-        taken = {key: to_backend(array, key) for key, array in kwargs.items()}
-        return inherited(self, *(to_backend(array, "arguments") for array in args), **taken)
+        first = [to_backend(array, "arguments") for array in args]
+        named = {key: to_backend(array, key) for key, array in kwargs.items()}
+        if not USES_TORCH:
+            return inherited(self, *first, **named)
+        dtype = common_type([*first, *named.values()])
+        wide = {key: array.double() for key, array in named.items()}
+        return inherited(self, *(array.double() for array in first), **wide).to(dtype)
 
     return method
