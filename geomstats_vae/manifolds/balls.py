@@ -37,9 +37,10 @@ def injectivity_radius(
         largest radius, NaN where the metric is singular.
     """
     (base,), origin = metric._enter(points=base_point)
-    options = {"n_directions": n_directions, "max_radius": max_radius}
     with origin.recording():
-        radii = injectivity_radii(metric.geometry, base, **options)
+        radii = injectivity_radii(
+            metric.geometry, base, n_directions=n_directions, max_radius=max_radius
+        )
     return replace(origin, requires_grad=False).give(radii)
 
 

@@ -286,9 +286,10 @@ class PullbackDecoderMetric(RiemannianMetric):
             between points in half precision come in float32.
         """
         (start, end), origin = self._enter(start=start, end=end)
-        options = {"guess": guess, "polish": polish, "check_minimum": check_minimum}
         with origin.recording():
-            path = self.geometry.paths(start, end, **options)
+            path = self.geometry.paths(
+                start, end, guess=guess, polish=polish, check_minimum=check_minimum
+            )
         dtype = torch.promote_types(origin.dtype, torch.float32)
         return path.map(replace(origin, dtype=dtype, requires_grad=False).give)
 
