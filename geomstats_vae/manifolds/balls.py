@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geomstats_vae.manifolds.arrays import Array, to_backend, to_host
+from geomstats_vae.manifolds.arrays import Array, outside_inference_mode, to_backend, to_host
 from geomstats_vae.volume.injectivity import injectivity_radii
 from geomstats_vae.volume.isotropic import RayStatus, isotropic_moments, medoid
 
@@ -37,9 +37,10 @@ def injectivity_radius(
         largest radius, NaN where the metric is singular.
     """
     (base,), origin = metric._enter(points=base_point)
-    radii = injectivity_radii(
-        metric.geometry, base, n_directions=n_directions, max_radius=max_radius
-    )
+    with origin.recording():
+        radii = injectivity_radii(
+            metric.geometry, base, n_directions=n_directions, max_radius=max_radius
+        )
     return replace(origin, requires_grad=False).give(radii)
 
 
@@ -82,9 +83,11 @@ def norm_factor_gradient(
             "Expected positive and finite variances of shape [n_variances], got "
             f"{sigma if sigma.ndim == 1 else list(sigma.shape)}."
         )
-    base = medoid(metric.geometry) if base_point is None else base_point
+    with outside_inference_mode():
+        base = medoid(metric.geometry) if base_point is None else base_point
     (base,), origin = metric._enter(points=base)
-    factor, square, status = isotropic_moments(metric.geometry, base[0], sigma)
+    with origin.recording():
+        factor, square, status = isotropic_moments(metric.geometry, base[0], sigma)
     metric._report(status, RayStatus, "rays")
     origin = replace(origin, batch_shape=sigma.shape, requires_grad=False)
     return origin.give(factor), origin.give(square / sigma**3)

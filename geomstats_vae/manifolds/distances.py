@@ -144,7 +144,8 @@ def dist_members(
     (a, b), origin = metric._enter(points=point_a, other_points=point_b)
     working = {"n_jobs": n_jobs, "verbose": verbose, "options": joblib_kwargs}
     geometry = metric.geometry.working(**working)
-    length, status = member_lengths(member_geometries(geometry, metric._member_graphs), a, b)
+    with origin.recording():
+        length, status = member_lengths(member_geometries(geometry, metric._member_graphs), a, b)
     metric._report(status.ravel(), GeodesicStatus, "geodesics of the members")
     return replace(origin, requires_grad=False).give(length)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,8 @@ from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.geodesics.polish import PolishStatus
 from geomstats_vae.manifolds import failures
-from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors, to_backend, to_host
+from geomstats_vae.manifolds.arrays import Array, enter, enter_tensors, to_host
+from geomstats_vae.manifolds.functions import GeodesicBetween, GeodesicFrom
 from geomstats_vae.manifolds.gradients import differentiable_exp, differentiable_log
 
 
@@ -54,7 +53,8 @@ class DecoderExpSolver(ExpSolver):
         arrays = {"tangent_vectors": tangent_vec, "base_points": base_point}
         (vector, base), origin = enter(geometry.dim, **arrays)
         if not origin.requires_grad:
-            point, status = geometry.follow(base, vector)
+            with origin.recording():
+                point, status = geometry.follow(base, vector)
         else:
             (v, z), _ = enter_tensors(geometry.dim, geometry.decoder.device, **arrays)
             immersion = geometry.smooth_immersion(z.device)
@@ -62,7 +62,7 @@ class DecoderExpSolver(ExpSolver):
         _report(self.metric, status, ExponentialStatus, "exponentials")
         return origin.give(point)
 
-    def geodesic_ivp(self, tangent_vec: Array, base_point: Array) -> Callable[[Array], Array]:
+    def geodesic_ivp(self, tangent_vec: Array, base_point: Array) -> GeodesicFrom:
         """Geodesics by their initial points and velocities.
 
         Parameters
@@ -74,21 +74,16 @@ class DecoderExpSolver(ExpSolver):
 
         Returns
         -------
-        path : callable
-            Maps times, shape=[n_times] or a float, to points, shape=[..., n_times, dim]; negative
-            times, and times beyond 1, go on along the geodesic.
+        path : GeodesicFrom
+            Callable that maps times, shape=[n_times] or [..., n_times] or a float, to points,
+            shape=[..., n_times, dim]; negative times, and times beyond 1, go on along the
+            geodesic. It can be pickled, and has ``velocity(t)``.
         """
         geometry = self.metric.geometry
         (base, vector), origin = enter(
             geometry.dim, initial_points=base_point, tangent_vectors=tangent_vec
         )
-
-        def path(t: Array) -> Array:
-            points, status = geometry.follow_dense(base, vector, _times(t))
-            _report(self.metric, status, ExponentialStatus, "exponentials")
-            return _give(origin, points)
-
-        return path
+        return GeodesicFrom(geometry, base, vector, origin, self.metric.on_failure)
 
 
 class DecoderLogSolver(LogSolver):
@@ -122,7 +117,8 @@ class DecoderLogSolver(LogSolver):
         geometry = self.metric.geometry
         arrays = {"points": point, "base_points": base_point}
         (end, base), origin = enter(geometry.dim, **arrays)
-        path = self._solve(base, end, polish=polish)
+        with origin.recording():
+            path = self._solve(base, end, polish=polish)
         _report(self.metric, path.status, GeodesicStatus, "geodesics")
         if polish:
             rough = path.converged & np.isnan(path.velocity_error)
@@ -147,7 +143,7 @@ class DecoderLogSolver(LogSolver):
         self.guess, self._ends = path, (start, end)
         return path
 
-    def geodesic_bvp(self, point: Array, base_point: Array) -> Callable[[Array], Array]:
+    def geodesic_bvp(self, point: Array, base_point: Array) -> GeodesicBetween:
         """Geodesics by their end points, all solved for at once.
 
         Parameters
@@ -159,30 +155,18 @@ class DecoderLogSolver(LogSolver):
 
         Returns
         -------
-        path : callable
-            Maps times in [0, 1], shape=[n_times] or a float, to points, shape=[..., n_times, dim].
+        path : GeodesicBetween
+            Callable that maps times in [0, 1], shape=[n_times] or [..., n_times] or a float, to
+            points, shape=[..., n_times, dim]. It can be pickled, and has ``velocity(t)``.
         """
         geometry = self.metric.geometry
         (start, end), origin = enter(geometry.dim, initial_points=base_point, end_points=point)
-        solved = geometry.paths(start, end)
+        with origin.recording():
+            solved = geometry.paths(start, end)
         _report(self.metric, solved.status, GeodesicStatus, "geodesics")
-        return lambda t: _give(origin, solved(_times(t)))
+        return GeodesicBetween(solved, origin)
 
 
 def _report(metric: Any, status: Any, kind: Any, what: str) -> None:
     if bool(status.any()):
         failures.report(metric.on_failure, to_host(status).astype(int), kind, what)
-
-
-def _give(origin: Origin, values: Any) -> Array:
-    return replace(origin, requires_grad=False).give(values)
-
-
-def _times(t: Array) -> Any:
-    times = to_host(to_backend(t, "times"))
-    if times.ndim > 1:
-        raise ValueError(
-            f"Expected times of shape [n_times] or one time, got {list(times.shape)}; "
-            "pass the same times for the whole batch."
-        )
-    return times.reshape(-1)

@@ -14,14 +14,20 @@ import torch
 from geomstats.geometry.riemannian_metric import RiemannianMetric
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.flow.exponential import ExponentialSolver, ExponentialStatus
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.immersions.decoder import Decoder
-from geomstats_vae.manifolds import balls, distances, failures
-from geomstats_vae.manifolds.arrays import Array, Origin, enter, enter_tensors
+from geomstats_vae.manifolds import balls, distances, failures, tangent
+from geomstats_vae.manifolds.arrays import (
+    Array,
+    Origin,
+    enter,
+    enter_tensors,
+    outside_inference_mode,
+)
 from geomstats_vae.manifolds.gradients import differentiable_length
 from geomstats_vae.manifolds.map_solvers import DecoderExpSolver, DecoderLogSolver
 
@@ -96,8 +102,11 @@ class PullbackDecoderMetric(RiemannianMetric):
     -----
     Points and tangent vectors live in latent space, have the shape [..., dim] and broadcast
     against each other. Computed in float64, results come in the type and on the device of the
-    input under the pytorch backend, where `metric_matrix` and the other local methods, `exp`,
-    `log`, `dist`, `squared_dist` and `dist_pairwise` are differentiable; paths are not.
+    input under the pytorch backend, also for half precision; only paths of `solve_geodesic` come
+    in float32 then. `metric_matrix` and the other local methods, norms, `exp`, `log`, `dist`,
+    `squared_dist` and `dist_pairwise` are differentiable there; paths are so in time alone. What
+    is not differentiable comes detached. The numpy backend takes tensors, too, without their
+    derivatives.
 
     A distance is the length of the curve found: stationary where it converged, not proved to be
     the shortest. No result depends on what was asked before. An iteration that moves one point
@@ -134,9 +143,10 @@ class PullbackDecoderMetric(RiemannianMetric):
             codes = _check_codes(points, space.dim)
             graph = GraphOnDemand(codes) if graph is None else graph
         reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
-        frozen = Decoder(decoder, space.dim, **reading)
-        if points is not None:
-            frozen.check(torch.as_tensor(codes))
+        with outside_inference_mode():
+            frozen = Decoder(decoder, space.dim, **reading)
+            if points is not None:
+                frozen.check(torch.as_tensor(codes))
         self.geometry = DecoderGeometry(
             frozen,
             graph,
@@ -194,7 +204,8 @@ class PullbackDecoderMetric(RiemannianMetric):
 
     def build_graph(self, *, verbose: bool = False) -> Any:
         """Build the graph of global starts now, with a progress bar if verbose, and return it."""
-        return self.geometry.build_graph(verbose=verbose)
+        with outside_inference_mode():
+            return self.geometry.build_graph(verbose=verbose)
 
     @contextmanager
     def warm_start(self) -> Iterator[None]:
@@ -226,37 +237,19 @@ class PullbackDecoderMetric(RiemannianMetric):
     gaussian_curvature = _at_points(local.gaussian_curvature)
     volume_density = _at_points(local.volume_density)
 
-    def curvature_derivative(
-        self,
-        tangent_vec_a: Array,
-        tangent_vec_b: Array,
-        tangent_vec_c: Array,
-        tangent_vec_d: Array,
-        base_point: Array,
-    ) -> Array:
-        r"""Covariant derivative :math:`(\nabla_H R)(X, Y) Z` of the curvature.
+    curvature_derivative = tangent.curvature_derivative
+    curvature = tangent.of_geomstats("curvature")
+    directional_curvature = tangent.of_geomstats("directional_curvature")
+    sectional_curvature = tangent.of_geomstats("sectional_curvature")
+    geodesic_equation = tangent.of_geomstats("geodesic_equation")
 
-        Parameters
-        ----------
-        tangent_vec_a : array-like, shape=[..., dim]
-            Tangent vectors H along which the curvature is differentiated.
-        tangent_vec_b, tangent_vec_c, tangent_vec_d : array-like, shape=[..., dim]
-            Tangent vectors X, Y and Z.
-        base_point : array-like, shape=[..., dim]
-            Points in latent space.
+    # -- of tangent vectors ------------------------------------------------------------------------
 
-        Returns
-        -------
-        curvature_derivative : array-like, shape=[..., dim]
-            Tangent vectors; NaN where the metric is singular.
-        """
-        arrays = [base_point, tangent_vec_a, tangent_vec_b, tangent_vec_c, tangent_vec_d]
-        (z, *vectors), origin = enter_tensors(
-            self._space.dim, self.decoder.device, **dict(zip("zHXYZ", arrays, strict=True))
-        )
-        with origin.recording():
-            immersion = self.geometry.smooth_immersion(z.device)
-            return origin.give(local.curvature_derivative(immersion, z, *vectors))
+    inner_product = tangent.inner_product
+    squared_norm = tangent.squared_norm
+    norm = tangent.norm
+    normalize = tangent.normalize
+    inner_coproduct = tangent.of_geomstats("inner_coproduct")
 
     # -- geodesics ---------------------------------------------------------------------------------
 
@@ -289,13 +282,16 @@ class PullbackDecoderMetric(RiemannianMetric):
         -------
         path : GeodesicPath
             Curves in arrays of the backend, batch shapes broadcast, with their lengths and what is
-            known of their accuracy. Failures are in ``path.status``: no warning, no error.
+            known of their accuracy. Failures are in ``path.status``: no warning, no error. Curves
+            between points in half precision come in float32.
         """
         (start, end), origin = self._enter(start=start, end=end)
-        path = self.geometry.paths(
-            start, end, guess=guess, polish=polish, check_minimum=check_minimum
-        )
-        return path.map(replace(origin, requires_grad=False).give)
+        with origin.recording():
+            path = self.geometry.paths(
+                start, end, guess=guess, polish=polish, check_minimum=check_minimum
+            )
+        dtype = torch.promote_types(origin.dtype, torch.float32)
+        return path.map(replace(origin, dtype=dtype, requires_grad=False).give)
 
     def log(self, point: Array, base_point: Array, *, polish: bool = False) -> Array:
         """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.
@@ -319,57 +315,7 @@ class PullbackDecoderMetric(RiemannianMetric):
             return DecoderLogSolver(self).log(point, base_point, polish=True)
         return self.log_solver.log(point, base_point)
 
-    def parallel_transport(
-        self,
-        tangent_vec: Array,
-        base_point: Array,
-        direction: Array = None,
-        end_point: Array = None,
-    ) -> Array:
-        """Parallel transport of tangent vectors along geodesics.
-
-        Parameters
-        ----------
-        tangent_vec : array-like, shape=[..., dim]
-            Tangent vectors at the base points.
-        base_point : array-like, shape=[..., dim]
-            Points to transport from.
-        direction : array-like, shape=[..., dim], optional
-            Initial velocities of the geodesics; they are followed for unit time.
-        end_point : array-like, shape=[..., dim], optional
-            Points to transport to, along the geodesics that `log` finds, instead of directions.
-
-        Returns
-        -------
-        transported : array-like, shape=[..., dim]
-            Tangent vectors at the ends. Inner products are kept to rounding, directions to about
-            the tolerance of ``exponential``; see `DecoderGeometry.transports_between`. Not
-            differentiable.
-
-        Raises
-        ------
-        ValueError
-            Unless exactly one of direction and end_point is given.
-        """
-        if (direction is None) == (end_point is None):
-            raise ValueError(
-                "Expected either direction or end_point, got "
-                f"{'neither' if direction is None else 'both'}; pass one."
-            )
-        arrays = {"tangent_vectors": tangent_vec, "base_points": base_point}
-        if end_point is None:
-            arrays["directions"] = direction
-        else:
-            arrays["end_points"] = end_point
-        (vector, base, other), origin = self._enter(**arrays)
-        if end_point is None:
-            transport, status = self.geometry.transports(base, other)
-        else:
-            transport, status, path_status = self.geometry.transports_between(base, other)
-            self._report(path_status, GeodesicStatus, "geodesics")
-        self._report(status, ExponentialStatus, "exponentials")
-        moved = np.einsum("nij,nj->ni", transport, vector)
-        return replace(origin, requires_grad=False).give(moved)
+    parallel_transport = tangent.parallel_transport
 
     def _report(self, status: Any, kind: Any, what: str) -> None:
         if status.any():
@@ -389,13 +335,15 @@ class PullbackDecoderMetric(RiemannianMetric):
         (a, b), origin = self._enter(points=point_a, other_points=point_b)
         geometry = self.geometry.working(**working) if working else self.geometry
         if method == "graph":
-            length = geometry.graph_lengths(a, b)
+            with origin.recording():
+                length = geometry.graph_lengths(a, b)
             lost = np.where(np.isfinite(length), 0, int(GeodesicStatus.NON_FINITE))
             self._report(lost, GeodesicStatus, "graph paths")
             return replace(origin, requires_grad=False).give(length)
         if method != "exact":
             raise ValueError(f"Expected method to be one of 'exact', 'graph', got {method!r}.")
-        ends = geometry.ends(a, b)
+        with origin.recording():
+            ends = geometry.ends(a, b)
         self._report(ends.status, GeodesicStatus, "geodesics")
         if origin.requires_grad:
             (a, b), _ = enter_tensors(self._space.dim, points=point_a, other_points=point_b)

@@ -7,7 +7,7 @@ They need nothing of a metric but its Christoffel symbols, and go where geomstat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class AdaptiveExpSolver(ExpSolver):
         ValueError
             If arrays are not as described, or base points are not in the space.
         """
-        return self._follow(tangent_vec, base_point)(torch.ones(1))[..., 0, :]
+        return self._follow(tangent_vec, base_point)(1.0)[..., 0, :]
 
     def geodesic_ivp(self, tangent_vec: Array, base_point: Array) -> Callable[[Any], Array]:
         """Geodesics by their initial points and velocities.
@@ -116,21 +116,34 @@ class AdaptiveExpSolver(ExpSolver):
         ValueError
             If arrays are not as described, or base points are not in the space.
         """
-        follow = self._follow(tangent_vec, base_point)
-        return lambda t: follow(_times(t))
+        return self._follow(tangent_vec, base_point)
 
-    def _follow(self, tangent_vec: Array, base_point: Array) -> Callable[[torch.Tensor], Array]:
+    def _follow(self, tangent_vec: Array, base_point: Array) -> _GeodesicFrom:
         (vector, base), origin = self._connection.enter(
             "base_points", tangent_vectors=tangent_vec, base_points=base_point
         )
         system = _ConnectionSystem(self._connection)
+        return _GeodesicFrom(self.exponential, system, base, vector, origin, self.on_failure)
 
-        def path(times: torch.Tensor) -> Array:
-            points, status = self.exponential.integrate_dense(system, base, vector, times.to(base))
-            failures.report(self.on_failure, status.cpu(), ExponentialStatus, "exponentials")
-            return origin.give(points)
 
-        return path
+@dataclass(frozen=True)
+class _GeodesicFrom:
+    """Geodesics by their initial points and velocities, as a function of time to be pickled."""
+
+    exponential: ExponentialSolver
+    system: _ConnectionSystem
+    base: torch.Tensor
+    vector: torch.Tensor
+    origin: Origin
+    on_failure: str
+
+    def __call__(self, t: Any) -> Array:
+        times = _times(t).to(self.base)
+        points, status = self.exponential.integrate_dense(
+            self.system, self.base, self.vector, times
+        )
+        failures.report(self.on_failure, status.cpu(), ExponentialStatus, "exponentials")
+        return self.origin.give(points)
 
 
 class CollocationLogSolver(LogSolver):
@@ -244,7 +257,7 @@ class CollocationLogSolver(LogSolver):
         """
         result, origin = self._solve(point, base_point)
         self._report(result)
-        return _path(result, origin)
+        return _GeodesicBetween(result, origin)
 
     def solve_geodesic(self, start: Array, end: Array) -> CollocationResult:
         """Solve for geodesics between pairs of points.
@@ -266,7 +279,7 @@ class CollocationLogSolver(LogSolver):
             If arrays are not as described, or points are not in the space.
         """
         result, origin = self._solve(end, start)
-        return replace(result.map(origin.give), path=_path(result, origin))
+        return replace(result.map(origin.give), path=_GeodesicBetween(result, origin))
 
     def _solve(self, point: Array, base_point: Array) -> tuple[CollocationResult, Origin]:
         (point, base), origin = self._connection.enter(
@@ -385,11 +398,15 @@ class _ConnectionSystem(PathSystem):
         return self.connection.geodesic_equation(state)
 
 
-def _path(result: CollocationResult, origin: Origin) -> Callable[[Any], Array]:
-    def path(t: Any) -> Array:
-        return origin.give(result.path(_times(t).to(result.initial_velocity)))
+@dataclass(frozen=True)
+class _GeodesicBetween:
+    """Geodesics by their end points, as a function of time to be pickled."""
 
-    return path
+    result: CollocationResult
+    origin: Origin
+
+    def __call__(self, t: Any) -> Array:
+        return self.origin.give(self.result.path(_times(t).to(self.result.initial_velocity)))
 
 
 def _times(t: Any) -> torch.Tensor:

@@ -10,7 +10,15 @@ from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
 from geomstats_vae.geometry.diagnosis import Diagnosis, diagnose
-from geomstats_vae.manifolds.arrays import Array, enter, to_array, to_tensor
+from geomstats_vae.manifolds.arrays import (
+    Array,
+    enter,
+    enter_tensors,
+    outside_inference_mode,
+    to_array,
+    to_backend,
+    to_tensor,
+)
 from geomstats_vae.manifolds.libraries import (
     LibraryModel,
     read_diffusers,
@@ -285,8 +293,21 @@ class LatentSpace(VectorSpaceOpenSet):
         ValueError
             If the last dimension is not dim, or values are not finite.
         """
-        (rows,), origin = enter(self.dim, points=point)
+        (rows,), origin = enter_tensors(self.dim, points=point)
         return origin.give(rows)
+
+    def regularize(self, point: Array) -> Array:
+        """Return a copy of points, shape=[..., dim]: every latent code is regular."""
+        return super().regularize(to_backend(point, "points"))
+
+    def is_tangent(self, vector: Array, base_point: Array = None, atol: float = gs.atol) -> Array:
+        """Whether vectors are of the shape [..., dim]; the base point does not matter."""
+        return super().is_tangent(to_backend(vector, "vectors"), atol=atol)
+
+    def to_tangent(self, vector: Array, base_point: Array = None) -> Array:
+        """Return a copy of vectors, shape=[..., dim]: all are tangent to a latent space."""
+        base = None if base_point is None else to_backend(base_point, "base_points")
+        return super().to_tangent(to_backend(vector, "vectors"), base)
 
     def random_point(self, n_samples: int = 1, bound: float = 1.0) -> Array:
         """Draw random codes: codes of the data with noise, or standard normal without such.
@@ -370,7 +391,8 @@ class LatentSpace(VectorSpaceOpenSet):
                 f"{[*origin.batch_shape, self.dim]}; pass one row per code."
             )
         options = {"n_pairs": n_pairs, "sensitivity": sensitivity, "random_state": random_state}
-        diagnosis = diagnose(self.metric.decoder, rows, **options)
+        with outside_inference_mode():
+            diagnosis = diagnose(self.metric.decoder, rows, **options)
         if verbose:
             print(diagnosis)
         return diagnosis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any
@@ -15,11 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
-from geomstats_vae.geodesics.curves.reference import (
-    differentiation_matrix,
-    lagrange_matrix,
-    reference_element,
-)
+from geomstats_vae.geodesics.curves.timed import TimedCurves, differentiable_curves, host
 
 
 class GeodesicStatus(enum.IntEnum):
@@ -204,24 +200,110 @@ class GeodesicPath:
 
         Parameters
         ----------
-        t : array-like, shape=[n_times,] or float
-            Times in [0, 1].
+        t : array-like, shape=[n_times] or [..., n_times], or float
+            Times in [0, 1]: the same for all curves, or for each curve its own, with the batch
+            shape before. At times before 0 and after 1 the curve stays at its ends.
 
         Returns
         -------
         points : array-like, shape=[..., n_times, dim]
-            Points of the curves, on the polynomials that the solver found.
+            Points of the curves, on the polynomials that the solver found. Tensors are
+            differentiable in the times, if these are tensors that require a gradient.
+
+        Raises
+        ------
+        ValueError
+            If times are not finite, or their shape does not suit the batch.
         """
-        t = np.atleast_1d(np.asarray(_host(t), dtype=float))
-        points, times = _host(self.points), _host(self.times)
-        batch = points.shape[:-2]
-        n_points, dim = points.shape[-2:]
-        times = times.reshape(-1, n_points).astype(float)
-        out = _evaluate(times, points.reshape(-1, n_points, dim).astype(float), t, self.degree)
-        out = out.reshape(*batch, len(t), dim)
-        if isinstance(self.points, torch.Tensor):
-            return torch.as_tensor(out, dtype=self.points.dtype, device=self.points.device)
-        return out
+        return self._at(t, order=0)
+
+    def velocity(self, t: ArrayLike) -> Any:
+        """Differentiate the curves by time, in latent coordinates.
+
+        Parameters
+        ----------
+        t : array-like, shape=[n_times] or [..., n_times], or float
+            Times in [0, 1], as of a call.
+
+        Returns
+        -------
+        velocity : array-like, shape=[..., n_times, dim]
+            Velocities: exactly the derivatives of ``path(t)``; to the right where two elements
+            meet, and zero before 0 and after 1. Their norms in the metric are the length of the
+            curve, as exactly as its elements resolve it. Tensors are differentiable in the times.
+
+        Raises
+        ------
+        ValueError
+            If times are not finite, or their shape does not suit the batch.
+
+        Notes
+        -----
+        ``initial_velocity`` and ``final_velocity`` are better at the ends: they are gradients of
+        the length, whose errors are those of one more Newton step.
+        """
+        return self._at(t, order=1)
+
+    def _at(self, t: ArrayLike, order: int) -> Any:
+        values = host(t)
+        times, points = host(self.times), host(self.points)
+        at = _times_of_curves(values, points.shape[:-2])
+        width = points.shape[-2]
+        curves = TimedCurves(
+            times.reshape(-1, width).astype(float),
+            points.reshape(-1, *points.shape[-2:]).astype(float),
+            self.degree,
+        )
+        rows = at.reshape(-1, at.shape[-1])
+        shape = (*points.shape[:-2], at.shape[-1], points.shape[-1])
+        if not isinstance(self.points, torch.Tensor):
+            return curves.derivative(rows, order).reshape(shape)
+        if not (isinstance(t, torch.Tensor) and t.requires_grad and torch.is_grad_enabled()):
+            found = torch.as_tensor(curves.derivative(rows, order))
+            return found.reshape(shape).to(self.points)
+        asked = t.double().expand(at.shape).reshape(rows.shape)
+        return differentiable_curves(curves, asked, order).reshape(shape).to(self.points)
+
+    def __len__(self) -> int:
+        """Count the pairs along the first dimension of the batch."""
+        batch = tuple(self.length.shape)
+        if not batch:
+            raise TypeError(
+                "Expected a batch of geodesics, got a single one, which has no len(); solve for "
+                "points of shape [n_pairs, dim]."
+            )
+        return batch[0]
+
+    def __getitem__(self, index: Any) -> GeodesicPath:
+        """Take some of the pairs.
+
+        Parameters
+        ----------
+        index : int, slice, or array of int or bool
+            Index into the batch shape, such as ``~path.converged``.
+
+        Returns
+        -------
+        path : GeodesicPath
+            Their geodesics, in fresh arrays.
+        """
+        batch = tuple(self.length.shape)
+        parts = index if isinstance(index, tuple) else (index,)
+        which = tuple(host(part) if isinstance(part, torch.Tensor) else part for part in parts)
+        rows = np.arange(math.prod(batch)).reshape(batch)[which]
+
+        def take(array: Any) -> Any:
+            flat = array.reshape((math.prod(batch), *array.shape[len(batch) :]))
+            if isinstance(array, torch.Tensor):
+                return flat[torch.as_tensor(rows, device=array.device)]
+            return flat[rows]
+
+        curves = None if self.curves is None else self.curves.take(rows.ravel())
+        return replace(self.map(take), curves=curves)
+
+    def __iter__(self) -> Iterator[GeodesicPath]:
+        """Yield the geodesics along the first dimension of the batch."""
+        return (self[k] for k in range(len(self)))
 
     def map(self, function: Callable[[Any], Any]) -> GeodesicPath:
         """Apply a function to every array, such as a conversion.
@@ -268,7 +350,7 @@ class GeodesicPath:
         counts : dict
             Number of curves of each `GeodesicStatus` that occurs.
         """
-        values, counts = np.unique(_host(self.status), return_counts=True)
+        values, counts = np.unique(host(self.status), return_counts=True)
         return {GeodesicStatus(int(v)): int(n) for v, n in zip(values, counts, strict=True)}
 
 
@@ -276,55 +358,19 @@ class GeodesicPath:
 _NO_ARRAYS = ("degree", "curves")
 
 
-def _host(array: Any) -> Any:
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
-
-
-def _evaluate(times: Floats, points: Floats, t: Floats, degree: int) -> Floats:
-    """Invert the time on each element, then evaluate its polynomial."""
-    n_curves = len(points)
-    rows = np.arange(n_curves)[:, None]
-    ends = times[:, ::degree]
-    # One search for all curves: each curve's times are shifted into an interval of its own.
-    shift = 4.0 * np.arange(n_curves)[:, None]
-    inside = np.clip(t, 0.0, 1.0)[None]
-    element = np.searchsorted((ends + shift).ravel(), (inside + shift).ravel(), side="right")
-    element = element.reshape(n_curves, len(t)) - 1 - ends.shape[1] * rows
-    element = np.clip(element, 0, ends.shape[1] - 2)
-    nodes = element[..., None] * degree + np.arange(degree + 1)
-    node_times = times[rows[..., None], nodes]
-    reference = reference_element(degree).nodes
-    x = _invert(node_times, np.broadcast_to(inside, element.shape), reference)
-    basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
-    return np.einsum("nta,ntad->ntd", basis, points[rows[..., None], nodes])
-
-
-def _invert(node_times: Floats, t: Floats, reference: Floats) -> Floats:
-    """Parameters in [-1, 1] at which the times of elements are t, shape=[n_curves, n_times].
-
-    Newton's method on the interpolant of the times, kept between the two nodes around t. Where the
-    interpolant goes back in time, as where the speed changes by orders of magnitude within an
-    element, times are linear between nodes: speed is not constant there, but points stay in order.
-    """
-    degree = len(reference) - 1
-    derivative = node_times @ differentiation_matrix(reference).T
-    between = lagrange_matrix(reference, np.linspace(-1.0, 1.0, 4 * degree + 1))
-    forward = (derivative @ between.T > 0.0).all(axis=-1)
-    last = (node_times[..., 1:-1] <= t[..., None]).sum(axis=-1)
-    low, high = reference[last], reference[last + 1]
-    before = np.take_along_axis(node_times, last[..., None], axis=-1)[..., 0]
-    after = np.take_along_axis(node_times, last[..., None] + 1, axis=-1)[..., 0]
-    share = (t - before) / np.maximum(after - before, np.finfo(float).tiny)
-    linear = low + np.clip(share, 0.0, 1.0) * (high - low)
-    x = linear
-    for _ in range(12):
-        basis = lagrange_matrix(reference, x.ravel()).reshape(*x.shape, degree + 1)
-        excess = (basis * node_times).sum(axis=-1) - t
-        rate = (basis * derivative).sum(axis=-1)
-        low, high = np.where(excess < 0.0, x, low), np.where(excess > 0.0, x, high)
-        step = x - excess / np.where(rate > 0.0, rate, np.inf)
-        x = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
-    return np.where(forward, x, linear)
+def _times_of_curves(t: Any, batch: tuple[int, ...]) -> Floats:
+    """Give each curve its times, shape=[*batch, n_times]."""
+    times = np.atleast_1d(np.asarray(t, dtype=float))
+    if not np.isfinite(times).all():
+        raise ValueError("Expected finite times, got NaN or infinity; remove them.")
+    try:
+        return np.broadcast_to(times, (*batch, times.shape[-1]))
+    except ValueError as error:
+        shape = "".join(f"{n}, " for n in batch)
+        raise ValueError(
+            f"Expected times of shape [n_times] or [{shape}n_times], got "
+            f"{list(times.shape)}; pass the same times for all pairs, or a row for each."
+        ) from error
 
 
 def join_paths(blocks: list[GeodesicPath]) -> GeodesicPath:
