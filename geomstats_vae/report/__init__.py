@@ -2,6 +2,7 @@
 
 from geomstats_vae.report.build import ReportOptions, build_report
 from geomstats_vae.report.command import main
-from geomstats_vae.report.inputs import Inputs, ReportError, read_inputs
+from geomstats_vae.report.errors import ReportError
+from geomstats_vae.report.inputs import Inputs, read_inputs
 
 __all__ = ["Inputs", "ReportError", "ReportOptions", "build_report", "main", "read_inputs"]

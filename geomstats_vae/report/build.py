@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from geomstats_vae.models import VAE
 from geomstats_vae.plotting import LatentWindow
 from geomstats_vae.report import analysis, figures
 from geomstats_vae.report.analysis import ClassMean, Floats, Pairs
-from geomstats_vae.report.inputs import Inputs, ReportError, first_line
+from geomstats_vae.report.errors import ReportError, first_line
+from geomstats_vae.report.inputs import Inputs
 from geomstats_vae.report.journal import Journal
+from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
 
 
@@ -89,12 +92,14 @@ def build_report(
     ReportError
         If the model cannot be used with the data, or nothing can be written to the folder.
     """
-    folder = _writable(output)
-    report = _Report(
-        inputs, folder, Journal(quiet), np.random.default_rng(seed), options or ReportOptions()
-    )
+    folder = check_writable(output)
+    journal = Journal(quiet)
+    for assumption in inputs.assumptions:
+        journal.write(f"assumed: {assumption}")
+    report = _Report(inputs, journal, np.random.default_rng(seed), options or ReportOptions())
     with matplotlib.rc_context(figures.STYLE):
         report.fit(model, seed)
+        report.parameters(model, n_pairs, seed)
         report.codes()
         report.maps()
         report.diagnosis(seed)
@@ -102,9 +107,9 @@ def build_report(
         report.distances()
         report.means()
         report.record()
-    index = folder / "index.html"
-    index.write_text(report.page.html(), encoding="utf-8")
-    return index
+    # The page comes last: it is there only with its pictures.
+    write_files(folder, {**report.pictures, "index.html": report.page.html().encode()})
+    return folder / "index.html"
 
 
 class _Report:
@@ -113,13 +118,13 @@ class _Report:
     def __init__(
         self,
         inputs: Inputs,
-        output: Path,
         journal: Journal,
         rng: np.random.Generator,
         options: ReportOptions,
     ) -> None:
-        self.inputs, self.output, self.journal, self.rng = inputs, output, journal, rng
+        self.inputs, self.journal, self.rng = inputs, journal, rng
         self.options = options
+        self.pictures: dict[str, bytes] = {}
         self.page = Page(f"Geometry of the latent space: {inputs.name}")
 
     def fit(self, model: str | os.PathLike[str] | None, seed: int) -> None:
@@ -149,19 +154,33 @@ class _Report:
                 "the median of the codes, so that curves pass above and below the map."
             )
 
+    def parameters(self, model: str | os.PathLike[str] | None, n_pairs: int, seed: int) -> None:
+        layout = self.inputs.layout
+        self.page.heading("Parameters")
+        self.page.table(
+            ["parameter", "value"],
+            [
+                ["samples are", "rows of features" if layout is None else str(layout)],
+                ["model", "trained" if model is None else Path(model).name],
+                ["random pairs", str(n_pairs)],
+                ["seed", str(seed)],
+                *(["assumed", assumption] for assumption in self.inputs.assumptions),
+            ],
+        )
+
     def codes(self) -> None:
         with self.journal.stage("latent codes"):
             self.page.heading("Latent codes")
             figure = figures.codes_figure(self.z, self.inputs.labels)
             named = "" if self.inputs.labels is None else ", each class named at its median"
             self.picture("latent_codes", figure, f"Encoder means of all samples{named}.")
-            if self.inputs.image_shape is None:
+            if self.inputs.layout is None:
                 self.page.paragraph(
                     "The data have no image shape, so decoded samples are not drawn; "
                     "--image-shape HEIGHTxWIDTH adds these pictures."
                 )
                 return
-            figure = figures.images_figure(self.mean, self.window, self.inputs.image_shape)
+            figure = figures.images_figure(self.pixels, self.window, self.inputs.layout.shape)
             self.picture(
                 "decoded_grid", figure, "Decoder means over the latent space, each at its code."
             )
@@ -215,10 +234,10 @@ class _Report:
                     "geodesics that start side by side approach each other where it is positive "
                     "(red) and part where it is negative (blue). Points are the codes.",
                 )
-            if self.inputs.image_shape is not None:
+            if self.inputs.layout is not None:
                 self.picture(
                     "decoded_strips",
-                    figures.strips_figure(self.mean, pairs, drawn, self.inputs.image_shape),
+                    figures.strips_figure(self.pixels, pairs, drawn, self.inputs.layout.shape),
                     "Decoder means along the numbered curves of the map above, at equal steps of "
                     "length along each geodesic and of time along each straight line.",
                 )
@@ -255,8 +274,8 @@ class _Report:
                 self.space, self.z, chosen, self.options.mean_max_iter, self.journal.progress
             )
             self.page.heading("Frechet means" if labels is None else "Frechet means by class")
-            if self.inputs.image_shape is not None:
-                figure = figures.means_figure(self.mean, means, self.inputs.image_shape)
+            if self.inputs.layout is not None:
+                figure = figures.means_figure(self.pixels, means, self.inputs.layout.shape)
                 self.picture("frechet_means", figure, "Decoder means at the Frechet means.")
         self.page.table(*_means_table(means))
 
@@ -275,12 +294,23 @@ class _Report:
         )
 
     def picture(self, name: str, figure: Figure, caption: str) -> None:
-        path = self.output / f"{name}.png"
-        figure.savefig(path, dpi=self.options.dpi)
-        self.page.figure(path, caption)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=self.options.dpi)
+        self.pictures[f"{name}.png"] = buffer.getvalue()
+        self.page.figure(buffer.getvalue(), caption)
 
     def mean(self, points: Floats) -> Floats:
         return analysis.decode(self.space, points)[0]
+
+    def pixels(self, points: Floats) -> Floats:
+        """Decode points to images as they are drawn, colours between 0 and 1."""
+        layout = self.inputs.layout
+        assert layout is not None  # only images are drawn
+        images = layout.images(self.mean(points))
+        if len(layout.shape) == 2:
+            return images
+        low, high = min(0.0, self.inputs.X.min()), max(1.0, self.inputs.X.max())
+        return np.clip((images - low) / (high - low), 0.0, 1.0)
 
     def sigma(self, points: Floats) -> Floats:
         return analysis.decode(self.space, points)[1]
@@ -373,19 +403,3 @@ def _means_table(means: Sequence[ClassMean]) -> tuple[list[str], list[list[str]]
         for mean in means
     ]
     return header, rows
-
-
-def _writable(output: str | os.PathLike[str]) -> Path:
-    """Make the folder and check, before the work begins, that files can be written to it."""
-    output = Path(output)
-    probe = output / "index.html"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with probe.open("ab"):
-            pass
-    except OSError as error:
-        raise ReportError(
-            f"Expected a folder to write to, got {str(output)!r} ({error.strerror}); pass another "
-            "--output."
-        ) from error
-    return output

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from geomstats_vae.report.build import build_report
-from geomstats_vae.report.inputs import ReportError, read_inputs
+from geomstats_vae.report.errors import ReportError
+from geomstats_vae.report.inputs import read_inputs
 
+_SCRIPT = "geomstats-vae"
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -37,26 +41,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status : int
         Exit status: 0, 2 for bad input, 130 when interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
     try:
-        options = _parser().parse_args(arguments)
-        inputs = read_inputs(options.data, options.labels, options.image_shape)
-        with _one_thread():
-            page = build_report(
-                inputs,
-                options.output,
-                model=options.model,
-                n_pairs=options.n_pairs,
-                seed=options.seed,
-                quiet=options.quiet,
-            )
+        page = _report(parser.parse_args(arguments))
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted: no report was written", file=sys.stderr)
         return _EXIT_INTERRUPTED
-    print(page)
+    if page is not None:
+        print(page)
     return 0
+
+
+def _report(options: argparse.Namespace) -> Path | None:
+    """Write a report and return its page, or None if nobody wants to know."""
+    if options.file is not None and options.data is not None:
+        raise ReportError(
+            f"Expected one file of data, got {options.file!r} and --data {options.data!r}; leave "
+            "one out."
+        )
+    with ExitStack() as stack:
+        stack.enter_context(_one_thread())
+        if options.quiet:
+            stack.enter_context(_no_logging())
+        data = options.data if options.file is None else options.file
+        page = build_report(
+            read_inputs(data, options.labels, options.image_shape),
+            options.output,
+            model=options.model,
+            n_pairs=options.n_pairs,
+            seed=options.seed,
+            quiet=options.quiet,
+        )
+    return None if options.quiet else page
 
 
 @contextmanager
@@ -74,25 +97,68 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def _no_logging() -> Iterator[None]:
+    """Keep the root logger from printing, for as long as the command runs.
+
+    geomstats gives it a handler that prints, and the level INFO, when it is imported. The report
+    records what is logged by a handler of its own, which is added later and not concerned.
+    """
+    handlers = list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="geomstats_vae", description="Geometry of the latent space of a VAE.")
+    name = _SCRIPT if Path(sys.argv[0]).stem == _SCRIPT else "python -m geomstats_vae"
+    parser = _Parser(prog=name, description="Geometry of the latent space of a VAE.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     report = commands.add_parser(
         "report",
         help="measure a latent space and write an HTML report",
         description="Train a VAE or load one, measure its latent space and write an HTML report. "
         "Without arguments it runs on scikit-learn's digits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = report.add_argument
-    add("--data", metavar="FILE", help=".npy or .csv file, one sample per row")
-    add("--labels", metavar="FILE", help=".npy or .csv file, one class per sample")
+    add(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help=".npy, .npz, .csv, .tsv or .txt file, one sample per row",
+    )
+    add("--data", metavar="FILE", help="the same, as an option")
+    add("--labels", metavar="FILE", help="file with one class per sample")
     add("--model", metavar="FILE", help="model written by VAE.save, instead of training one")
-    add("--image-shape", metavar="HxW", help="shape of a sample that is an image, such as 8x8")
-    add("--output", metavar="DIR", default="report", help="folder to write to")
-    add("--n-pairs", metavar="N", type=_positive, default=50, help="random pairs to join")
-    add("--seed", metavar="N", type=_natural, default=0, help="seed of everything random")
-    add("--quiet", action="store_true", help="show no progress")
+    add(
+        "--image-shape",
+        metavar="HxW",
+        help="shape of a sample that is an image, such as 8x8, 32x32x3 or 3x32x32",
+    )
+    add("--output", metavar="DIR", default="report", help="folder to write to (%(default)s)")
+    add(
+        "--n-pairs",
+        metavar="N",
+        type=_positive,
+        default=50,
+        help="random pairs to join (%(default)s)",
+    )
+    add(
+        "--seed",
+        metavar="N",
+        type=_natural,
+        default=0,
+        help="seed of everything random (%(default)s)",
+    )
+    add("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -121,17 +120,17 @@ class Page:
         """
         self.parts.append(Text("paragraph", text))
 
-    def figure(self, path: Path, caption: str) -> None:
+    def figure(self, png: bytes, caption: str) -> None:
         """Add a picture with its caption.
 
         Parameters
         ----------
-        path : pathlib.Path
+        png : bytes
             A PNG file, which is embedded.
         caption : str
             What the picture shows; it also stands in for the picture where that cannot be seen.
         """
-        data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+        data = base64.b64encode(png).decode("ascii")
         self.parts.append(Picture(data, caption))
 
     def table(
