@@ -9,12 +9,13 @@ clear. What is left is solved for, so the answer is that of all geodesics.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geomstats_vae.geometry.protocol import Bounds, Floats, Geometry, Ints, Logs
+from geomstats_vae.estimators.rows import with_metric
+from geomstats_vae.geometry.protocol import Bools, Bounds, Floats, Geometry, Ints, Logs
 
 Labels = NDArray[np.int32] | NDArray[np.int64]
 
@@ -40,6 +41,11 @@ class Assignment(NamedTuple):
         Index of each point's nearest center; the first of several.
     geodesics : Logs
         From each point's nearest center to the point.
+
+    Notes
+    -----
+    A point that no center reaches has an infinite length, and the label of any center here;
+    `reached_labels` are those for users.
     """
 
     centers: Floats
@@ -126,7 +132,8 @@ class Assigner:
         if self._before is not None:
             old_centers, old = self._before
             moved = self.geometry.lengths(old_centers, centers).length
-            known = old.known - moved * (1.0 + _SLACK)
+            # From where it is now, a center may reach rows that it did not reach before.
+            known = np.where(np.isfinite(old.known), old.known, 0.0) - moved * (1.0 + _SLACK)
         return _DistanceBounds(chord, graph, np.maximum(known, chord), self._between(centers))
 
     def _between(self, centers: Floats) -> Floats:
@@ -135,7 +142,9 @@ class Assigner:
         between = np.zeros((n_clusters, n_clusters))
         if n_clusters**2 < len(self.X):
             a, b = np.triu_indices(n_clusters, 1)
-            between[a, b] = between[b, a] = self.geometry.lengths(centers[a], centers[b]).length
+            length = self.geometry.lengths(centers[a], centers[b]).length
+            # Without a curve between two centers nothing is known.
+            between[a, b] = between[b, a] = np.where(np.isfinite(length), length, 0.0)
         return between
 
 
@@ -194,7 +203,82 @@ class _DistanceBounds:
             lower = np.maximum(lower, np.where(np.isfinite(trusted), trusted, 0.0))
         lower[self.exact] = np.inf
         rivals = lower.argmin(axis=1)
-        return np.where(lower[np.arange(len(lower)), rivals] <= length, rivals, -1)
+        least = lower[np.arange(len(lower)), rivals]
+        # Of a row that no center reaches all distances are infinite, and known in the end.
+        return np.where(np.isfinite(least) & (least <= length), rivals, -1)
+
+
+def reached_labels(assignment: Assignment) -> Labels:
+    """Labels of points, -1 of those that no center reaches.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        Nearest centers.
+
+    Returns
+    -------
+    labels : numpy.ndarray of int32, shape=[n_samples]
+        Labels.
+    """
+    reached = np.isfinite(assignment.geodesics.length)
+    return np.where(reached, assignment.labels, -1).astype(np.int32)
+
+
+def assign(geometry: Geometry, X: Floats, centers: Floats, *, sparing: bool = True) -> Assignment:
+    """Assign points to centers once, those where the metric is not defined included.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Finds geodesics.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    centers : numpy.ndarray, shape=[n_clusters, n_features]
+        Centers.
+    sparing : bool
+        As of `Assigner`.
+
+    Returns
+    -------
+    assignment : Assignment
+        Nearest centers. None reaches the points where the metric is not defined.
+    """
+    defined = with_metric(geometry, X)
+    n_lost = int((~defined).sum())
+    nowhere = np.full(n_lost, np.inf), np.zeros((n_lost, X.shape[1])), np.zeros(n_lost, dtype=bool)
+    lost = Assignment(centers, np.zeros(n_lost, dtype=np.int32), Logs(*nowhere))
+    if n_lost == len(X):
+        return lost
+    return merge(Assigner(geometry, X[defined], sparing=sparing)(centers), lost, defined)
+
+
+def merge(some: Assignment, others: Assignment, where: Bools) -> Assignment:
+    """Put assignments of some points among those of others.
+
+    Parameters
+    ----------
+    some : Assignment
+        Assignment of some points.
+    others : Assignment
+        Assignment of the other points, to the same centers.
+    where : numpy.ndarray of bool, shape=[n_samples]
+        Which points are the former.
+
+    Returns
+    -------
+    assignment : Assignment
+        That of all points.
+    """
+
+    def put(ours: Any, theirs: Any) -> Any:
+        every = np.empty((len(where), *ours.shape[1:]), dtype=ours.dtype)
+        every[where], every[~where] = ours, theirs
+        return every
+
+    pairs = zip(some.geodesics, others.geodesics, strict=True)
+    geodesics = Logs(*(put(a, b) for a, b in pairs))
+    return Assignment(some.centers, put(some.labels, others.labels), geodesics)
 
 
 def copied(geodesics: Logs) -> Logs:

@@ -19,15 +19,21 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels
+from geomstats_vae.estimators.assignment import (
+    Assignment,
+    Labels,
+    assign,
+    merge,
+    reached_labels,
+)
 from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
 from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
 from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
-from geomstats_vae.estimators.rows import distinct_rows
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Logs
+from geomstats_vae.estimators.rows import check_weights, distinct_rows, with_metric
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
 from geomstats_vae.models.validation import check_rows, validate_rows
@@ -71,10 +77,10 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     cluster_centers_ : numpy.ndarray, shape=[n_clusters, n_features]
         Frechet means of the clusters, points of the space.
     labels_ : numpy.ndarray of int32, shape=[n_samples]
-        Index of each point's nearest center.
+        Index of each point's nearest center; -1 of a point that no center reaches.
     inertia_ : float
-        Weighted sum of squared distances of the points to their nearest centers, in squared units
-        of distance.
+        Weighted sum of squared distances of the points that have a label to their nearest centers,
+        in squared units of distance.
     n_iter_ : int
         Iterations of the best start, as `sklearn.cluster.KMeans` counts them.
     n_failed_ : int
@@ -97,6 +103,10 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     own: their order in `X` and their multiplicity do not matter. A linear change of latent
     coordinates does not matter either, on a decoder's metric without points. With points it does,
     for the grid of the graph does not follow it.
+
+    No curve leads to a row where the decoder is not finite, or behind such a place. Rows that no
+    center reaches pull no center and are not part of the inertia; of several starts the one that
+    loses least of the weight is kept, then the one of the least inertia.
 
     A geodesic of a decoder's metric costs milliseconds, so as few as possible are solved for.
     In an assignment bounds rule out the clear cases: the triangle inequality [2]_, chords in data
@@ -194,19 +204,20 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         ------
         ValueError
             If the data are not finite, are no points of the space, or are fewer than the
-            clusters; if weights are negative or all zero; if given centers do not fit.
+            clusters; if weights are negative or all zero; if given centers do not fit; if the
+            metric is not defined at any row.
         GeodesicConvergenceError
             If a geodesic did not converge and the metric's `on_failure` is 'raise'.
 
         Warns
         -----
         GeodesicConvergenceWarning
-            If geodesics to the centers did not converge.
+            If geodesics to the centers did not converge, or rows cannot be reached.
         sklearn.exceptions.ConvergenceWarning
             If clusters are empty, or the fit was interrupted.
         """
         points = validate_rows(self, X, dtype=np.float64, order="C")
-        weights = _check_weights(sample_weight, points)
+        weights = check_weights(sample_weight, points)
         space = self._check_fit(points)
         drawn = isinstance(self.init, str) or callable(self.init)
         given = None if drawn else self._check_centers(space, points, self.init)
@@ -214,17 +225,21 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             geometry = space_geometry(space, self.n_jobs, progress).with_tol(ROW_TOL)
             rows, place = distinct_rows(geometry, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
-            weighted = mass > 0.0
+            weighted = (mass > 0.0) & with_metric(geometry, rows)
+            self._check_enough(weighted)
             data = rows[weighted], mass[weighted]
             starts = self._starts(space, geometry, *data, points, given)
             best, interrupted = self._best(geometry, *data, starts, progress)
-            found = _spread(geometry, rows, weighted, best.assignment)
+            found = best.assignment
+            if not weighted.all():
+                rest = assign(geometry, rows[~weighted], found.centers)
+                found = merge(found, rest, weighted)
         self.space_ = space
         self.cluster_centers_ = best.assignment.centers
-        self.labels_ = found.labels[place]
+        self.labels_ = reached_labels(found)[place]
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_failed_ = _report(space, found.geodesics.converged[place])
+        self.n_failed_ = _report(space, found.geodesics.converged[place], self.labels_ >= 0)
         self._warn_of_clusters(interrupted)
         return self
 
@@ -237,6 +252,13 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         space = resolve_space(self.space, X.shape[1])
         check_on_space(space, X)
         return space
+
+    def _check_enough(self, usable: Bools) -> None:
+        if not usable.any():
+            raise ValueError(
+                "Expected the metric to be defined at some point of positive weight, got none; "
+                "check that the decoder is finite at the rows of X."
+            )
 
     def _check_centers(self, space: Any, X: Floats, centers: ArrayLike) -> Floats:
         points = check_rows(centers, dtype=np.float64, copy=True, input_name="init")
@@ -297,13 +319,13 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                         start=number, iteration=partition.n_iter, inertia=partition.inertia
                     )
                 assert partition is not None  # there is at least one
-                if best is None or partition.inertia < best.inertia:
+                if best is None or partition.cost < best.cost:
                     best = partition
         except KeyboardInterrupt:
             kept = [state for state in (best, partition) if state is not None]
             if not kept:
                 raise
-            return min(kept, key=lambda state: state.inertia), True
+            return min(kept, key=lambda state: state.cost), True
         assert best is not None  # there is at least one start
         return best, False
 
@@ -315,7 +337,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                 ConvergenceWarning,
                 stacklevel=caller_level(),
             )
-        n_found = len(np.unique(self.labels_))
+        n_found = len(np.unique(self.labels_[self.labels_ >= 0]))
         if n_found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
@@ -336,8 +358,9 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return space_geometry(self.space_, self.n_jobs).with_tol(ROW_TOL)  # as in the fit
 
     def _assign(self, X: Floats) -> Assignment:
-        assignment = Assigner(self._geometry(), X, sparing=self._sparing)(self.cluster_centers_)
-        _report(self.space_, assignment.geodesics.converged)
+        assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
+        length, _, converged = assignment.geodesics
+        _report(self.space_, converged, np.isfinite(length))
         return assignment
 
     def predict(self, X: ArrayLike) -> Labels:
@@ -351,9 +374,19 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         Returns
         -------
         labels : numpy.ndarray of int32, shape=[n_samples]
-            Indices of centers.
+            Indices of centers; -1 of a point that no center reaches.
+
+        Raises
+        ------
+        GeodesicConvergenceError
+            If a geodesic did not converge and the metric's `on_failure` is 'raise'.
+
+        Warns
+        -----
+        GeodesicConvergenceWarning
+            If geodesics to the centers did not converge, or points cannot be reached.
         """
-        return self._assign(self._check_points(X)).labels
+        return reached_labels(self._assign(self._check_points(X)))
 
     def transform(self, X: ArrayLike) -> Floats:
         """Distances to the centers; each is solved for.
@@ -366,15 +399,19 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         Returns
         -------
         distances : numpy.ndarray, shape=[n_samples, n_clusters]
-            Geodesic distances.
+            Geodesic distances; infinite where there is no curve.
         """
-        points = self._check_points(X)
+        points, geometry = self._check_points(X), self._geometry()
+        defined = with_metric(geometry, points)
         n_clusters = len(self.cluster_centers_)
-        length, converged = self._geometry().lengths(
-            np.tile(self.cluster_centers_, (len(points), 1)), np.repeat(points, n_clusters, axis=0)
-        )
-        _report(self.space_, converged)
-        return length.reshape(len(points), n_clusters)
+        distances = np.full((len(points), n_clusters), np.inf)
+        converged = np.zeros((len(points), n_clusters), dtype=bool)
+        start = np.tile(self.cluster_centers_, (int(defined.sum()), 1))
+        length, found = geometry.lengths(start, np.repeat(points[defined], n_clusters, axis=0))
+        distances[defined] = length.reshape(-1, n_clusters)
+        converged[defined] = found.reshape(-1, n_clusters)
+        _report(self.space_, converged, np.isfinite(distances).any(axis=1))
+        return distances
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Opposite of the inertia of points about the centers.
@@ -391,52 +428,31 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         Returns
         -------
         score : float
-            Minus the weighted sum of squared distances to the nearest centers.
+            Minus the weighted sum of squared distances to the nearest centers; minus infinity if
+            no center reaches some point of positive weight.
         """
         points = self._check_points(X)
-        weights = _check_weights(sample_weight, points)
+        weights = check_weights(sample_weight, points)
         length = self._assign(points).geodesics.length
-        reached = np.isfinite(length)
-        return -float(weights[reached] @ length[reached] ** 2)
+        counted = weights > 0.0
+        return -float(weights[counted] @ length[counted] ** 2)
 
 
-def _check_weights(sample_weight: ArrayLike | None, X: Floats) -> Floats:
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if (weights < 0.0).any() or not weights.any():
-        found = "negative ones" if weights.any() else "zeros only"
-        raise ValueError(
-            f"Expected sample_weight to be nonnegative and not all zero, got {found}; give rows "
-            "that should not count a weight of zero."
+def _report(space: Any, converged: Bools, reached: Bools) -> int:
+    """Report geodesics that did not converge, as the metric is told to; their number.
+
+    Also the points that no center reaches.
+    """
+    n_failed, n_lost = int((~converged).sum()), int((~reached).sum())
+    pairs = f"{n_failed} of {converged.size} geodesics between points and centers"
+    message = f"{pairs} did not converge."
+    consequence = "The lengths of the best curves found were used."
+    if n_lost:
+        message += f" No center reaches {n_lost} of {len(reached)} points."
+        consequence += (
+            " Points out of reach have the label -1 and infinite distances, and no part in "
+            "centers and inertia."
         )
-    return weights
-
-
-def _report(space: Any, converged: Bools) -> int:
-    """Report geodesics that did not converge, as the metric is told to; their number."""
-    n_failed = int((~converged).sum())
     if n_failed:
-        report_failures(
-            space,
-            f"{n_failed} of {len(converged)} geodesics between points and centers did not "
-            "converge.",
-            "The lengths of the best curves found were used.",
-        )
+        report_failures(space, message, consequence)
     return n_failed
-
-
-def _spread(
-    geometry: Geometry, rows: Floats, weighted: Bools, assignment: Assignment
-) -> Assignment:
-    """Assign rows without weight, too."""
-    if weighted.all():
-        return assignment
-    rest = Assigner(geometry, rows[~weighted])(assignment.centers)
-
-    def merge(ours: Any, others: Any) -> Any:
-        every = np.empty((len(rows), *ours.shape[1:]), dtype=ours.dtype)
-        every[weighted], every[~weighted] = ours, others
-        return every
-
-    pairs = zip(assignment.geodesics, rest.geodesics, strict=True)
-    labels = merge(assignment.labels, rest.labels)
-    return Assignment(assignment.centers, labels, Logs(*(merge(a, b) for a, b in pairs)))

@@ -31,7 +31,9 @@ class Partition(NamedTuple):
     assignment : Assignment
         Centers, labels, and geodesics from the centers to their points.
     inertia : float
-        Weighted sum of squared distances of the points to their centers.
+        Weighted sum of squared distances of the points that a center reaches to their centers.
+    lost : float
+        Weight of the points that no center reaches.
     n_iter : int
         Iterations so far.
     move : Move or None
@@ -40,8 +42,14 @@ class Partition(NamedTuple):
 
     assignment: Assignment
     inertia: float
+    lost: float
     n_iter: int
     move: Move | None
+
+    @property
+    def cost(self) -> tuple[float, float]:
+        """What is compared between partitions: first the points lost, then the inertia."""
+        return self.lost, self.inertia
 
 
 def descend(
@@ -155,12 +163,13 @@ def lloyd(
 def _partition(
     assignment: Assignment, weights: Floats, n_iter: int, move: Move | None
 ) -> Partition:
-    inertia = float(weights @ _finite(assignment.geodesics.length) ** 2)
-    return Partition(assignment, inertia, n_iter, move)
+    length = assignment.geodesics.length
+    inertia = float(weights @ _finite(length) ** 2)
+    return Partition(assignment, inertia, float(weights @ ~np.isfinite(length)), n_iter, move)
 
 
 def _finite(length: Floats) -> Floats:
-    """Lengths; zero of points out of reach, which are counted as failures and pull no center."""
+    """Lengths; zero of points out of reach, which pull no center."""
     return np.where(np.isfinite(length), length, 0.0)
 
 
@@ -180,6 +189,7 @@ def _update(
     filled = _fill_empty(X, assignment)
     centers, labels, geodesics = filled
     n_clusters = len(centers)
+    weights = np.where(np.isfinite(geodesics.length), weights, 0.0)
     mass = np.bincount(labels, weights, minlength=n_clusters)
     squares = np.bincount(labels, weights * _finite(geodesics.length) ** 2, minlength=n_clusters)
     radius = np.sqrt(squares / np.where(mass > 0.0, mass, 1.0))
@@ -199,9 +209,13 @@ def _update(
 
 
 def _fill_empty(X: Floats, assignment: Assignment) -> Assignment:
-    """Move the center of each empty cluster to a point that is far from its own, as KMeans does."""
+    """Move the center of each empty cluster to a point that is far from its own, as KMeans does.
+
+    The farthest are those that no center reaches.
+    """
     centers, labels, geodesics = assignment
-    empty = np.flatnonzero(np.bincount(labels, minlength=len(centers)) == 0)
+    reached = np.isfinite(geodesics.length)
+    empty = np.flatnonzero(np.bincount(labels[reached], minlength=len(centers)) == 0)
     far = np.argsort(-geodesics.length, kind="stable")[: len(empty)]
     far = far[geodesics.length[far] > 0.0]
     if not len(far):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import _check_sample_weight
 
-from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 
 
 def distinct_rows(geometry: Geometry, X: Floats) -> tuple[Floats, Ints]:
@@ -31,6 +34,60 @@ def distinct_rows(geometry: Geometry, X: Floats) -> tuple[Floats, Ints]:
         return rows, place
     order = geometry.bounds.order(rows)
     return rows[order], np.argsort(order)[place]
+
+
+def with_metric(geometry: Geometry, X: Floats) -> Bools:
+    """Tell the rows at which the metric is defined; no geodesic reaches the others.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+
+    Returns
+    -------
+    defined : numpy.ndarray of bool, shape=[n_samples]
+        With a decoder, whether it is finite there. Otherwise, whether the distance of the point
+        from itself is.
+    """
+    if not isinstance(geometry, DecoderGeometry):
+        return np.isfinite(geometry.lengths(X, X).length)
+    defined = np.empty(len(X), dtype=bool)
+    for rows, embedding in geometry.bounds.embeddings(X):
+        defined[rows] = embedding.isfinite().all(dim=1).cpu().numpy()
+    return defined
+
+
+def check_weights(sample_weight: ArrayLike | None, X: Floats) -> Floats:
+    """Check weights of rows.
+
+    Parameters
+    ----------
+    sample_weight : array-like, shape=[n_samples], or None
+        Weights; all 1 by default.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Rows.
+
+    Returns
+    -------
+    weights : numpy.ndarray, shape=[n_samples]
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If they are not one for each row, not finite, negative, or all zero.
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (weights < 0.0).any() or not weights.any():
+        found = "negative ones" if weights.any() else "zeros only"
+        raise ValueError(
+            f"Expected sample_weight to be nonnegative and not all zero, got {found}; give rows "
+            "that should not count a weight of zero."
+        )
+    return weights
 
 
 def canonical_order(X: Floats) -> Ints:
