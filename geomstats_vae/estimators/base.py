@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.protocol import Bools
 from geomstats_vae.manifolds.closed import ClosedGeometry
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import geometry_of
@@ -88,3 +89,37 @@ def report_failures(space: Any, message: str, consequence: str) -> None:
         raise GeodesicConvergenceError(message)
     message = f"{message} {consequence}"
     warnings.warn(message, GeodesicConvergenceWarning, stacklevel=caller_level())
+
+
+def report_rows(space: Any, converged: Bools, reached: Bools) -> int:
+    """Report geodesics that did not converge, as the metric is told to; their number.
+
+    Also the points that no center reaches.
+
+    Parameters
+    ----------
+    space : Any
+        The space, whose metric has the policy.
+    converged : array of bool, shape=[n_geodesics]
+        Whether geodesics between points and centers converged.
+    reached : array of bool, shape=[n_points]
+        Whether some center reaches the points.
+
+    Returns
+    -------
+    n_failed : int
+        Number of geodesics that did not converge.
+    """
+    n_failed, n_lost = int((~converged).sum()), int((~reached).sum())
+    pairs = f"{n_failed} of {converged.size} geodesics between points and centers"
+    message = f"{pairs} did not converge."
+    consequence = "The lengths of the best curves found were used."
+    if n_lost:
+        message += f" No center reaches {n_lost} of {len(reached)} points."
+        consequence += (
+            " Points out of reach have the label -1 and infinite distances, and no part in "
+            "centers and inertia."
+        )
+    if n_failed:
+        report_failures(space, message, consequence)
+    return n_failed

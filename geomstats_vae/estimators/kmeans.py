@@ -29,7 +29,7 @@ from geomstats_vae.estimators.assignment import (
     merge,
     reached_labels,
 )
-from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
+from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_rows, space_geometry
 from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
 from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
 from geomstats_vae.estimators.rows import check_weights, distinct_rows, with_metric
@@ -239,7 +239,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.labels_ = reached_labels(found)[place]
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_failed_ = _report(space, found.geodesics.converged[place], self.labels_ >= 0)
+        self.n_failed_ = report_rows(space, found.geodesics.converged[place], self.labels_ >= 0)
         self._warn_of_clusters(interrupted)
         return self
 
@@ -360,7 +360,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     def _assign(self, X: Floats) -> Assignment:
         assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
         length, _, converged = assignment.geodesics
-        _report(self.space_, converged, np.isfinite(length))
+        report_rows(self.space_, converged, np.isfinite(length))
         return assignment
 
     def predict(self, X: ArrayLike) -> Labels:
@@ -410,7 +410,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         length, found = geometry.lengths(start, np.repeat(points[defined], n_clusters, axis=0))
         distances[defined] = length.reshape(-1, n_clusters)
         converged[defined] = found.reshape(-1, n_clusters)
-        _report(self.space_, converged, np.isfinite(distances).any(axis=1))
+        report_rows(self.space_, converged, np.isfinite(distances).any(axis=1))
         return distances
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -436,23 +436,3 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         length = self._assign(points).geodesics.length
         counted = weights > 0.0
         return -float(weights[counted] @ length[counted] ** 2)
-
-
-def _report(space: Any, converged: Bools, reached: Bools) -> int:
-    """Report geodesics that did not converge, as the metric is told to; their number.
-
-    Also the points that no center reaches.
-    """
-    n_failed, n_lost = int((~converged).sum()), int((~reached).sum())
-    pairs = f"{n_failed} of {converged.size} geodesics between points and centers"
-    message = f"{pairs} did not converge."
-    consequence = "The lengths of the best curves found were used."
-    if n_lost:
-        message += f" No center reaches {n_lost} of {len(reached)} points."
-        consequence += (
-            " Points out of reach have the label -1 and infinite distances, and no part in "
-            "centers and inertia."
-        )
-    if n_failed:
-        report_failures(space, message, consequence)
-    return n_failed

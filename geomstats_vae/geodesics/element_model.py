@@ -52,6 +52,7 @@ class ElementModel(ElementEvaluator, abc.ABC):
     """
 
     line_elements: int = 4
+    misses_saddles: bool = False
 
     @property
     def pair_bytes(self) -> int:
@@ -124,8 +125,6 @@ class ElementModel(ElementEvaluator, abc.ABC):
 
     def definite(self, curves: Curves, *, rough: bool = False) -> Bools:
         """Whether second variations are positive definite; see `CurveModel.definite`."""
-        if rough:  # what `direction` says is all there is to know
-            return np.ones(len(curves), dtype=bool)
         return self.newton_step(curves, self.variation(curves.nodes))[2]
 
     def modes(self, curves: Curves, variation: Any, length: Floats) -> tuple[Floats, Floats]:

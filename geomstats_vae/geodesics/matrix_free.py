@@ -77,6 +77,8 @@ class MatrixFreeModel(ElementModel):
         asked for. Lengths and gradients are those of the immersion.
     """
 
+    misses_saddles = True
+
     def __init__(
         self,
         immersion: Immersion,

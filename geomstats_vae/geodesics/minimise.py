@@ -135,7 +135,7 @@ class Minimisation:
     chords, length_error : array, shape=[n_curves]
         Lengths by chords, and how far they are from the others.
     measured : array of bool, shape=[n_curves]
-        Whether these are those of the curves as they are now.
+        Whether they are those of now.
     """
 
     def __init__(self, model: CurveModel, curves: Curves, task: Task) -> None:
@@ -166,7 +166,7 @@ class Minimisation:
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
         self.measured = np.zeros(n_curves, dtype=bool)
         self.velocity = np.full((n_curves, 2, curves.dim), np.nan)
-        # On a saddle, on one that could not be left, and on none as far as was asked.
+        # On a saddle, on one that could not be left, on none as far as was asked.
         self._saddle, self._left, self._minimal = np.zeros((3, n_curves), dtype=bool)
 
     @property
@@ -292,8 +292,7 @@ class Minimisation:
         which = np.flatnonzero(self._saddle)
         if not len(which):
             return
-        rows, length = self.curves.rows(which), self.length[which]
-        curves = self.curves.take(which)
+        rows, length, curves = self.curves.rows(which), self.length[which], self.curves.take(which)
         mode, unit = self.model.modes(curves, self.variation[rows], length)
         nodes, moved = slide(
             self.model, curves, mode, unit, length, self.task.limits.tol, self.task.options
@@ -351,11 +350,12 @@ class Minimisation:
             long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
             marked[elements] |= part.bulk(missed, bulk) & long_off
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
-        # The gradient of a nearly stationary curve shows no saddle, so it is asked for, once.
-        near = decrement <= self.task.certificate.trusted * length
-        asked = np.flatnonzero(definite & near & ~self._minimal[which] & ~vanishing)
-        definite[asked] = self.model.definite(curves.take(asked), rough=True)
-        self._minimal[which[asked]] = definite[asked]
+        # A nearly stationary curve's gradient shows no saddle: it is asked for once.
+        near = ~vanishing & (decrement <= self.task.certificate.trusted * length)
+        if self.model.misses_saddles:
+            asked = np.flatnonzero(definite & near & ~self._minimal[which])
+            definite[asked] = self.model.definite(curves.take(asked), rough=True)
+            self._minimal[which[asked]] = definite[asked]
         saddle = ~definite & ~self._left[which] & ~vanishing
         self._saddle[:] = False
         self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)

@@ -152,6 +152,8 @@ class CurveModel(Protocol):
         Distance from 1 to the next number of the type that the decoder computes in.
     line_elements : int
         Elements that straight lines start with.
+    misses_saddles : bool
+        Whether `direction` may take a saddle for a minimum, so that `definite` is asked, roughly.
     pair_bytes : int
         Memory that a typical curve takes in a batch, in bytes.
     """
@@ -160,6 +162,7 @@ class CurveModel(Protocol):
     element: ReferenceElement
     chunk_size: int
     line_elements: int
+    misses_saddles: bool
 
     @property
     def eps(self) -> float:
@@ -249,8 +252,7 @@ class CurveModel(Protocol):
     def definite(self, curves: Curves, *, rough: bool = False) -> Bools:
         """Whether the second variations of curves are positive definite, shape=[n_curves].
 
-        A rough answer may miss weak directions of negative curvature. It is asked for curves at
-        rest that `direction` has not seen on a saddle.
+        A rough answer may miss weak directions of negative curvature.
         """
 
     def modes(self, curves: Curves, variation: Any, length: Floats) -> tuple[Floats, Floats]:

@@ -123,12 +123,8 @@ class Search:
         if guess is not None:
             self._search_from(guess)
         for start in self._starts():
-            self._minimise(start)
-        return self.path()
-
-    def _minimise(self, start: Start) -> None:
-        if len(start.pairs):
             self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+        return self.path()
 
     def follow(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
         """Search from the guess only; the curves, and which pairs have an answer."""
@@ -218,7 +214,8 @@ class Search:
         if self.graph is not None:
             left, graph_length = guess.left_valleys(pairs, found.length, self.graph)
         stayed, kept = pairs[~left], np.flatnonzero(~left)
-        self._minimise(self._after(stayed, found.take(kept)))
+        for start in self._after(stayed, found.take(kept)):
+            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
         self.graph_length[stayed], self.drift[stayed] = graph_length[~left], 0.0
         answered = np.zeros(len(self.start), dtype=bool)
         answered[stayed] = self.converged[stayed]
@@ -231,7 +228,7 @@ class Search:
             return
         start, end = self.start[pairs], self.end[pairs]
         if self._descent is not None:
-            yield self._descended(start, end)
+            yield from self._descended(start, end)
             if graph is not None:
                 # The answer is never longer than the straight line.
                 line = graph.line_lengths(start, end)
@@ -266,14 +263,14 @@ class Search:
             yield from self._along(paths, promising, steep_mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
 
-    def _descended(self, start: Floats, end: Floats) -> Start:
+    def _descended(self, start: Floats, end: Floats) -> Iterator[Start]:
         """Curves that are nearly geodesics already, of all open pairs."""
         assert self._descent is not None
         immersion, options = self._descent.immersion, self._descent.options
         polylines, owner = first_polylines(self.graph, start, end, self._start_options.graph_limit)
         return self._after(self.open, first_descent(immersion, polylines, owner, options))
 
-    def _after(self, pairs: Ints, found: Descended) -> Start:
+    def _after(self, pairs: Ints, found: Descended) -> Iterator[Start]:
         """Take curves that have descended to where they are asked to be; the others go on."""
         assert self._descent is not None
         options, model = self._descent.options, self.models[self.line_degree]
@@ -289,7 +286,8 @@ class Search:
         else:
             self.n_iter[pairs] += found.n_iter
         curves = found.curves.take(left).elements(options.n_elements, model.element.degree)
-        return Start(pairs[left], model, curves, self.task)
+        if len(left):
+            yield Start(pairs[left], model, curves, self.task)
 
     def _lines(self, chosen: Bools) -> Iterator[Start]:
         """Straight lines of some of the open pairs."""
