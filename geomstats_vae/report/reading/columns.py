@@ -149,8 +149,8 @@ def _place_words(roles: _Roles, column: int) -> None:
     if not _is_words(table, column):
         raise ReportError(
             f"Expected numbers in {table.column(column)} of {table.path}, got {len(words)} that "
-            f"are none, such as {shown}, the first in line {line}; correct them or leave these rows "
-            "out."
+            f"are none, such as {shown}, the first in line {line}; correct them or leave these "
+            "rows out."
         )
     text = table.text(column)
     n_distinct = _n_distinct(text)
