@@ -182,7 +182,7 @@ def _fields(
             read = [field for column, field in enumerate(fields) if column not in row_words]
             comma = comma or next((field for field in read if "," in field), None)
             point = point or next((field for field in read if _POINT.search(field)), None)
-        buffer.extend(numbers)
+        buffer.extend(array("d", numbers))
         line_numbers.append(line)
     if comma is not None and point is not None:
         raise ReportError(
