@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import time
 import warnings
 from functools import partial
@@ -14,18 +15,20 @@ from jinja2 import UndefinedError
 
 from geomstats_vae.models import VAE
 from geomstats_vae.report import (
+    Inputs,
     ReportError,
     ReportOptions,
     analysis,
+    build,
     build_report,
     command,
     main,
-    read_inputs,
 )
 from geomstats_vae.report.figures import pairs_to_draw
-from geomstats_vae.report.inputs import parse_image_shape, read_data, read_labels
 from geomstats_vae.report.journal import Journal
+from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
+from geomstats_vae.report.reading import layout_of
 
 PICTURES = [
     "latent_codes.png",
@@ -37,130 +40,6 @@ PICTURES = [
     "distance_matrix.png",
     "frechet_means.png",
 ]
-
-
-class TestData:
-    def test_npy(self, tmp_path):
-        np.save(tmp_path / "X.npy", np.arange(6).reshape(3, 2))
-        X = read_data(tmp_path / "X.npy")
-        assert X.dtype == np.float64
-        np.testing.assert_array_equal(X, [[0, 1], [2, 3], [4, 5]])
-
-    @pytest.mark.parametrize("header", ["", "a,b\n", '"a","b"\n', "\ufeffa,b\n"])
-    def test_csv_with_and_without_header(self, tmp_path, header):
-        (tmp_path / "X.csv").write_text(header + "1,2\n3,4.5\n", encoding="utf-8")
-        np.testing.assert_array_equal(read_data(tmp_path / "X.csv"), [[1, 2], [3, 4.5]])
-
-    def test_images_bring_their_shape(self, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 4, 3)))
-        inputs = read_inputs(tmp_path / "X.npy")
-        assert inputs.image_shape == (4, 3)
-        assert inputs.X.shape == (5, 12)
-
-    def test_digits_by_default(self):
-        inputs = read_inputs()
-        assert inputs.X.shape == (1797, 64)
-        assert inputs.X.max() == 1.0
-        assert inputs.image_shape == (8, 8)
-
-    @pytest.mark.parametrize(
-        ("array", "message"),
-        [
-            (np.array([[1.0, np.nan], [1.0, 2.0]]), "Expected finite numbers.*sample 1"),
-            (np.array([[1.0, 2.0], [1.0, np.inf]]), "Expected finite numbers.*sample 2"),
-            (np.zeros(3), "at least two samples"),
-            (np.zeros((1, 3)), "at least two samples"),
-            (np.zeros((3, 0)), "at least two samples"),
-            (np.array([["a", "b"], ["c", "d"]]), "Expected real numbers"),
-            (np.zeros((3, 2), dtype=complex), "Expected real numbers"),
-        ],
-    )
-    def test_arrays_that_are_no_samples(self, tmp_path, array, message):
-        np.save(tmp_path / "X.npy", array)
-        with pytest.raises(ReportError, match=message):
-            read_data(tmp_path / "X.npy")
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (b"", "empty file"),
-            (b"1,2\n3\n", "1 fields in line 2 after 2 in line 1"),
-            (b"1,2\n3,x\n", "Expected finite numbers.*sample 2"),
-            (b"\xff\xfe\x00", "Expected text"),
-        ],
-    )
-    def test_csv_that_is_none(self, tmp_path, content, message):
-        (tmp_path / "X.csv").write_bytes(content)
-        with pytest.raises(ReportError, match=message):
-            read_data(tmp_path / "X.csv")
-
-    def test_pickle_is_refused(self, tmp_path):
-        np.save(tmp_path / "X.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
-        with pytest.raises(ReportError, match="without pickle"):
-            read_data(tmp_path / "X.npy")
-
-    @pytest.mark.parametrize("content", [b"", b"not an array", b"\x93NUMPY\x01\x00"])
-    def test_npy_that_is_none(self, tmp_path, content):
-        (tmp_path / "X.npy").write_bytes(content)
-        with pytest.raises(ReportError, match="Expected an array"):
-            read_data(tmp_path / "X.npy")
-
-    def test_archive_and_other_files(self, tmp_path):
-        with (tmp_path / "X.npy").open("wb") as file:
-            np.savez(file, X=np.zeros((3, 2)))
-        with pytest.raises(ReportError, match="Expected a single array"):
-            read_data(tmp_path / "X.npy")
-        with pytest.raises(ReportError, match=r"Expected a \.npy or \.csv file"):
-            read_data(tmp_path / "X.pkl")
-        with pytest.raises(ReportError, match="does not exist"):
-            read_data(tmp_path / "none.npy")
-
-
-class TestLabels:
-    def test_numbers_become_whole(self, tmp_path):
-        np.save(tmp_path / "y.npy", np.array([[1.0], [0.0]]))
-        labels = read_labels(tmp_path / "y.npy", 2)
-        assert labels.dtype.kind == "i"
-        np.testing.assert_array_equal(labels, [1, 0])
-
-    @pytest.mark.parametrize("header", ["", "species\n"])
-    def test_text(self, tmp_path, header):
-        (tmp_path / "y.csv").write_text(header + 'cat\n"dog"\n', encoding="utf-8")
-        np.testing.assert_array_equal(read_labels(tmp_path / "y.csv", 2), ["cat", "dog"])
-
-    @pytest.mark.parametrize(
-        ("labels", "message"),
-        [
-            (np.zeros(4), r"Expected 3 labels .* got shape \[4\]"),
-            (np.array([0.0, np.nan, 1.0]), "got NaN"),
-            (np.zeros(3, dtype=complex), "Expected numbers or text"),
-        ],
-    )
-    def test_labels_that_do_not_fit(self, tmp_path, labels, message):
-        np.save(tmp_path / "y.npy", labels)
-        with pytest.raises(ReportError, match=message):
-            read_labels(tmp_path / "y.npy", 3)
-
-    def test_measurements_are_no_classes(self, tmp_path):
-        np.save(tmp_path / "y.npy", np.arange(100.0))
-        with pytest.raises(ReportError, match="at most 50 classes"):
-            read_labels(tmp_path / "y.npy", 100)
-
-
-class TestImageShape:
-    def test_with_and_without_channels(self):
-        assert parse_image_shape("8x6") == (8, 6)
-        assert parse_image_shape("8x6x3") == (8, 6, 3)
-
-    @pytest.mark.parametrize("text", ["", "8", "8x", "8x0", "8 x 8", "8x8x2", "axb", "8x8x3x3"])
-    def test_anything_else(self, text):
-        with pytest.raises(ReportError, match="Expected an image shape such as 8x8"):
-            parse_image_shape(text)
-
-    def test_that_does_not_fit_the_data(self, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 12)))
-        with pytest.raises(ReportError, match=r"image shape of 12 values.*8x8 = 64"):
-            read_inputs(tmp_path / "X.npy", image_shape="8x8")
 
 
 class TestJournal:
@@ -209,13 +88,11 @@ class TestPage:
     # What a page would be broken by, were it not escaped: markup, quotes, a template's own signs.
     hostile = "<script>alert('1')</script> & \" onerror=\"x {{ 7 * 7 }} {% raw %} </td>"
 
-    def test_all_text_is_escaped(self, tmp_path):
-        picture = tmp_path / "picture.png"
-        picture.write_bytes(b"\x89PNG")
+    def test_all_text_is_escaped(self):
         page = Page(self.hostile)
         page.heading(self.hostile)
         page.paragraph(self.hostile)
-        page.figure(picture, self.hostile)
+        page.figure(b"\x89PNG", self.hostile)
         page.table([self.hostile], [[self.hostile]])
         page.table(["x"], [["1"]], summary=self.hostile)
         html = page.html()
@@ -249,6 +126,83 @@ class TestPage:
         page.parts.append(SimpleNamespace(kind="paragraph"))
         with pytest.raises(UndefinedError):
             page.html()
+
+
+class TestOutput:
+    """Files are old or new, never half of either."""
+
+    def test_files_are_written(self, tmp_path):
+        folder = tmp_path / "a" / "b"
+        write_files(check_writable(folder), {"x.png": b"1", "index.html": b"2"})
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+            "x.png": b"1",
+            "index.html": b"2",
+        }
+
+    def test_checking_leaves_no_trace(self, tmp_path):
+        check_writable(tmp_path / "a" / "b")
+        check_writable(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_destroys_nothing(self, tmp_path, monkeypatch):
+        (tmp_path / "index.html").write_bytes(b"good")
+        write = type(tmp_path).write_bytes
+
+        def full(path, content):
+            if path.name == "index.html":
+                write(path, content[:2])
+                raise OSError(28, "No space left on device")
+            write(path, content)
+
+        monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+        with pytest.raises(ReportError, match="No space left"):
+            write_files(tmp_path, {"x.png": b"new", "index.html": b"new"})
+        assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+        assert (tmp_path / "index.html").read_bytes() == b"good"
+
+    @pytest.mark.parametrize("old", [None, b"good"])
+    def test_a_report_that_fails_writes_nothing(self, tmp_path, monkeypatch, old):
+        def fails(report):
+            raise FloatingPointError
+
+        folder = tmp_path / "out"
+        if old is not None:
+            folder.mkdir()
+            (folder / "index.html").write_bytes(old)
+        for stage in ("fit", "parameters"):
+            monkeypatch.setattr(build._Report, stage, lambda report, *_: None)
+        monkeypatch.setattr(build._Report, "codes", fails)
+        with pytest.raises(FloatingPointError):
+            build_report(Inputs("x", np.zeros((2, 2))), folder, quiet=True)
+        if old is None:
+            assert not folder.exists()
+        else:
+            assert [path.read_bytes() for path in folder.iterdir()] == [old]
+
+
+def test_assumptions_are_printed_once_and_stand_on_the_page(tmp_path, monkeypatch, capsys):
+    for stage in ("fit", "codes", "maps", "diagnosis", "geodesics", "distances", "means"):
+        monkeypatch.setattr(build._Report, stage, lambda report, *_: None)
+    inputs = Inputs("x", np.zeros((2, 2)), assumptions=("The <first> row names the columns.",))
+    html = build_report(inputs, tmp_path).read_text(encoding="utf-8")
+    assert Elements(html).texts.count("The <first> row names the columns.") == 1
+    assert capsys.readouterr().err == "assumed: The <first> row names the columns.\n"
+    build_report(inputs, tmp_path, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("axes", [(3, 4, 5), (4, 5, 3), (4, 4, 5), (1, 4, 5), (4, 5)])
+def test_colours_are_drawn_between_0_and_1(axes):
+    X = np.random.default_rng(0).uniform(-5.0, 260.0, (6, np.prod(axes)))
+    report = build._Report(Inputs("x", X, layout=layout_of(axes)), None, None, ReportOptions())
+    report.mean = lambda points: points
+    pixels = report.pixels(X)
+    assert pixels.shape == X.shape
+    if len(report.inputs.layout.shape) == 3:
+        assert pixels.min() == 0.0
+        assert pixels.max() == 1.0
+    else:  # the map of greys finds its own limits
+        np.testing.assert_array_equal(pixels, X)
 
 
 def test_pairs_join_distinct_samples():
@@ -419,9 +373,62 @@ class TestCommandLine:
     def test_options(self, capsys, arguments):
         assert "--help" in self.refused(capsys, *arguments)
 
-    def test_no_command(self, capsys):
-        assert main([]) == 2
-        assert capsys.readouterr().err.startswith("error: ")
+    def test_two_files_of_data(self, capsys):
+        assert "leave one out" in self.refused(capsys, "a.csv", "--data", "b.csv")
+
+    def test_file_without_option(self, capsys, tmp_path):
+        assert "'none.csv', which does not exist" in self.refused(capsys, "none.csv")
+        (tmp_path / "X.csv").mkdir()
+        assert "is no file" in self.refused(capsys, tmp_path / "X.csv")
+
+    def test_images_of_other_shapes(self, capsys, tmp_path):
+        np.save(tmp_path / "X.npy", np.zeros((5, 2, 6, 7)))
+        assert "2 x 6 x 7" in self.refused(capsys, tmp_path / "X.npy")
+
+    def test_nothing_gives_help(self, capsys):
+        assert main([]) == 0
+        out, err = capsys.readouterr()
+        assert "report" in out
+        assert err == ""
+
+    @pytest.mark.parametrize(
+        ("program", "usage"),
+        [
+            ("/lib/geomstats_vae/__main__.py", "python -m geomstats_vae report"),
+            ("/bin/geomstats-vae", "geomstats-vae report"),
+        ],
+    )
+    def test_help_names_the_program(self, capsys, monkeypatch, program, usage):
+        monkeypatch.setattr("sys.argv", [program])
+        with pytest.raises(SystemExit) as stop:
+            main(["report", "--help"])
+        assert stop.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: {usage} [-h]")
+
+    @pytest.mark.parametrize("quiet", [False, True])
+    def test_quiet_means_quiet(self, capsys, monkeypatch, quiet):
+        """What geomstats logs by the root logger's handler is not printed."""
+        seen = []
+        printing = logging.StreamHandler(sys.stderr)
+        root = logging.getLogger()
+        monkeypatch.setattr(root, "handlers", [printing])
+
+        def logs(*_, quiet, **__):
+            journal = Journal(quiet=quiet)
+            with journal.stage("mean"):
+                root.warning("no mean yet")
+            seen.extend(journal.warnings)
+            root.warning("between the stages")
+            return "index.html"
+
+        monkeypatch.setattr(command, "build_report", logs)
+        assert main(["report", *(["--quiet"] if quiet else [])]) == 0
+        out, err = capsys.readouterr()
+        assert out == ("" if quiet else "index.html\n")
+        assert err == ("" if quiet else "mean ...\nno mean yet\nbetween the stages\n")
+        assert seen == [("mean", "logged by root", "no mean yet")]
+        assert root.handlers == [printing]
+        assert printing.filters == []
 
     def test_interrupt(self, capsys, monkeypatch):
         def interrupted(*_, **__):

@@ -93,6 +93,8 @@ def read_inputs(
         classes, assumed = read_labels(Path(labels), len(samples.X))
         assumptions += assumed
     layout = _layout(given, samples.layout)
+    if layout is given and given is not None and samples.layout is not None:
+        assumptions.append(f"They are drawn as {given}, as --image-shape says.")
     return Inputs(Path(data).name, samples.X, classes, layout, tuple(assumptions))
 
 

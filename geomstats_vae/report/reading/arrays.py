@@ -86,12 +86,10 @@ def load_labels(path: Path) -> tuple[np.ndarray, list[str]]:
 def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     """Yield the arrays of a file by name. Those of an archive are loaded when asked for."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            yield {"": loaded}
-            return
-        with loaded:
-            yield loaded
+        # numpy leaves a file open that it cannot read.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            yield {"": loaded} if isinstance(loaded, np.ndarray) else loaded
     except ReportError:
         raise
     except (OSError, ValueError, EOFError, BadZipFile, ZlibError) as error:

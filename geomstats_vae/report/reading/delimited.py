@@ -150,14 +150,12 @@ def number(field: str, decimal_comma: bool = False) -> float | None:
     number : float or None
         None where the text is no number. Names such as "12_3" are none, though Python reads 123.
     """
-    if decimal_comma and _DECIMAL_COMMA.fullmatch(field):
-        field = field.replace(",", ".")
-    if "_" in field:
-        return None
     try:
-        return float(field)
+        return None if "_" in field else float(field)
     except ValueError:
-        return None
+        pass
+    is_decimal = decimal_comma and _DECIMAL_COMMA.fullmatch(field)
+    return float(field.replace(",", ".")) if is_decimal else None
 
 
 def is_missing(field: str) -> bool:

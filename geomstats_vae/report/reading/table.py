@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from geomstats_vae.report.reading.delimited import (
     read_delimited,
 )
 from geomstats_vae.report.reading.header import find_header
+
+# A point in a number; alone it is a missing value.
+_POINT = re.compile(r"\d\.|\.\d")
 
 
 @dataclass(frozen=True)
@@ -171,17 +175,14 @@ def _fields(
                 f"{rows.path}, got {len(fields)} fields in line {line} after {width} in line "
                 f"{line_numbers[-1] if line_numbers else 1}; check the file's separators."
             )
-        numbers = _numbers(fields)
-        if numbers is None:
-            numbers = [number(field, decimal_comma) for field in fields]
-            for column, (field, value) in enumerate(zip(fields, numbers, strict=True)):
-                if value is None and not is_missing(field):
-                    words[column][len(line_numbers)] = field
-        if decimal_comma:
-            read = [f for f, value in zip(fields, numbers, strict=True) if value is not None]
+        numbers, row_words = _read_row(fields, decimal_comma)
+        for column, word in row_words.items():
+            words[column][len(line_numbers)] = word
+        if decimal_comma and (comma is None or point is None):
+            read = [field for column, field in enumerate(fields) if column not in row_words]
             comma = comma or next((field for field in read if "," in field), None)
-            point = point or next((field for field in read if "." in field), None)
-        buffer.extend(np.nan if value is None else value for value in numbers)
+            point = point or next((field for field in read if _POINT.search(field)), None)
+        buffer.extend(array("d", numbers))
         line_numbers.append(line)
     if comma is not None and point is not None:
         raise ReportError(
@@ -191,11 +192,18 @@ def _fields(
     return np.array(buffer).reshape(-1, width), dict(words), line_numbers, comma
 
 
-def _numbers(fields: Sequence[str]) -> Sequence[float | None] | None:
-    """Return a row of numbers, quickly; None if a field is something else."""
-    if any("_" in field for field in fields):
-        return None
-    try:
-        return list(map(float, fields))
-    except ValueError:
-        return None
+def _read_row(fields: Sequence[str], decimal_comma: bool) -> tuple[list[float], dict[int, str]]:
+    """Return the numbers of a row, NaN where there is none, and its words by their columns."""
+    # Quick for rows of numbers. Python also reads names such as "12_3".
+    if "_" not in "".join(fields):
+        try:
+            return list(map(float, fields)), {}
+        except ValueError:
+            pass
+    numbers = [number(field, decimal_comma) for field in fields]
+    words = {
+        column: fields[column]
+        for column, value in enumerate(numbers)
+        if value is None and not is_missing(fields[column])
+    }
+    return [np.nan if value is None else value for value in numbers], words
