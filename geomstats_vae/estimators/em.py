@@ -13,6 +13,7 @@ from geomstats_vae.estimators.base import ROW_TOL
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
+from geomstats_vae.volume.flat_quadrature import FlatQuadrature, is_flat
 from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
 from geomstats_vae.volume.importance_grid import ImportanceGrid
 from geomstats_vae.volume.importance_quadrature import (
@@ -144,6 +145,8 @@ class TangentEM:
         Logarithms guide it: of the rows, and of the points of a previous one at the same mean.
         """
         scale = linalg.cholesky(covariance, lower=True)
+        if is_flat(self.geometry, frame, scale):
+            return FlatQuadrature(scale)
         if self.grid is None:
             return build_ray_quadrature(self._loose, frame, scale, self.random)
         rows = self.X

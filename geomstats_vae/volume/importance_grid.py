@@ -28,6 +28,9 @@ _COARSE, _FINER = {1: 256, 2: 48, 3: 12}, 4
 # Margins of the grid beyond the codes that are tried in turn, in ranges of the codes, and the share
 # of the integral that cells at the edge may bear: with more of it, there is more outside.
 _MARGINS, _EDGE = (0.25, 0.5, 1.0, 2.0), 2e-5
+# A density whose standard deviations have a product of less than this many cells gets a grid of its
+# own, of so many standard deviations to each side.
+_LEAST_EXTENT, _FLAT_REACH = 0.05, 6.0
 # Arrays of lengths that are kept.
 _KEPT = 32
 # Distances relative to lengths of graph paths: see `PullbackDecoderMetric.dist_pairwise`.
@@ -150,6 +153,8 @@ class ImportanceGrid:
             Masses of a grid at whose edge there is next to none, which fall a little more slowly
             than those of the normal distribution.
         """
+        if self._is_narrow(frame, precision):
+            return _flat_distribution(frame, precision)
         guess = _log_interpolant(rows, coordinates)
         for margin in _MARGINS:
             centres, volume = self._cells(margin)
@@ -163,9 +168,16 @@ class ImportanceGrid:
                 break
         lowest = np.linalg.eigvalsh(precision)[0]
         wider = volume * np.exp(-0.25 * squares)
-        around = volume * np.exp(-0.5 * lowest * lengths.reshape(volume.shape) ** 2)
+        from_base = lowest * lengths.reshape(volume.shape) ** 2
+        around = volume * np.exp(-0.5 * (from_base - from_base.min()))
         mass = (1.0 - _WIDER - _ROUND) * mass + _WIDER * wider / wider.sum()
         return GridDistribution(self.edges(margin), mass + _ROUND * around / around.sum())
+
+    def _is_narrow(self, frame: TangentFrame, precision: Floats) -> bool:
+        """Whether most draws from the cells of the smallest grid would miss a distribution."""
+        cell = np.prod(np.diff(self.edges(_MARGINS[0])[:, :2], axis=1))
+        extent = abs(np.linalg.det(frame.basis)) / np.sqrt(np.linalg.det(precision))
+        return bool(extent < _LEAST_EXTENT * cell)
 
     def _graph_lengths(self, base: Floats, margin: float) -> Floats:
         """Lengths to the centres; kept, for a mean asks again as its covariance changes."""
@@ -175,6 +187,7 @@ class ImportanceGrid:
                 del self._lengths[next(iter(self._lengths))]
             middles, coarse = _centres(self.edges(margin)[:, ::_FINER])
             lengths = self._bounds.graph_lengths(coarse.reshape(-1, self._dim), base[None])
+            lengths = _filled(coarse.reshape(-1, self._dim), lengths[:, 0])
             between = RegularGridInterpolator(
                 tuple(middles),
                 lengths.reshape(coarse.shape[:-1]),
@@ -190,8 +203,32 @@ class ImportanceGrid:
             _, centres = _centres(self.edges(margin))
             flat = centres.reshape(-1, self._dim)
             volume = self._geometry.volume_densities(flat)
+            # Nothing is drawn where the decoder is not finite.
+            volume = np.where(np.isfinite(volume), volume, 0.0)
             self._volumes[margin] = flat, volume.reshape(centres.shape[:-1])
         return self._volumes[margin]
+
+
+def _filled(points: Floats, lengths: Floats) -> Floats:
+    """Lengths; those that are infinite are replaced by that of the nearest point that has one."""
+    known = np.isfinite(lengths)
+    if known.all() or not known.any():
+        return np.where(known, lengths, 0.0)
+    return np.where(known, lengths, NearestNDInterpolator(points[known], lengths[known])(points))
+
+
+def _flat_distribution(frame: TangentFrame, precision: Floats) -> GridDistribution:
+    """Guess at a distribution so narrow that the metric hardly changes, on a grid of its own."""
+    covariance = frame.basis @ np.linalg.inv(precision) @ frame.basis.T
+    reach = _FLAT_REACH * np.sqrt(np.diagonal(covariance))
+    n_cells = _COARSE[frame.dim] * _FINER
+    edges = np.linspace(frame.base - reach, frame.base + reach, n_cells + 1, axis=1)
+    _, centres = _centres(edges)
+    w = frame.coordinates(centres - frame.base)
+    squares = np.einsum("...i,ij,...j->...", w, precision, w)
+    mass, wider = np.exp(-0.5 * _FLATTER * squares), np.exp(-0.25 * squares)
+    mass = (1.0 - _WIDER) * mass / mass.sum() + _WIDER * wider / wider.sum()
+    return GridDistribution(edges, mass)
 
 
 def _centres(edges: Floats) -> tuple[Floats, Floats]:
@@ -202,6 +239,10 @@ def _centres(edges: Floats) -> tuple[Floats, Floats]:
 
 def _log_interpolant(rows: Floats, coordinates: Floats) -> Callable[[Floats], Floats]:
     """Guess at logarithms: linear between rows, that of the nearest row outside of them."""
+    if rows.shape[1] == 1:
+        places, first = np.unique(rows[:, 0], return_index=True)
+        values = coordinates[first, 0]
+        return lambda points: np.interp(points[:, 0], places, values)[:, None]
     nearest = NearestNDInterpolator(rows, coordinates)
     try:
         linear = LinearNDInterpolator(rows, coordinates)
