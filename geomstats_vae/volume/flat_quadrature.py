@@ -17,9 +17,9 @@ from geomstats_vae.geometry.protocol import Floats, Geometry
 from geomstats_vae.volume.frames import TangentFrame
 from geomstats_vae.volume.quadrature import TangentMoments, TangentQuadrature
 
-# Standard deviations within which the metric must be constant, and the shares by which it may change
-# there, and its mean over opposite points. Integrals see the square of the former and the latter, at
-# one standard deviation: both are then below 3e-4.
+# Standard deviations within which the metric must be constant, and the shares by which it may
+# change there, and its mean over opposite points. Integrals see the square of the former and the
+# latter, at one standard deviation: both are then below 3e-4.
 _REACH, _CHANGE, _MEAN_CHANGE = 6.0, 0.1, 1e-2
 # The largest standard deviation along a coordinate, in ranges of the codes: what changes on a
 # smaller scale would not show at the few points that are looked at.

@@ -150,6 +150,7 @@ def test_workers_get_the_graph(known):
     assert isinstance(there.graph, LatentGraph)
 
 
+@pytest.mark.long
 def test_digits_are_pickled_without_their_graph(packaged_vae):
     space, z = packaged_vae.latent_space_, packaged_vae.codes_
     space.metric.dist(array(z[:2]), array(z[2:4]))
