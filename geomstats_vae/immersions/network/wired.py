@@ -27,7 +27,11 @@ class WiredImmersion(ChainImmersion):
         Dimension of the latent space.
     wiring : Wiring
         What each layer takes.
-    n_mean, dtype, device
+    n_mean : int, optional
+        As of `ChainImmersion`.
+    dtype : torch.dtype
+        As of `ChainImmersion`.
+    device : torch.device
         As of `ChainImmersion`.
     """
 
