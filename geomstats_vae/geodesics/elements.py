@@ -184,12 +184,19 @@ class Evaluator:
         return length[0], length[1]
 
     def line_speeds(self, start: Floats, end: Floats) -> tuple[Floats, Floats]:
-        """Speeds of straight lines at their middles, and norms of F at their starts."""
+        """Speeds of straight lines at their middles, and norms of F at their starts.
+
+        Neither is finite where F is not, at the ends or in the middle.
+        """
         speed, norm, begin = np.zeros(len(start)), np.zeros(len(start)), 0
         for ends in self.chunks(np.stack((start, end), axis=1)):
             rows, (a, b) = slice(begin, begin + len(ends)), ends.unbind(1)
-            speed[rows] = to_numpy(self.immersion.push(0.5 * (a + b), b - a).norm(dim=1))
-            norm[rows] = to_numpy(self.immersion(a).norm(dim=1))
+            middle = 0.5 * (a + b)
+            # A derivative may be zero where the value is not a number.
+            other = self.immersion(middle).norm(dim=1) + self.immersion(b).norm(dim=1)
+            finite = torch.where(other.isfinite(), 0.0, torch.nan)
+            speed[rows] = to_numpy(self.immersion.push(middle, b - a).norm(dim=1) + finite)
+            norm[rows] = to_numpy(self.immersion(a).norm(dim=1) + finite)
             begin += len(ends)
         return speed, norm
 

@@ -473,3 +473,14 @@ def test_curves_whose_ends_moved_far_are_where_the_search_starts(tol):
     np.testing.assert_allclose(guessed.length, afresh.length, rtol=2.0 * tol)
     np.testing.assert_allclose(guessed.points[:, 0], moved, atol=1e-12)
     assert guessed.n_iter.sum() < afresh.n_iter.sum()
+
+
+def test_lines_into_what_is_not_finite_have_no_length():
+    def cut_off(z):
+        return torch.where(z[:, :1] > 3.0, torch.nan, 1.0) * torch.cat((z, z**2), dim=1)
+
+    for start in (0.0, 2.0):
+        ends = np.array([[start, 0.0]]), np.array([[5.0, 0.0]])
+        path = GeodesicSolver().solve(surfaces.immersion_of(cut_off, 2), *ends)
+        assert path.status[0] == GeodesicStatus.NON_FINITE
+        assert path.length[0] == np.inf
