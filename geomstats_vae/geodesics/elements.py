@@ -183,22 +183,23 @@ class Evaluator:
             begin += len(ends)
         return length[0], length[1]
 
-    def line_speeds(self, start: Floats, end: Floats) -> tuple[Floats, Floats]:
-        """Speeds of straight lines at their middles, and norms of F at their starts.
+    def line_speeds(self, start: Floats, end: Floats) -> tuple[Floats, Floats, Floats]:
+        """Speeds of straight lines at their middles, how far F goes, and its norms at the starts.
 
-        Neither is finite where F is not, at the ends or in the middle.
+        How far is from the start to the middle or the end, whichever is farther: where F jumps its
+        derivatives do not show it.
         """
-        speed, norm, begin = np.zeros(len(start)), np.zeros(len(start)), 0
+        speed, far, norm = np.zeros((3, len(start)))
+        begin = 0
         for ends in self.chunks(np.stack((start, end), axis=1)):
             rows, (a, b) = slice(begin, begin + len(ends)), ends.unbind(1)
-            middle = 0.5 * (a + b)
-            # A derivative may be zero where the value is not a number.
-            other = self.immersion(middle).norm(dim=1) + self.immersion(b).norm(dim=1)
-            finite = torch.where(other.isfinite(), 0.0, torch.nan)
-            speed[rows] = to_numpy(self.immersion.push(middle, b - a).norm(dim=1) + finite)
-            norm[rows] = to_numpy(self.immersion(a).norm(dim=1) + finite)
+            middle, first = 0.5 * (a + b), self.immersion(a)
+            there = (self.immersion(point) - first for point in (middle, b))
+            speed[rows] = to_numpy(self.immersion.push(middle, b - a).norm(dim=1))
+            far[rows] = np.maximum(*(to_numpy(step.norm(dim=1)) for step in there))
+            norm[rows] = to_numpy(first.norm(dim=1))
             begin += len(ends)
-        return speed, norm
+        return speed, far, norm
 
 
 class ElementEvaluator(Evaluator):

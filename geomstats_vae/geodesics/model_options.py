@@ -105,7 +105,7 @@ class MatrixFreeOptions:
     sign : float
         The reduction that leaves no doubt about signs of the curvature.
     rough_sign : float
-        The reduction for the signs of curves that have come to rest.
+        The reduction for the signs of curves that are nearly stationary.
     single : float
         Products with second variations are in single precision if the solver's ``tol`` is at least
         this.

@@ -174,8 +174,8 @@ class CertificateOptions:
         Least number of chords of a curve. Long elements get more of them: what lies between
         quadrature points shows in them.
     trusted : float
-        Decrement up to which the Newton step leads to a better velocity. Farther from a geodesic
-        it may lead anywhere.
+        Decrement up to which the Newton step leads to a better velocity, and saddles are looked
+        for. Farther from a geodesic the step may lead anywhere.
     bulk : float
         The fewest elements are refined that bear this share of the error (Doerfler's marking).
     """

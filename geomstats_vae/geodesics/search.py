@@ -202,20 +202,25 @@ class Search:
             self._descend_from(guess)
 
     def _descend_from(self, guess: Guess) -> None:
-        """Let curves of a guess that have moved far descend; the rest of `_search_from`."""
+        """Let curves of a guess descend; pairs that have an answer then are no longer open."""
         assert self._descent is not None
         pairs = self.open[guess.there[self.open]]
         if not len(pairs):
             return
-        options = self._descent.options
+        options, model = self._descent.options, self.models[self.line_degree]
         moved = moved_sines(*guess.displaced(pairs), options.modes)
         found = descend(self._descent.immersion, moved, options)
         left, graph_length = np.zeros(len(pairs), dtype=bool), guess.graph_length(pairs)
         if self.graph is not None:
             left, graph_length = guess.left_valleys(pairs, found.length, self.graph)
+        # The answer is never longer than the straight line.
+        t = np.linspace(0.0, 1.0, options.chords + 1)[:, None]
+        start, end = self.start[pairs, None], self.end[pairs, None]
+        line = model.chord_lengths(start + t * (end - start))
+        left |= ~(found.length <= line * (1.0 + self.task.limits.rtol)) & np.isfinite(line)
         stayed, kept = pairs[~left], np.flatnonzero(~left)
-        for start in self._after(stayed, found.take(kept)):
-            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+        for near in self._after(stayed, found.take(kept)):
+            self._keep_if_better(near.pairs, minimise(near.model, near.curves, near.task))
         self.graph_length[stayed], self.drift[stayed] = graph_length[~left], 0.0
         answered = np.zeros(len(self.start), dtype=bool)
         answered[stayed] = self.converged[stayed]

@@ -287,8 +287,8 @@ def _short_lines(immersion: Immersion, start: Floats, end: Floats) -> tuple[Floa
     rounding, and a geodesic differs from the line by about the square of its length.
     """
     evaluator = Evaluator(immersion, cache_sized_chunk(immersion, 4))
-    length, size = evaluator.line_speeds(start, end)
-    near = length <= evaluator.eps**0.5 * size
+    length, far, size = evaluator.line_speeds(start, end)
+    near = np.maximum(length, far) <= evaluator.eps**0.5 * size
     return length, near & (start != end).any(axis=1)
 
 

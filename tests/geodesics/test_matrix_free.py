@@ -484,3 +484,30 @@ def test_lines_into_what_is_not_finite_have_no_length():
         path = GeodesicSolver().solve(surfaces.immersion_of(cut_off, 2), *ends)
         assert path.status[0] == GeodesicStatus.NON_FINITE
         assert path.length[0] == np.inf
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_a_jump_is_not_taken_for_a_pair_of_equal_points(dim):
+    def steps(z):
+        """Its derivatives are zero everywhere."""
+        return torch.cat((torch.sign(z), torch.ones_like(z)), dim=1)
+
+    ends = np.full((1, dim), -1.0), np.full((1, dim), 1.0)
+    path = GeodesicSolver(max_iter=5).solve(surfaces.immersion_of(steps, dim), *ends)
+    assert not (path.converged[0] and path.length[0] == 0.0)
+
+
+def test_no_guess_leads_to_more_than_the_straight_line():
+    """Around a hill, and then between ends that the line joins beside it."""
+    immersion = surfaces.immersion_of(
+        lambda z: torch.cat((z, 2.0 * torch.exp(-4.0 * (z * z).sum(1, keepdim=True))), dim=1), 6
+    )
+    start = np.array([[-1.2, 0.3, 0.0, 0.0, 0.0, 0.0]])
+    end = start * [-1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    solver = GeodesicSolver(tol=1e-3)
+    old = solver.solve(immersion, start, end)
+    beside = np.array([[0.0, -1.2, 0.0, 0.0, 0.0, 0.0]])
+    for moved in (start + 0.4 * beside, start + beside):
+        to = moved * [-1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        path = solver.solve(immersion, moved, to, guess=old)
+        assert (path.length <= line_length(immersion, moved, to) * (1.0 + 2e-3)).all()

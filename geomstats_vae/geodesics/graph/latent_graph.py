@@ -110,10 +110,10 @@ class LatentGraph:
     @property
     def single(self) -> Immersion | None:
         """F in single precision; None where it is not exact enough."""
-        single = getattr(self._measure, "single", None)
-        if single is None or self.factor == 1.0:
-            return None if single is None else single.immersion
-        return ScaledImmersion(single.immersion, self.factor)
+        if not isinstance(self._measure, ChordMeasure) or self._measure.single is None:
+            return None
+        single = self._measure.single.immersion
+        return single if self.factor == 1.0 else ScaledImmersion(single, self.factor)
 
     @property
     def matrix(self) -> sparse.csr_matrix:

@@ -48,9 +48,11 @@ class ChordMeasure:
         length : array, shape=[n_segments]
             Lengths, at most the true ones; infinite where the decoder is not finite.
         """
-        return self._measured(
-            lambda *part: (part[0].segment_lengths(*part[1:], n_chords),), start, end
-        )[0]
+
+        def measure(evaluator: Evaluator, a: Floats, b: Floats) -> tuple[Floats]:
+            return (evaluator.segment_lengths(a, b, n_chords),)
+
+        return self._measured(measure, start, end)[0]
 
     def nested_lengths(self, start: Floats, end: Floats, n_chords: int) -> tuple[Floats, Floats]:
         """Measure segments by an even number of chords, and by half as many at no cost.
@@ -67,9 +69,11 @@ class ChordMeasure:
         coarse, fine : array, shape=[n_segments]
             Lengths by half of the chords and by all; infinite where the decoder is not finite.
         """
-        coarse, fine = self._measured(
-            lambda *part: part[0].nested_lengths(*part[1:], n_chords), start, end
-        )
+
+        def measure(evaluator: Evaluator, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+            return evaluator.nested_lengths(a, b, n_chords)
+
+        coarse, fine = self._measured(measure, start, end)
         return coarse, fine
 
     def _measured(
