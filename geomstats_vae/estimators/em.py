@@ -33,6 +33,8 @@ _MAX_STEPS, _MAX_STEPS_CHEAP = 200, 3
 _INNER_SHARE = 0.1
 # Rises of the bound that matter, in its standard errors.
 _RESOLVED = 0.1
+# Share of the rows' weight that counts as rounding.
+_LOSS = 1e-9
 # A step of the means after which the bound would be lower is shortened to a share of it between
 # these.
 _SHORTENING = (0.1, 0.5)
@@ -81,6 +83,8 @@ class TangentEM:
         Puts a mean of the rows' coordinates, shape=[n_features], on the space; None if it cannot.
     X : numpy.ndarray, shape=[n_rows, n_features]
         Rows.
+    mass : numpy.ndarray, shape=[n_rows]
+        Their positive weights.
     covariance_type : str, {'full', 'diag', 'spherical'}
         Covariance type.
     reg_covar : float
@@ -100,12 +104,14 @@ class TangentEM:
         geometry: Geometry,
         to_space: Callable[[Floats], Floats | None],
         X: Floats,
+        mass: Floats,
         covariance_type: str,
         reg_covar: float,
         n_samples: int,
         random_state: np.random.RandomState,
     ) -> None:
-        self.geometry, self._to_space, self.X = geometry.with_tol(ROW_TOL), to_space, X
+        self.geometry, self._to_space = geometry.with_tol(ROW_TOL), to_space
+        self.X, self.mass = X, mass
         self._loose = geometry.with_tol(_NORMALIZER_TOL)
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         # Common random numbers: the same for all components and all steps.
@@ -164,21 +170,25 @@ class TangentEM:
         quadrature = self.quadrature(view.frame, view.coordinates, linalg.inv(precision))
         return Component(*view, quadrature, precision, quadrature.moments(precision))
 
+    def expectation(self, mixture: Mixture) -> tuple[float, Floats]:
+        """E-step for the rows and their weights; see `mixture.expectation`."""
+        return expectation(mixture, self.mass)
+
     # -- states --------------------------------------------------------------------------------
 
     def start(self, responsibilities: Floats) -> Mixture:
         """First mixture, of responsibilities shape=[n_rows, n_components]."""
-        components = []
-        for column in responsibilities.T:
+        components, shares = [], responsibilities * self.mass[:, None]
+        for column in shares.T:
             view = self.see(self._first_mean(column))
             weights = column * view.converged
             turned = lead_by(view.frame, view.coordinates * np.sqrt(weights)[:, None])
             coordinates = turned.coordinates(view.frame.vectors(view.coordinates))
             second = self._second(coordinates, weights)
-            precision = flat_precision(second, self.covariance_type, turned)
+            precision = self._flat_precision(second, turned)
             view = view._replace(frame=turned, coordinates=coordinates)
             components.append(self.component(view, precision))
-        return Mixture(tuple(components), responsibilities.mean(axis=0))
+        return Mixture(tuple(components), shares.sum(axis=0) / self.mass.sum())
 
     def resume(self, mixture: Mixture) -> Mixture:
         """Mixture of the same distributions, for these rows and random numbers."""
@@ -201,12 +211,22 @@ class TangentEM:
         second = (coordinates.T * (weights / total)) @ coordinates
         return second + self.reg_covar * np.eye(coordinates.shape[1])
 
+    def _flat_precision(self, second: Floats, frame: TangentFrame) -> Floats:
+        try:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                precision = flat_precision(second, self.covariance_type, frame)
+        except linalg.LinAlgError:
+            precision = np.full_like(second, np.nan)
+        if not np.isfinite(precision).all():
+            raise DegenerateError("the rows of a component have a singular covariance")
+        return precision
+
     def fit_fixed_means(self, mixture: Mixture, tol: float) -> Mixture:
         """Iterate EM with fixed means to convergence, with quadratures that serve the result."""
         bound = -np.inf
         for _ in range(_MAX_RENEWALS):
             mixture = self._iterate(mixture, _INNER_SHARE * tol)
-            previous, bound = bound, expectation(mixture)[0]
+            previous, bound = bound, self.expectation(mixture)[0]
             stale = [is_stale(c.quadrature, c.precision) for c in mixture.components]
             # A covariance may grow without end, where that changes nothing within reach.
             if not any(stale) or bound - previous < tol:
@@ -223,14 +243,14 @@ class TangentEM:
         cheap = self.geometry.bounds is None
         bound = -np.inf
         for _ in range(_MAX_STEPS_CHEAP if cheap else _MAX_STEPS):
-            previous, (bound, responsibilities) = bound, expectation(mixture)
+            previous, (bound, shares) = bound, self.expectation(mixture)
             if bound - previous < tol:
                 break
             components = tuple(
                 self._maximise(c, column)
-                for c, column in zip(mixture.components, responsibilities.T, strict=True)
+                for c, column in zip(mixture.components, shares.T, strict=True)
             )
-            weights = responsibilities.sum(axis=0)
+            weights = shares.sum(axis=0)
             mixture = Mixture(components, weights / weights.sum())
         return mixture
 
@@ -276,11 +296,9 @@ class TangentEM:
         The step is the difference between the mean of the rows' logarithms and that of the
         distribution ([1]_, equation 9). Without curvature the latter is 0 and the step exact.
         """
-        _, responsibilities = expectation(mixture)
+        _, shares = self.expectation(mixture)
         steps, gains = [], []
-        for c, column, weight in zip(
-            mixture.components, responsibilities.T, mixture.weights, strict=True
-        ):
+        for c, column, weight in zip(mixture.components, shares.T, mixture.weights, strict=True):
             weights = column * c.converged
             total = max(weights.sum(), np.finfo(float).tiny)
             step = weights @ c.coordinates / total - c.moments.mean
@@ -305,7 +323,7 @@ class TangentEM:
             would raise the bound.
         """
         steps, gains = self.proposals(mixture)
-        bound = expectation(mixture)[0]
+        bound, shares = self.expectation(mixture)
         if gains.sum() < tol:
             return self._rest(mixture, bound, tol)
         moving = gains >= 0.1 * gains.max()
@@ -317,7 +335,10 @@ class TangentEM:
                 for c, step, moves in zip(mixture.components, steps, moving, strict=True)
             )
             moved = self.fit_fixed_means(replace(mixture, components=components), tol)
-            rise = expectation(moved)[0] - bound
+            new_bound, new_shares = self.expectation(moved)
+            rise = new_bound - bound
+            if new_shares.sum() < shares.sum() - _LOSS * self.mass.sum():
+                rise = -np.inf  # the bound is that of fewer rows
             if rise >= 0.0:
                 return moved
             slope = 2.0 * gains.sum()
@@ -327,7 +348,7 @@ class TangentEM:
     def _rest(self, mixture: Mixture, bound: float, tol: float) -> Mixture | None:
         """Iterate on where the means stay; None if that does not raise the bound."""
         fitted = self.fit_fixed_means(mixture, tol)
-        return fitted if expectation(fitted)[0] - bound >= tol else None
+        return fitted if self.expectation(fitted)[0] - bound >= tol else None
 
     def _shift(self, component: Component, step: Floats) -> Component:
         frame = component.frame

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.estimators.land_start import first_responsibilities
-from geomstats_vae.estimators.mixture import DegenerateError, Mixture, expectation
+from geomstats_vae.estimators.mixture import DegenerateError, Mixture
 from geomstats_vae.manifolds.failures import caller_level
 
 # Times that a start is begun anew after it ended badly.
@@ -77,7 +77,7 @@ class Run:
 
     def _take(self, mixture: Mixture, bounds: list[float]) -> None:
         self.mixture = mixture
-        self.bounds = [*bounds, expectation(mixture)[0]]
+        self.bounds = [*bounds, self.em.expectation(mixture)[0]]
         self.progress.set_postfix(move=len(bounds), bound=self.bound)
 
 
@@ -151,7 +151,7 @@ def _run_start(
                 run.begin(run.em.resume(previous))
             else:
                 responsibilities = first_responsibilities(
-                    run.em.X, n_components, init_params, random_state
+                    run.em.X, run.em.mass, n_components, init_params, random_state
                 )
                 run.begin(run.em.start(responsibilities))
             run.iterate()

@@ -32,6 +32,7 @@ from geomstats_vae.estimators.assignment import (
 from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_rows, space_geometry
 from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
 from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
+from geomstats_vae.estimators.region import IN_FIT, IN_USE, warn_outside
 from geomstats_vae.estimators.rows import check_weights, distinct_rows, with_metric
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
 from geomstats_vae.manifolds.failures import caller_level
@@ -103,6 +104,10 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     own: their order in `X` and their multiplicity do not matter. A linear change of latent
     coordinates does not matter either, on a decoder's metric without points. With points it does,
     for the grid of the graph does not follow it.
+
+    Rows are points of the space, so latent codes as the encoder gives them: a scaler in front of
+    the estimator changes them into others. Where most rows are farther from the nearest of the
+    space's codes than nearly all codes are from their neighbours, `fit` and `predict` warn.
 
     No curve leads to a row where the decoder is not finite, or behind such a place. Rows that no
     center reaches pull no center and are not part of the inertia; of several starts the one that
@@ -213,6 +218,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         -----
         GeodesicConvergenceWarning
             If geodesics to the centers did not converge, or rows cannot be reached.
+        UserWarning
+            If most rows lie outside the region of the space's codes.
         sklearn.exceptions.ConvergenceWarning
             If clusters are empty, or the fit was interrupted.
         """
@@ -251,6 +258,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             )
         space = resolve_space(self.space, X.shape[1])
         check_on_space(space, X)
+        warn_outside(space, X, IN_FIT)
         return space
 
     def _check_enough(self, usable: Bools) -> None:
@@ -385,8 +393,12 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         -----
         GeodesicConvergenceWarning
             If geodesics to the centers did not converge, or points cannot be reached.
+        UserWarning
+            If nearly all points lie outside the region of the space's codes.
         """
-        return reached_labels(self._assign(self._check_points(X)))
+        points = self._check_points(X)
+        warn_outside(self.space_, points, IN_USE)
+        return reached_labels(self._assign(points))
 
     def transform(self, X: ArrayLike) -> Floats:
         """Distances to the centers; each is solved for.

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from geomstats_vae.estimators.base import space_geometry
 from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.estimators.em_run import Run, run_em
-from geomstats_vae.estimators.land_density import TangentDensity
+from geomstats_vae.estimators.land_density import TangentDensity, most_probable
 from geomstats_vae.estimators.land_start import STARTS, to_space
-from geomstats_vae.estimators.mixture import Component, Mixture, expectation
-from geomstats_vae.estimators.rows import canonical_order
+from geomstats_vae.estimators.mixture import Component, Mixture
+from geomstats_vae.estimators.region import IN_FIT, warn_outside
+from geomstats_vae.estimators.rows import canonical_order, check_weights, with_metric
 from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
-from geomstats_vae.geometry.protocol import Floats, Ints
+from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
 from geomstats_vae.models.validation import validate_rows
@@ -102,7 +103,8 @@ class LAND(TangentDensity):
     n_iter_ : int
         Moves of the means in the best start.
     lower_bound_ : float
-        Mean log likelihood of the training rows, for Riemannian volume.
+        Weighted mean log likelihood of the training rows that a component reaches, for Riemannian
+        volume.
     lower_bounds_ : numpy.ndarray, shape=[n_iter_ + 1]
         The same after every move, beginning before the first, by the normalisers of EM.
     lower_bound_std_ : float
@@ -136,7 +138,12 @@ class LAND(TangentDensity):
     which is the same after the substitution z = Exp(v). What lies beyond a box of up to five times
     the codes' range is left out.
 
-    The fit does not depend on the order of the rows. With normalisers along rays it does not depend
+    A component whose variances are next to `reg_covar`, as of equal rows, is so narrow that the
+    space is flat around it. On a space with codes its normaliser is then that of a normal
+    distribution.
+
+    The fit does not depend on the order of the rows, and equal rows are one row of their common
+    weight. With normalisers along rays it does not depend
     on a linear change of latent coordinates either, but for 'diag'. With importance sampling such a
     change moves normalisers within their standard errors. Interrupted by Ctrl-C, `fit` keeps the
     best state and warns.
@@ -204,7 +211,7 @@ class LAND(TangentDensity):
 
     # -- fitting -------------------------------------------------------------------------------
 
-    def fit(self, X: ArrayLike, y: Any = None) -> LAND:
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> LAND:
         """Estimate the mixture by expectation maximisation.
 
         Parameters
@@ -213,6 +220,9 @@ class LAND(TangentDensity):
             Points of the space.
         y : None
             Ignored.
+        sample_weight : array-like, shape=[n_samples], optional
+            Nonnegative weights; all 1 by default. A weight of 2 is that of two equal rows, and a
+            row of weight 0 is left out.
 
         Returns
         -------
@@ -223,23 +233,28 @@ class LAND(TangentDensity):
         ------
         ValueError
             If the data are not finite, are no points of the space, or are fewer than the
-            components or than two; or if 'diag' is asked for on an embedded space.
+            components or than two; if weights are negative or all zero; if the metric is not
+            defined at any row; or if 'diag' is asked for on an embedded space.
         GeodesicConvergenceError
             If a geodesic did not converge and the metric's `on_failure` is 'raise'.
 
         Warns
         -----
         GeodesicConvergenceWarning
-            If geodesics did not converge.
+            If geodesics did not converge, or rows cannot be reached.
+        UserWarning
+            If most rows lie outside the region of the space's codes, as scaled rows do.
         sklearn.exceptions.ConvergenceWarning
-            If EM did not converge, was interrupted, or had to start again because a component
-            collapsed or left the data.
+            If there are fewer distinct rows than components, or EM did not converge, was
+            interrupted, or had to start again because a component collapsed or left the data.
         """
-        self.fit_predict(X)
+        self.fit_predict(X, sample_weight=sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_predict(self, X: ArrayLike, y: Any = None) -> Ints:
+    def fit_predict(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Ints:
         """Estimate the mixture and label the points.
 
         Parameters
@@ -248,30 +263,60 @@ class LAND(TangentDensity):
             Points of the space.
         y : None
             Ignored.
+        sample_weight : array-like, shape=[n_samples], optional
+            As of `fit`.
 
         Returns
         -------
         labels : numpy.ndarray of int, shape=[n_samples]
-            Most probable components; those of `predict`, without its cost.
+            Most probable components, -1 of rows that none reaches; those of `predict`, without its
+            cost.
         """
         points = validate_rows(self, X, dtype=np.float64, ensure_min_samples=2)
+        weights = check_weights(sample_weight, points)
         space = self._check_fit(points)
-        order = canonical_order(points)
+        rows, place = np.unique(points, axis=0, return_inverse=True)
+        place = place.ravel()
+        mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
+        defined = with_metric(space_geometry(space), rows)
+        used = self._usable(mass, defined)
+        used = used[canonical_order(rows[used], mass[used])]
         with tqdm(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
-            best, mixture, interrupted = self._run(space, points[order], progress)
+            best, mixture, interrupted = self._run(space, rows[used], mass[used], progress)
         self._keep(space, best, mixture)
-        self._warn(best, interrupted)
-        labels = np.empty(len(points), dtype=np.int64)
-        labels[order] = mixture.log_joint().argmax(axis=1)
+        self.n_failed_ += self.n_components * int((~defined & (mass > 0.0)).sum())
+        labels = self._label(rows, used, mixture)[place]
+        self._warn(
+            best, interrupted, n_rows=len(used), n_lost=int((labels[weights > 0.0] < 0).sum())
+        )
         return labels
 
-    def _run(self, space: Any, X: Floats, progress: Any) -> tuple[Run, Mixture, bool]:
+    def _usable(self, mass: Floats, defined: Bools) -> Ints:
+        used = np.flatnonzero((mass > 0.0) & defined)
+        if not len(used):
+            raise ValueError(
+                "Expected the metric to be defined at some point of positive weight, got none; "
+                "check that the decoder is finite at the rows of X."
+            )
+        return used
+
+    def _label(self, rows: Floats, used: Ints, mixture: Mixture) -> Ints:
+        """Most probable components of rows, by the mixture's view of those that were used."""
+        labels = np.empty(len(rows), dtype=np.int64)
+        labels[used] = most_probable(mixture.log_joint())
+        rest = np.setdiff1d(np.arange(len(rows)), used)
+        if len(rest):
+            labels[rest] = most_probable(self._view(rows[rest])[0])
+        return labels
+
+    def _run(self, space: Any, X: Floats, mass: Floats, progress: Any) -> tuple[Run, Mixture, bool]:
         """Run EM; the best start, its mixture with finer normalisers, and if it was interrupted."""
         random_state = check_random_state(self.random_state)
         em = TangentEM(
             space_geometry(space, progress=progress),
             partial(to_space, space),
             X,
+            mass,
             self.covariance_type,
             self.reg_covar,
             self.n_normalizer_samples,
@@ -303,6 +348,7 @@ class LAND(TangentDensity):
             )
         space = resolve_space(self.space, X.shape[1])
         check_on_space(space, X)
+        warn_outside(space, X, IN_FIT)
         if self.covariance_type == "diag" and space.dim != X.shape[1]:
             raise ValueError(
                 "Expected covariance_type 'full' or 'spherical' on a space whose points have more "
@@ -320,7 +366,8 @@ class LAND(TangentDensity):
         self.log_normalizer_ = np.array([c.moments.log_normalizer for c in components])
         self.log_normalizer_std_ = np.array([c.moments.log_normalizer_std for c in components])
         self.converged_, self.n_iter_ = run.converged, len(run.bounds) - 1
-        self.lower_bound_, self.lower_bounds_ = expectation(mixture)[0], np.array(run.bounds)
+        self.lower_bound_ = run.em.expectation(mixture)[0]
+        self.lower_bounds_ = np.array(run.bounds)
         self.lower_bound_std_ = mixture.error
         self.n_failed_ = mixture.n_failed
         # Without the rows: what remains are the distributions.
@@ -342,7 +389,14 @@ class LAND(TangentDensity):
             return np.diagonal(covariance).copy(), np.diagonal(precision).copy()
         return 1.0 / component.precision[0, 0], component.precision[0, 0]
 
-    def _warn(self, run: Run, interrupted: bool) -> None:
+    def _warn(self, run: Run, interrupted: bool, *, n_rows: int, n_lost: int) -> None:
+        if n_rows < self.n_components:
+            warnings.warn(
+                f"Number of distinct rows ({n_rows}) found smaller than n_components "
+                f"({self.n_components}); ask for fewer.",
+                ConvergenceWarning,
+                stacklevel=caller_level(),
+            )
         if interrupted:
             message = (
                 f"The fit was interrupted after {self.n_iter_} moves; the best state was kept."
@@ -359,4 +413,4 @@ class LAND(TangentDensity):
                 ConvergenceWarning,
                 stacklevel=caller_level(),
             )
-        self._report(self.n_failed_)
+        self._report(self.n_failed_, n_lost)

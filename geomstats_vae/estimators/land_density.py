@@ -15,11 +15,29 @@ from sklearn.utils.validation import check_is_fitted
 from geomstats_vae.estimators import land_sampling
 from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
 from geomstats_vae.estimators.mixture import Mixture
+from geomstats_vae.estimators.region import IN_USE, warn_outside
+from geomstats_vae.estimators.rows import check_weights, with_metric
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.manifolds.geometries import check_on_space
 from geomstats_vae.models.validation import validate_rows
 
 MEASURES = ("riemannian", "lebesgue")
+
+
+def most_probable(joint: Floats) -> Ints:
+    """Find the components of the largest densities.
+
+    Parameters
+    ----------
+    joint : numpy.ndarray, shape=[n_samples, n_components]
+        Log densities of rows with components.
+
+    Returns
+    -------
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Indices of components; -1 of a row that none reaches.
+    """
+    return np.where(np.isfinite(joint).any(axis=1), joint.argmax(axis=1), -1)
 
 
 class TangentDensity(DensityMixin, SharesSpace):
@@ -37,20 +55,28 @@ class TangentDensity(DensityMixin, SharesSpace):
 
     def _log_joint(self, X: Floats) -> Floats:
         """Log density of each row with each component, for Riemannian volume."""
+        joint, n_failed = self._view(X)
+        self._report(n_failed, int((~np.isfinite(joint).any(axis=1)).sum()))
+        return joint
+
+    def _view(self, X: Floats) -> tuple[Floats, int]:
+        """Find it without a report, and the number of geodesics that did not converge."""
         geometry = space_geometry(self.space_).with_tol(ROW_TOL)  # as in the fit
-        columns, n_failed = [], 0
-        for c in self._mixture.components:
-            logs = geometry.logs(c.frame.base, X)
+        defined = with_metric(geometry, X)
+        joint = np.full((len(X), len(self._mixture.components)), -np.inf)
+        n_failed = joint.shape[1] * int((~defined).sum())
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(self.weights_)
+        for k, c in enumerate(self._mixture.components if defined.any() else ()):
+            logs = geometry.logs(c.frame.base, X[defined])
             n_failed += int((~logs.converged).sum())
             seen = replace(
                 c,
                 coordinates=c.frame.coordinates(logs.velocity),
                 reached=np.isfinite(logs.length),
             )
-            columns.append(seen.log_density())
-        self._report(n_failed)
-        with np.errstate(divide="ignore"):
-            return np.column_stack(columns) + np.log(self.weights_)
+            joint[defined, k] = seen.log_density() + log_weights[k]
+        return joint, n_failed
 
     def _check_points(self, X: ArrayLike) -> Floats:
         check_is_fitted(self)
@@ -97,7 +123,13 @@ class TangentDensity(DensityMixin, SharesSpace):
             )
         return np.log(space_geometry(self.space_).volume_densities(X))
 
-    def score(self, X: ArrayLike, y: Any = None, measure: str = "riemannian") -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        measure: str = "riemannian",
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Mean log density of points.
 
         Parameters
@@ -109,13 +141,19 @@ class TangentDensity(DensityMixin, SharesSpace):
         measure : {'riemannian', 'lebesgue'}
             As of `score_samples`. On the same points and space the scores of two models differ by
             as much for either.
+        sample_weight : array-like, shape=[n_samples], optional
+            Nonnegative weights of the mean; all 1 by default.
 
         Returns
         -------
         score : float
-            Mean log likelihood.
+            Mean log likelihood; minus infinity if no component reaches some point of positive
+            weight.
         """
-        return float(self.score_samples(X, measure).mean())
+        logs = self.score_samples(X, measure)
+        weights = check_weights(sample_weight, logs)
+        counted = weights > 0.0
+        return float(np.average(logs[counted], weights=weights[counted]))
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Responsibilities of the components.
@@ -147,9 +185,11 @@ class TangentDensity(DensityMixin, SharesSpace):
         Returns
         -------
         labels : numpy.ndarray of int, shape=[n_samples]
-            Indices of components.
+            Indices of components; -1 of a point that none reaches.
         """
-        return self._log_joint(self._check_points(X)).argmax(axis=1)
+        points = self._check_points(X)
+        warn_outside(self.space_, points, IN_USE)
+        return most_probable(self._log_joint(points))
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Ints]:
         """Draw points from the mixture.
@@ -230,11 +270,15 @@ class TangentDensity(DensityMixin, SharesSpace):
         """
         return float(-2.0 * self.score_samples(X, measure).sum() + 2.0 * self._n_parameters())
 
-    def _report(self, n_failed: int) -> None:
-        """Report geodesics that did not converge, as the metric is told to."""
+    def _report(self, n_failed: int, n_lost: int) -> None:
+        """Report geodesics that did not converge and rows out of reach, as the metric asks."""
+        message, consequence = f"{n_failed} geodesics did not converge.", ""
+        if n_lost:
+            message += f" No component reaches {n_lost} rows."
+            consequence = " It is zero at rows out of reach, whose label is -1."
         if n_failed:
             report_failures(
                 self.space_,
-                f"{n_failed} geodesics did not converge.",
-                "Densities use the best curves found.",
+                message,
+                f"The density uses the best curves found.{consequence}",
             )

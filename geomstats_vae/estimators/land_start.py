@@ -17,16 +17,22 @@ STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
 def first_responsibilities(
-    X: Floats, n_components: int, init_params: str, random_state: np.random.RandomState
+    X: Floats,
+    mass: Floats,
+    n_components: int,
+    init_params: str,
+    random_state: np.random.RandomState,
 ) -> Floats:
     """Draw responsibilities.
 
     Parameters
     ----------
     X : numpy.ndarray, shape=[n_samples, n_features]
-        Rows in canonical order.
+        Distinct rows in canonical order.
+    mass : numpy.ndarray, shape=[n_samples]
+        Their positive weights.
     n_components : int
-        Number of components, at most that of the rows.
+        Number of components; those in excess of the rows share all rows.
     init_params : str, {'kmeans', 'k-means++', 'random', 'random_from_data'}
         Clusters of k-means; the rows nearest to k-means++ seeds or to random rows; or random
         numbers. Distances are Euclidean on whitened coordinates.
@@ -42,17 +48,19 @@ def first_responsibilities(
     if init_params == "random":
         responsibilities = random_state.uniform(size=(n_samples, n_components))
         return responsibilities / responsibilities.sum(axis=1, keepdims=True)
-    white = whiten(X)
+    white, n_groups = whiten(X, mass), min(n_components, n_samples)
     if init_params == "kmeans":
         with warnings.catch_warnings():  # of fewer distinct rows than components, met below
             warnings.simplefilter("ignore", ConvergenceWarning)
-            kmeans = KMeans(n_components, n_init=1, random_state=random_state)
-            labels = kmeans.fit(white).labels_
+            kmeans = KMeans(n_groups, n_init=1, random_state=random_state)
+            labels = kmeans.fit(white, sample_weight=mass).labels_
     else:
         if init_params == "k-means++":
-            _, rows = kmeans_plusplus(white, n_components, random_state=random_state)
+            _, rows = kmeans_plusplus(
+                white, n_groups, sample_weight=mass, random_state=random_state
+            )
         else:
-            rows = random_state.choice(n_samples, n_components, replace=False)
+            rows = random_state.choice(n_samples, n_groups, replace=False, p=mass / mass.sum())
         labels = ((white[:, None] - white[rows]) ** 2).sum(axis=2).argmin(axis=1)
     responsibilities = np.eye(n_components)[labels]
     empty = ~responsibilities.any(axis=0)

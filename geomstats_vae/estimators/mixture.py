@@ -89,20 +89,22 @@ class Mixture:
         return sum(int((~c.converged).sum()) + c.quadrature.n_failed for c in self.components)
 
 
-def expectation(mixture: Mixture) -> tuple[float, Floats]:
+def expectation(mixture: Mixture, mass: Floats) -> tuple[float, Floats]:
     """E-step.
 
     Parameters
     ----------
     mixture : Mixture
         Mixture.
+    mass : numpy.ndarray, shape=[n_rows]
+        Positive weights of the rows.
 
     Returns
     -------
     bound : float
-        Mean log likelihood of the rows that some component reaches.
-    responsibilities : numpy.ndarray, shape=[n_rows, n_components]
-        Of sum 1 in each row, or 0 in rows that no component reaches.
+        Weighted mean log likelihood of the rows that some component reaches.
+    shares : numpy.ndarray, shape=[n_rows, n_components]
+        Responsibilities times the row's weight; 0 in rows that no component reaches.
 
     Raises
     ------
@@ -114,6 +116,6 @@ def expectation(mixture: Mixture) -> tuple[float, Floats]:
     seen = np.isfinite(total)
     if not seen.any():
         raise DegenerateError("no row can be reached from any mean")
-    responsibilities = np.zeros_like(joint)
-    responsibilities[seen] = np.exp(joint[seen] - total[seen, None])
-    return float(total[seen].mean()), responsibilities
+    shares = np.zeros_like(joint)
+    shares[seen] = np.exp(joint[seen] - total[seen, None]) * mass[seen, None]
+    return float(np.average(total[seen], weights=mass[seen])), shares

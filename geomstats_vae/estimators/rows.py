@@ -90,13 +90,15 @@ def check_weights(sample_weight: ArrayLike | None, X: Floats) -> Floats:
     return weights
 
 
-def canonical_order(X: Floats) -> Ints:
+def canonical_order(X: Floats, weights: Floats | None = None) -> Ints:
     """Order of rows that depends neither on their order nor on linear coordinates.
 
     Parameters
     ----------
     X : numpy.ndarray, shape=[n_samples, n_features]
         Rows.
+    weights : numpy.ndarray, shape=[n_samples], optional
+        Positive weights of the mean and the covariance; all 1 by default.
 
     Returns
     -------
@@ -105,25 +107,32 @@ def canonical_order(X: Floats) -> Ints:
         lexicographically.
     """
     lexical = np.lexsort(X.T[::-1])
-    squares = (whiten(X[lexical]) ** 2).sum(axis=1)
+    mass = None if weights is None else weights[lexical]
+    squares = (whiten(X[lexical], mass) ** 2).sum(axis=1)
     return lexical[np.argsort(squares, kind="stable")]
 
 
-def whiten(X: Floats) -> Floats:
+def whiten(X: Floats, weights: Floats | None = None) -> Floats:
     """Rows in coordinates in which their covariance is 1, up to a rotation.
 
     Parameters
     ----------
     X : numpy.ndarray, shape=[n_samples, n_features]
         Rows.
+    weights : numpy.ndarray, shape=[n_samples], optional
+        Positive weights of the mean and the covariance; all 1 by default.
 
     Returns
     -------
     white : numpy.ndarray, shape=[n_samples, n_features]
         Centred rows; directions in which they do not differ are left out, as zeros.
     """
-    left, values, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    tiny = max(X.shape) * np.finfo(float).eps * np.maximum(values.max(initial=0.0), np.abs(X).max())
+    mass = np.ones(len(X)) if weights is None else weights
+    root = np.sqrt(mass)[:, None]
+    centred = X - np.average(X, axis=0, weights=mass)
+    left, values, _ = np.linalg.svd(root * centred, full_matrices=False)
+    largest = np.maximum(values.max(initial=0.0), root.max() * np.abs(X).max())
+    tiny = max(X.shape) * np.finfo(float).eps * largest
     white = np.zeros_like(X)
-    white[:, : len(values)] = np.sqrt(len(X)) * left * (values > tiny)
+    white[:, : len(values)] = np.sqrt(mass.sum()) * left * (values > tiny) / root
     return white
