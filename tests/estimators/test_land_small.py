@@ -150,6 +150,7 @@ def on_sphere(n):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@spaces.on_numpy_alone
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
 def test_weights_are_repetitions(init_params):
     rows, counts = on_sphere(40), np.random.default_rng(1).integers(0, 4, 40)
