@@ -10,13 +10,19 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.descent import Descended
 from geomstats_vae.geodesics.minimise import Minimised, end_metrics
 from geomstats_vae.geodesics.model import CurveModel
 
 
 def certify(
-    model: CurveModel, found: Descended, n_elements: int, n_chords: int, rtol: float
+    model: CurveModel,
+    found: Descended,
+    n_elements: int,
+    n_chords: int,
+    rtol: float,
+    deadline: Deadline = NO_LIMIT,
 ) -> Minimised:
     """Measure curves that have descended, and give each its status.
 
@@ -35,6 +41,8 @@ def certify(
         Chords of a curve by which it is measured; it is measured once more by twice as many.
     rtol : float
         Bound on the residual, and on the relative difference of the two measures.
+    deadline : Deadline, optional
+        When the descent was to end.
 
     Returns
     -------
@@ -46,7 +54,9 @@ def certify(
     with np.errstate(invalid="ignore"):
         length, error = fine + (fine - coarse) / 3.0, np.abs(fine - coarse) / fine
     status = np.full(len(elements), int(GeodesicStatus.CONVERGED))
-    status[~(found.residual <= rtol)] = GeodesicStatus.MAX_ITER
+    late = deadline.passed
+    unfinished = GeodesicStatus.OUT_OF_TIME if late else GeodesicStatus.MAX_ITER
+    status[~(found.residual <= rtol)] = unfinished
     status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
     status[~np.isfinite(length)] = GeodesicStatus.NON_FINITE
     return Minimised(

@@ -26,6 +26,7 @@ from torch import Tensor
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.options import DescentOptions
 from geomstats_vae.immersions.immersion import Immersion
 
@@ -181,7 +182,9 @@ class Descended:
         return Descended(self.curves.take(which), *rows)
 
 
-def descend(immersion: Immersion, curves: SineCurves, options: DescentOptions) -> Descended:
+def descend(
+    immersion: Immersion, curves: SineCurves, options: DescentOptions, deadline: Deadline = NO_LIMIT
+) -> Descended:
     """Shorten curves.
 
     Parameters
@@ -192,6 +195,8 @@ def descend(immersion: Immersion, curves: SineCurves, options: DescentOptions) -
         Where to start.
     options : DescentOptions
         Numbers of chords and steps.
+    deadline : Deadline, optional
+        When to take no more steps.
 
     Returns
     -------
@@ -202,14 +207,18 @@ def descend(immersion: Immersion, curves: SineCurves, options: DescentOptions) -
         _LBFGS(immersion, curves.take(np.arange(k, min(k + options.block, len(curves)))), options)
         for k in range(0, len(curves), options.block)
     ]
-    columns = zip(*(piece.run() for piece in found), strict=True)
+    columns = zip(*(piece.run(deadline) for piece in found), strict=True)
     amplitudes, energy, residual, n_iter = map(np.concatenate, columns)
     moved = SineCurves(curves.start, curves.end, amplitudes)
     return Descended(moved, np.sqrt(2.0 * energy), residual, n_iter)
 
 
 def first_descent(
-    immersion: Immersion, polylines: Sequence[Floats], owner: Ints, options: DescentOptions
+    immersion: Immersion,
+    polylines: Sequence[Floats],
+    owner: Ints,
+    options: DescentOptions,
+    deadline: Deadline = NO_LIMIT,
 ) -> Descended:
     """Shorten several curves for each of some pairs, and take the shortest of each.
 
@@ -223,6 +232,8 @@ def first_descent(
         Pairs 0, 1, ... that the polylines join; each has at least one.
     options : DescentOptions
         Numbers of chords and steps.
+    deadline : Deadline, optional
+        When to take no more steps.
 
     Returns
     -------
@@ -237,13 +248,13 @@ def first_descent(
             modes=options.coarse_modes,
             rtol=options.coarse_rtol,
         )
-    found = descend(immersion, sine_curves(polylines, coarse.modes), coarse)
+    found = descend(immersion, sine_curves(polylines, coarse.modes), coarse, deadline)
     length = np.where(np.isfinite(found.length), found.length, np.inf)
     order = np.lexsort((length, owner))
     found = found.take(order[np.unique(owner[order], return_index=True)[1]])
     if not options.coarse_chords:
         return found
-    fine = descend(immersion, found.curves.finer(options.modes), options)
+    fine = descend(immersion, found.curves.finer(options.modes), options, deadline)
     return replace(fine, n_iter=found.n_iter + fine.n_iter)
 
 
@@ -326,12 +337,12 @@ class _LBFGS:
         self._inverse = self.energy.new_zeros(options.memory, n_curves)
         self._gamma = self.energy.new_ones(n_curves)
 
-    def run(self) -> tuple[Floats, Floats, Floats, Ints]:
+    def run(self, deadline: Deadline) -> tuple[Floats, Floats, Floats, Ints]:
         """Descend; amplitudes, energies, residuals, and numbers of steps."""
         self.active = self.active[self.energy.isfinite()]
         direction = -self.gradient
         for count in range(self._options.max_iter):
-            if not len(self.active):
+            if not len(self.active) or deadline.passed:
                 break
             taken = self._try(direction)
             self._falls[count % self._options.patience, self.active] = taken

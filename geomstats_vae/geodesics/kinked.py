@@ -23,6 +23,7 @@ from geomstats_vae.geodesics.curves.path import (
     put_paths,
     take_paths,
 )
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
 from geomstats_vae.geodesics.options import KinkOptions
@@ -68,6 +69,8 @@ class KinkedSearch:
         Relative fall of the length at which narrower kinks are of no more use.
     options : KinkOptions
         Widths, and numbers of chords.
+    deadline : Deadline
+        When to give the curves back as they are.
     descent : KinkedDescent, optional
         Finds the curves instead of Newton's method.
     """
@@ -78,10 +81,11 @@ class KinkedSearch:
         search: Callable[[float, Ints, bool], Search],
         rtol: float,
         options: KinkOptions,
+        deadline: Deadline,
         descent: KinkedDescent | None = None,
     ) -> None:
         self._evaluator, self._search, self._descent = evaluator, search, descent
-        self._rtol, self._options = rtol, options
+        self._rtol, self._options, self._deadline = rtol, options, deadline
 
     def run(self, n_pairs: int, guess: SolvedCurves | None = None) -> GeodesicPath:
         """Search.
@@ -115,6 +119,8 @@ class KinkedSearch:
         # Places of the pairs that are still to be looked at with narrower kinks.
         left, stage = np.arange(len(pairs)), path
         for width in others:
+            if self._deadline.passed:
+                return replace(path, status=self._late(path.status, left))
             assert stage.curves is not None
             found = self._search(width, pairs[left], False).continue_from(stage.curves)
             stage, before = self._measured(_of_width(found, width)), path.length[left]
@@ -127,6 +133,13 @@ class KinkedSearch:
             if not len(left):
                 break
         return path
+
+    def _late(self, status: Ints, left: Ints) -> Ints:
+        """Statuses of pairs some of which were to be looked at with narrower kinks."""
+        status = status.copy()
+        left = left[status[left] == GeodesicStatus.CONVERGED]
+        status[left] = GeodesicStatus.OUT_OF_TIME
+        return status
 
     def _by_descents(self, descent: KinkedDescent, pairs: Ints) -> GeodesicPath:
         """Search by descents, and measure on the decoder itself."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.certificate import certify
-from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
+from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.descent import (
     SineCurves,
     descend,
@@ -50,6 +51,8 @@ class KinkedDescent:
         Numbers of chords and steps.
     graph_limit : float
         As of `first_polylines`.
+    deadline : Deadline
+        When to give the curves back as they are.
     """
 
     evaluator: Evaluator
@@ -59,6 +62,7 @@ class KinkedDescent:
     options: KinkOptions
     descent: DescentOptions
     graph_limit: float
+    deadline: Deadline
 
     def run(self, pairs: Ints) -> list[tuple[Ints, GeodesicPath]]:
         """Find curves between pairs of points.
@@ -79,9 +83,11 @@ class KinkedDescent:
         if not len(left):
             return [(np.arange(len(pairs)), search.run(None))]
         polylines, owner = first_polylines(search.graph, start, end, self.graph_limit)
-        curves = first_descent(self.smoothed(first), polylines, owner, self.descent).curves
+        smoothed, deadline = self.smoothed(first), self.deadline
+        curves = first_descent(smoothed, polylines, owner, self.descent, deadline).curves
         width, length = np.full(len(left), first), self._lengths(curves)
-        curves, width, length = self._narrowed(curves, width, length, others, start_anew=True)
+        found = self._narrowed(curves, width, length, others, start_anew=True)
+        curves, width, length, late = found
         # Wide kinks may lead into a valley that is none of the decoder itself.
         straight = sine_curves(list(np.stack((start, end), axis=1)), self.descent.modes)
         longer = np.flatnonzero(~(length <= self._lengths(straight)))
@@ -94,14 +100,15 @@ class KinkedDescent:
             )
             better = found[2] < length[longer]
             curves = curves.put(longer[better], found[0].take(np.flatnonzero(better)))
-            width[longer[better]] = found[1][better]
+            width[longer[better]], late[longer[better]] = found[1][better], found[3][better]
         # Pairs whose ends are one point are in any group.
-        everywhere = np.full(len(pairs), width[0])
-        everywhere[left] = width
-        return [
+        everywhere, too_late = np.full(len(pairs), width[0]), np.zeros(len(pairs), dtype=bool)
+        everywhere[left], too_late[left] = width, late
+        groups = [
             self._certified(pairs, np.flatnonzero(everywhere == each), float(each), left, curves)
             for each in np.unique(everywhere)
         ]
+        return [(rows, _with_late(path, too_late[rows])) for rows, path in groups]
 
     def _narrowed(
         self,
@@ -111,15 +118,19 @@ class KinkedDescent:
         widths: Sequence[float],
         *,
         start_anew: bool = False,
-    ) -> tuple[SineCurves, Floats, Floats]:
+    ) -> tuple[SineCurves, Floats, Floats, Bools]:
         """Let curves descend on narrower kinks, until their lengths stop falling.
 
-        The first of the widths is tried by all; with ``start_anew`` the next one is, too.
+        The first of the widths is tried by all; with ``start_anew`` the next one is, too. Returns
+        curves, widths, lengths, and for which curves the time was over before that.
         """
         width, best = width.copy(), length.copy()
         going = np.arange(len(best))
         for k, narrower in enumerate(widths):
-            new = descend(self.smoothed(narrower), curves.take(going), self.descent).curves
+            if self.deadline.passed:
+                break
+            smoothed, part = self.smoothed(narrower), curves.take(going)
+            new = descend(smoothed, part, self.descent, self.deadline).curves
             length, before = self._lengths(new), best[going]
             better = length <= (1.0 + self.options.margin) * before
             curves = curves.put(going[better], new.take(np.flatnonzero(better)))
@@ -128,7 +139,9 @@ class KinkedDescent:
             going = going if start_anew and not k else going[falling]
             if not len(going):
                 break
-        return curves, width, best
+        late = np.zeros(len(best), dtype=bool)
+        late[going] = self.deadline.passed
+        return curves, width, best, late
 
     def follow(self, guess: SolvedCurves, pairs: Ints, width: float) -> GeodesicPath:
         """Go on from curves between nearby points, found at one width.
@@ -167,9 +180,18 @@ class KinkedDescent:
         model = search.models[search.line_degree]
         # Where the open ones among these pairs are among all that are left.
         mine = np.searchsorted(left, which[search.open])
-        found = descend(self.smoothed(width), curves.take(mine).finer(options.modes), options)
-        minimised = certify(model, found, options.n_elements, 2 * options.chords, self.rtol)
+        finer = curves.take(mine).finer(options.modes)
+        found = descend(self.smoothed(width), finer, options, self.deadline)
+        n_chords = 2 * options.chords
+        minimised = certify(model, found, options.n_elements, n_chords, self.rtol, self.deadline)
         path = search.accept(minimised)
         assert path.curves is not None
         widths = np.full(len(which), width)
         return which, replace(path, width=widths, curves=replace(path.curves, width=widths))
+
+
+def _with_late(path: GeodesicPath, late: Bools) -> GeodesicPath:
+    """Take back the certificates of curves that were to be tried on narrower kinks."""
+    late = late & path.converged
+    status = np.where(late, int(GeodesicStatus.OUT_OF_TIME), path.status)
+    return replace(path, status=status, converged=path.converged & ~late)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
-from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
+from geomstats_vae.geodesics.curves.chain import Curves, end_velocities, largest_length
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import Task
@@ -83,7 +83,7 @@ def minimise(model: CurveModel, curves: Curves, task: Task) -> Minimised:
     max_looks = task.max_looks or task.options.max_looks
     for look in range(max_looks):
         open_ = open_[state.finite[open_]]
-        if not len(open_):
+        if not len(open_) or state.too_late(open_):
             break
         marked = state.look(open_)
         allowed = state.finite & (state.curves.counts < task.limits.max_elements)
@@ -145,7 +145,7 @@ class Minimisation:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self.fine = model.lengths(curves.nodes)
         self.end_metrics = end_metrics(model, curves)
-        self.vanishing = task.options.vanishing * _largest_length(curves, self.end_metrics)
+        self.vanishing = task.options.vanishing * largest_length(curves, self.end_metrics)
         self.finite = np.isfinite(self.length)
         # Variations of the halves of the elements of the last look; before the first, of all.
         self._halves: Any = None
@@ -166,8 +166,8 @@ class Minimisation:
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
         self.measured = np.zeros(n_curves, dtype=bool)
         self.velocity = np.full((n_curves, 2, curves.dim), np.nan)
-        # On a saddle, on one that could not be left, on none as far as was asked.
-        self._saddle, self._left, self._minimal = np.zeros((3, n_curves), dtype=bool)
+        # On a saddle, on one that could not be left, on none as far as was asked, late.
+        self._saddle, self._left, self._minimal, self._late = np.zeros((4, n_curves), dtype=bool)
 
     @property
     def length(self) -> Floats:
@@ -191,7 +191,7 @@ class Minimisation:
         self._evaluate(active)
         self.stalled[active] = self.measured[active] = False
         budget = self.n_iter + (max_iter or self.task.limits.max_iter)
-        while active.any():
+        while active.any() and not self.too_late(np.flatnonzero(active)):
             self._refine(active)
             self._evaluate(active)
             which = np.flatnonzero(active)
@@ -199,6 +199,12 @@ class Minimisation:
                 active[which[self._step(which)]] = False
             self._evaluate(active)
             active &= ~self.stalled & (self.n_iter < budget)
+
+    def too_late(self, which: Ints) -> bool:
+        """Whether the time is over; then some curves, that are not done, are known to be late."""
+        passed = self.task.limits.deadline.passed
+        self._late[which] |= passed
+        return passed
 
     def _step(self, which: Ints) -> Bools:
         """One Newton step of some curves; returns which of them are done."""
@@ -424,6 +430,7 @@ class Minimisation:
         status[~(residual <= limits.rtol)] = GeodesicStatus.MAX_ITER
         status[~(residual <= limits.rtol) & self.stalled] = GeodesicStatus.STALLED
         status[~(error <= limits.rtol)] = GeodesicStatus.UNDER_RESOLVED
+        status[self._late & (status != GeodesicStatus.CONVERGED)] = GeodesicStatus.OUT_OF_TIME
         status[~self.finite | ~np.isfinite(self.chords)] = GeodesicStatus.NON_FINITE
         length = np.where(self.finite, np.maximum(self.chords, self.length), np.inf)
         settled = (residual <= limits.tol) & (error <= limits.rtol) & ~self._saddle
@@ -441,10 +448,3 @@ def end_metrics(model: CurveModel, curves: Curves) -> Floats:
     """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
     metric = model.metrics(curves.ends.reshape(-1, curves.dim))
     return metric.reshape(-1, 2, *metric.shape[1:])
-
-
-def _largest_length(curves: Curves, metric: Floats) -> Floats:
-    """About the largest length that a displacement as from end to end may have."""
-    size = np.linalg.norm(np.diff(curves.ends, axis=1)[:, 0], axis=1)
-    squares = np.trace(metric, axis1=2, axis2=3).min(axis=1)
-    return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))

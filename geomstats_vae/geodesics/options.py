@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from geomstats_vae.geodesics.arrays import Floats
+from geomstats_vae.geodesics.deadline import Deadline
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class Limits:
         Newton steps of a curve, at each resolution.
     max_elements : int
         Elements of a curve. Past it no element is bisected.
+    deadline : Deadline
+        When to give the curves back as they are.
     """
 
     tol: float = 1e-6
     rtol: float = 1e-3
     max_iter: int = 60
     max_elements: int = 1000
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,11 @@ class Search:
             self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
         return self.path()
 
+    def give_up(self) -> GeodesicPath:
+        """Give no curves to the open pairs: the time was over before they were begun."""
+        self.status[self.open] = GeodesicStatus.OUT_OF_TIME
+        return self.path()
+
     def follow(self, guess: SolvedCurves) -> tuple[GeodesicPath, Bools]:
         """Search from the guess only; the curves, and which pairs have an answer."""
         self._search_from(guess)
@@ -209,7 +214,7 @@ class Search:
             return
         options, model = self._descent.options, self.models[self.line_degree]
         moved = moved_sines(*guess.displaced(pairs), options.modes)
-        found = descend(self._descent.immersion, moved, options)
+        found = descend(self._descent.immersion, moved, options, self.task.limits.deadline)
         left, graph_length = np.zeros(len(pairs), dtype=bool), guess.graph_length(pairs)
         if self.graph is not None:
             left, graph_length = guess.left_valleys(pairs, found.length, self.graph)
@@ -258,7 +263,7 @@ class Search:
         yield from self._along(paths, around & ~steep, gentle_mesh)
         yield from self._along(paths, steep, steep_mesh)
         yield from self._along(paths, around & ~steep & ~self.converged[pairs], steep_mesh)
-        if self.on_grid and steep.any():
+        if self.on_grid and steep.any() and not self.task.limits.deadline.passed:
             which = np.flatnonzero(steep)
             others, other_cost = graph.alternative_paths([paths[k] for k in which])
             promising = np.zeros(len(pairs), dtype=bool)
@@ -268,12 +273,19 @@ class Search:
             yield from self._along(paths, promising, steep_mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
 
+    def _in_time(self, chosen: Bools) -> Bools:
+        """Which of some open pairs are still to be tried: late ones if they have no curve."""
+        if not self.task.limits.deadline.passed:
+            return chosen
+        return chosen & ~(self.length[self.open] < np.inf)
+
     def _descended(self, start: Floats, end: Floats) -> Iterator[Start]:
         """Curves that are nearly geodesics already, of all open pairs."""
         assert self._descent is not None
         immersion, options = self._descent.immersion, self._descent.options
         polylines, owner = first_polylines(self.graph, start, end, self._start_options.graph_limit)
-        return self._after(self.open, first_descent(immersion, polylines, owner, options))
+        deadline = self.task.limits.deadline
+        return self._after(self.open, first_descent(immersion, polylines, owner, options, deadline))
 
     def _after(self, pairs: Ints, found: Descended) -> Iterator[Start]:
         """Take curves that have descended to where they are asked to be; the others go on."""
@@ -282,8 +294,8 @@ class Search:
         left = np.arange(len(pairs))
         if self.task.limits.tol >= options.alone:
             limits = self.task.limits
-            n_chords = options.chords
-            certified = certify(model, found, options.alone_elements, n_chords, limits.rtol)
+            mesh = options.alone_elements, options.chords
+            certified = certify(model, found, *mesh, limits.rtol, limits.deadline)
             enough = certified.residual <= limits.tol
             enough &= certified.status == GeodesicStatus.CONVERGED
             self._keep_if_better(pairs, certified, enough)
@@ -310,7 +322,7 @@ class Search:
         trial_length: Floats | None = None,
     ) -> Iterator[Start]:
         """Curves along the graph paths of some of the open pairs."""
-        which = np.flatnonzero(chosen)
+        which = np.flatnonzero(self._in_time(chosen))
         if not len(which) or self.graph is None:
             return
         model, task = self.models[mesh[0]], self.task

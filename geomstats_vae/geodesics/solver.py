@@ -10,6 +10,7 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
+from geomstats_vae.geodesics.deadline import Deadline, check_seconds
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
@@ -71,6 +72,13 @@ class GeodesicSolver:
         Points the decoder is evaluated on at once; by default as many as fit a processor's cache.
     memory_limit : int
         Bytes that a batch of curves may take; larger batches are worked in blocks.
+    max_seconds : float, optional
+        Seconds after which a call returns the best curves that it has, with a status that says so.
+        Pairs that were not begun then have no curve, and an infinite length. The steps that are
+        under way are finished, and lengths are still measured, so that it takes a little longer.
+        The graph, which is built once, has no limit.
+    late_block : int
+        Pairs that are worked on at once where there is such a limit.
     model : callable, optional
         Makes the `CurveModel` of an immersion, a degree and a chunk size. By default
         `AssembledModel` in up to ``max_assembled_dim`` dimensions, else `MatrixFreeModel`.
@@ -111,6 +119,8 @@ class GeodesicSolver:
     max_elements: int = 1000
     chunk_size: int | None = None
     memory_limit: int = 2**30
+    max_seconds: float | None = None
+    late_block: int = 32
     model: ModelFactory | None = None
     max_assembled_dim: int = 5
     start: StartOptions = field(default_factory=StartOptions, repr=False)
@@ -121,6 +131,9 @@ class GeodesicSolver:
     matrix_free: MatrixFreeOptions = field(default_factory=MatrixFreeOptions, repr=False)
     descent: DescentOptions = field(default_factory=DescentOptions, repr=False)
     kinks: KinkOptions = field(default_factory=KinkOptions, repr=False)
+
+    def __post_init__(self) -> None:
+        check_seconds(self.max_seconds)
 
     def with_tol(self, tol: float) -> GeodesicSolver:
         """Take another tolerance.
@@ -187,7 +200,7 @@ class GeodesicSolver:
             If the guess is of another number of pairs.
         """
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-        curves = _curves_of(guess, len(start))
+        curves, deadline = _curves_of(guess, len(start)), Deadline.after(self.max_seconds)
         immersion = immersion.condensed()
         length, near = _short_lines(immersion, start, end)
         chord, end = end - start, np.where(near[:, None], start, end)
@@ -198,15 +211,21 @@ class GeodesicSolver:
         )
         need = [model.pair_bytes for group in models.values() for model in group.values()]
         block = max(1, self.memory_limit // max(need))
+        if self.max_seconds is not None:
+            block = min(block, self.late_block)
         paths = []
         for k in range(0, max(1, len(start)), block):
             rows = slice(k, k + block)
             known = None if curves is None else curves.take(rows)
             ends = start[rows], end[rows]
-            if smooth:
-                paths.append(self._search(models[0.0], *ends, graph).run(known))
+            if deadline.passed:
+                last = self._search(models[min(models)], *ends, graph, deadline)
+                paths.append(last.give_up())
+            elif smooth:
+                paths.append(self._search(models[0.0], *ends, graph, deadline).run(known))
             else:
-                paths.append(self._kinked(immersion, models, *ends, graph).run(len(ends[0]), known))
+                kinked = self._kinked(immersion, models, *ends, graph, deadline)
+                paths.append(kinked.run(len(ends[0]), known))
         path = paths[0] if len(paths) == 1 else join_paths(paths)
         return _with_lines(path, np.flatnonzero(near), chord, length) if near.any() else path
 
@@ -227,8 +246,9 @@ class GeodesicSolver:
         start: Floats,
         end: Floats,
         graph: LatentGraph | None,
+        deadline: Deadline,
     ) -> Search:
-        limits = Limits(self.tol, self.rtol, self.max_iter, self.max_elements)
+        limits = Limits(self.tol, self.rtol, self.max_iter, self.max_elements, deadline)
         task = Task(limits, self.minimise, self.certificate)
         line = models[self.start.line_degree].immersion
         descent = None
@@ -251,6 +271,7 @@ class GeodesicSolver:
         start: Floats,
         end: Floats,
         graph: LatentGraph | None,
+        deadline: Deadline,
     ) -> KinkedSearch:
         options = self.kinks
 
@@ -260,12 +281,12 @@ class GeodesicSolver:
                 tol=max(self.tol, options.first_tol if loose else options.tol),
                 certificate=options.certificate,
             )
-            return solver._search(models[width], start[pairs], end[pairs], graph)
+            return solver._search(models[width], start[pairs], end[pairs], graph, deadline)
 
         evaluator = Evaluator(immersion, self.chunk_size or cache_sized_chunk(immersion, 1))
         if immersion.dim < self.descent.min_dim and immersion.has_std:
             # Chords may tunnel through walls of the standard deviation.
-            return KinkedSearch(evaluator, search, self.rtol, options)
+            return KinkedSearch(evaluator, search, self.rtol, options, deadline)
         single = _single(immersion, graph)
         codes = kink_codes(single, None if graph is None else graph.codes, options)
         descent = KinkedDescent(
@@ -276,8 +297,29 @@ class GeodesicSolver:
             options=options,
             descent=replace(self.descent, rtol=options.rtol),
             graph_limit=self.start.graph_limit,
+            deadline=deadline,
         )
-        return KinkedSearch(evaluator, search, self.rtol, options, descent)
+        return KinkedSearch(evaluator, search, self.rtol, options, deadline, descent)
+
+
+def within(solver: Solver, seconds: float | None) -> Solver:
+    """Give a solver less time, if it has a limit.
+
+    Parameters
+    ----------
+    solver : Solver
+        The solver.
+    seconds : float or None
+        Seconds that are left; None is no limit.
+
+    Returns
+    -------
+    solver : Solver
+        The same, or one that differs in its limit only.
+    """
+    if seconds is None or not isinstance(solver, GeodesicSolver):
+        return solver
+    return replace(solver, max_seconds=seconds)
 
 
 def _short_lines(immersion: Immersion, start: Floats, end: Floats) -> tuple[Floats, Bools]:

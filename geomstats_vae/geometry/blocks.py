@@ -83,8 +83,19 @@ class Blocks:
         here = self.n_jobs == 1 and not self.options
         return here and not self.verbose and self.progress is None
 
+    @property
+    def watched(self) -> bool:
+        """Whether a bar counts pairs that are worked on in this process."""
+        shown = self.verbose or not getattr(self.progress, "disable", True)
+        return shown and self.n_jobs in (None, 1) and not self.options
+
     def run(
-        self, function: PairFunction, start: NDArray[np.float64], end: NDArray[np.float64]
+        self,
+        function: PairFunction,
+        start: NDArray[np.float64],
+        end: NDArray[np.float64],
+        *,
+        limited: bool = False,
     ) -> list[NDArray[Any]]:
         """Work on pairs, those with a common end point together.
 
@@ -95,6 +106,9 @@ class Blocks:
             per pair.
         start, end : numpy.ndarray, shape=[n_pairs, dim]
             End points.
+        limited : bool
+            The function's time is limited: in this process blocks take ``seconds``, as with a bar,
+            for what is begun is finished.
 
         Returns
         -------
@@ -123,11 +137,8 @@ class Blocks:
         ordered, checked = (start[order], end[order]), []
         with self._bar(len(start)) as progress:
             if serial:
-                sizes = (
-                    self._watched_sizes()
-                    if not getattr(progress, "disable", False)
-                    else repeat(size)
-                )
+                watched = limited or not getattr(progress, "disable", False)
+                sizes = self._watched_sizes() if watched else repeat(size)
                 done = _one_by_one(function, *ordered, sizes)
             else:
                 cuts = range(size, len(start), size)
@@ -140,6 +151,27 @@ class Blocks:
         columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
         inverse = np.argsort(order)
         return [column[inverse] for column in columns]
+
+    def slices(self, n_pairs: int) -> Iterator[slice]:
+        """Divide pairs into blocks that are worked on in this process, in their order.
+
+        Parameters
+        ----------
+        n_pairs : int
+            Number of pairs.
+
+        Yields
+        ------
+        rows : slice
+            Rows of a block; the bar moves when the next is asked for. At least one, if empty.
+        """
+        sizes, begin = self._watched_sizes(), 0
+        with self._bar(n_pairs) as progress:
+            while begin == 0 or begin < n_pairs:
+                rows = slice(begin, min(begin + next(sizes), n_pairs))
+                yield rows
+                progress.update(rows.stop - begin)
+                begin = max(rows.stop, 1)
 
     def _watched_sizes(self) -> Iterator[int]:
         """Numbers of pairs of blocks that take about as long as a bar may stand still."""

@@ -20,14 +20,14 @@ from geomstats_vae.geodesics import (
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.kinked import kink_codes
 from geomstats_vae.geodesics.options import KinkOptions
-from geomstats_vae.geometry import local
+from geomstats_vae.geometry import local, pairs
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, Lengths, Logs
 from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
 from geomstats_vae.geometry.refined_paths import refine_paths
-from geomstats_vae.geometry.rows import Ends, host, rows
+from geomstats_vae.geometry.rows import Box, Ends, host, rows
 from geomstats_vae.geometry.transport import transports, transports_between
 from geomstats_vae.immersions import Immersion, ScaledImmersion
 from geomstats_vae.immersions.decoder import Decoder
@@ -121,6 +121,11 @@ class DecoderGeometry:
             return self.graph.codes
         return None if self.graph is None else self.graph.codes
 
+    @cached_property
+    def surroundings(self) -> Box:
+        """The codes and what is near them; everything without codes."""
+        return Box.around(self.codes, self.dim)
+
     @property
     def bounds(self) -> DecoderBounds:
         """What is known of distances without a geodesic."""
@@ -172,7 +177,11 @@ class DecoderGeometry:
         return self.immersion(device) if exact else self.smooth_immersion(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: part for name, part in self.__dict__.items() if name[0] != "_"}
+        return {
+            name: part
+            for name, part in self.__dict__.items()
+            if name[0] != "_" and name != "surroundings"
+        }
 
     def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
         """Return the graph of the scaled metric, built now if it was not.
@@ -197,15 +206,6 @@ class DecoderGeometry:
         if isinstance(graph, GraphOnDemand):
             graph = graph.get(self.decoder, verbose=self.blocks.verbose)
         return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
-
-    def _for_workers(self, n_pairs: int) -> DecoderGeometry:
-        """Geometry that carries its graph along if it is sent to other processes."""
-        here = replace(self, blocks=Blocks())
-        if isinstance(self.graph, GraphOnDemand) and self.blocks.verbose:
-            self.build_graph()  # where its progress can be seen
-        if self.blocks.jobs(n_pairs) == 1 or not isinstance(self.graph, GraphOnDemand):
-            return here
-        return replace(here, graph=self.graph.get(self.decoder))
 
     # -- geodesics between points ------------------------------------------------------------------
 
@@ -239,7 +239,10 @@ class DecoderGeometry:
         """
         start, end = rows(start, end)
         with torch.no_grad():
-            path = self.solver.solve(self._immersion, start, end, self._graph, guess)
+            if self.blocks.watched:
+                path = pairs.solve(self, start, end, guess)
+            else:
+                path = self.solver.solve(self._immersion, start, end, self._graph, guess)
             refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
             return refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
 
@@ -257,8 +260,7 @@ class DecoderGeometry:
             Lengths, end velocities and statuses.
         """
         if len(start) > self._most_at_once:
-            geometry = self._for_workers(len(start))
-            return Ends(*self.blocks.run(partial(_ends, geometry), start, end))
+            return pairs.ends(self, start, end)
         with torch.no_grad():
             path = self.solver.solve(self._immersion, start, end, self._graph)
         return Ends(path.length, path.initial_velocity, path.final_velocity, path.status)
@@ -443,8 +445,3 @@ class DecoderGeometry:
         immersion = self.smooth_immersion()
         like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
         return immersion, *(torch.as_tensor(part).to(like) for part in rows(*arrays))
-
-
-def _ends(geometry: DecoderGeometry, start: Floats, end: Floats) -> Any:
-    path = geometry.paths(start, end)
-    return path.length, path.initial_velocity, path.final_velocity, path.status

@@ -41,6 +41,46 @@ class Ends:
         return (self.status == 0) & np.isfinite(self.length)
 
 
+@dataclass(frozen=True)
+class Box:
+    """Points whose coordinates are within bounds.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray, shape=[dim]
+        Bounds.
+    """
+
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def around(cls, codes: Floats | None, dim: int) -> Box:
+        """Make the box of codes wider, at each side by the widest range of a coordinate.
+
+        Parameters
+        ----------
+        codes : numpy.ndarray, shape=[n_codes, dim], or None
+            Latent codes; without them the box is everything.
+        dim : int
+            Number of coordinates.
+
+        Returns
+        -------
+        box : Box
+            The box.
+        """
+        if codes is None:
+            return cls(np.full(dim, -np.inf), np.full(dim, np.inf))
+        low, high = codes.min(axis=0), codes.max(axis=0)
+        width = (high - low).max() or np.inf
+        return cls(low - width, high + width)
+
+    def misses(self, points: Floats) -> Bools:
+        """Tell which points lie outside, shape=[n_points]."""
+        return np.asarray(((points < self.low) | (points > self.high)).any(axis=1))
+
+
 def rows(*arrays: ArrayLike) -> tuple[Floats, ...]:
     """Make float64 rows of arrays, which broadcast against each other.
 

@@ -112,6 +112,33 @@ def report(
     warnings.warn(f"{message} {returned}", warning, stacklevel=caller_level())
 
 
+def warn_far(on_failure: str, n_far: int, n_pairs: int) -> None:
+    """Warn of pairs of points that lie far outside the codes.
+
+    Parameters
+    ----------
+    on_failure : str, {'warn', 'raise', 'ignore'}
+        Not if this is 'ignore'.
+    n_far : int
+        Number of such pairs.
+    n_pairs : int
+        Number of all.
+
+    Warns
+    -----
+    UserWarning
+        Unless on_failure is 'ignore'.
+    """
+    if on_failure != "ignore":
+        warnings.warn(
+            f"Expected points near the space's codes, got {n_far} of {n_pairs} pairs with a point "
+            "farther outside them than they are wide. No data tell what the decoder does there, "
+            "and geodesics may take long; give the solver max_seconds, or leave such points out.",
+            UserWarning,
+            stacklevel=caller_level(),
+        )
+
+
 def caller_level() -> int:
     """Stack level, for the function that calls this one, of the first frame that is the user's.
 

@@ -117,6 +117,7 @@ class DecoderLogSolver(LogSolver):
         geometry = self.metric.geometry
         arrays = {"points": point, "base_points": base_point}
         (end, base), origin = enter(geometry.dim, **arrays)
+        self.metric._warn_far(base, end)
         with origin.recording():
             path = self._solve(base, end, polish=polish)
         _report(self.metric, path.status, GeodesicStatus, "geodesics")

@@ -261,6 +261,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         guess: GeodesicPath | None = None,
         polish: bool = False,
         check_minimum: bool = False,
+        verbose: bool = False,
     ) -> GeodesicPath:
         """Solve for geodesics between pairs of points.
 
@@ -277,6 +278,8 @@ class PullbackDecoderMetric(RiemannianMetric):
             as long as the geodesics.
         check_minimum : bool
             Fill ``path.local_minimum``: whether no curve near a geodesic is shorter.
+        verbose : bool
+            Show a progress bar, in pairs.
 
         Returns
         -------
@@ -286,8 +289,10 @@ class PullbackDecoderMetric(RiemannianMetric):
             between points in half precision come in float32.
         """
         (start, end), origin = self._enter(start=start, end=end)
+        self._warn_far(start, end)
+        geometry = self.geometry.working(verbose=True) if verbose else self.geometry
         with origin.recording():
-            path = self.geometry.paths(
+            path = geometry.paths(
                 start, end, guess=guess, polish=polish, check_minimum=check_minimum
             )
         dtype = torch.promote_types(origin.dtype, torch.float32)
@@ -321,6 +326,11 @@ class PullbackDecoderMetric(RiemannianMetric):
         if status.any():
             failures.report(self.on_failure, status, kind, what)
 
+    def _warn_far(self, *ends: Any) -> None:
+        far = np.logical_or(*map(self.geometry.surroundings.misses, ends))
+        if far.any():
+            failures.warn_far(self.on_failure, int(far.sum()), len(far))
+
     # -- distances ---------------------------------------------------------------------------------
 
     def _lengths(
@@ -333,6 +343,7 @@ class PullbackDecoderMetric(RiemannianMetric):
         **working: Any,
     ) -> Array:
         (a, b), origin = self._enter(points=point_a, other_points=point_b)
+        self._warn_far(a, b)
         geometry = self.geometry.working(**working) if working else self.geometry
         if method == "graph":
             with origin.recording():
@@ -351,20 +362,23 @@ class PullbackDecoderMetric(RiemannianMetric):
             return origin.give(differentiable_length(immersion, a, b, ends, squared=squared))
         return origin.give(ends.length**2 if squared else ends.length)
 
-    def dist(self, point_a: Array, point_b: Array) -> Array:
+    def dist(self, point_a: Array, point_b: Array, *, verbose: bool = False) -> Array:
         """Geodesic distance: the length of the curve, not the norm of its logarithm.
 
         Parameters
         ----------
         point_a, point_b : array-like, shape=[..., dim]
             Points in latent space.
+        verbose : bool
+            Show a progress bar, in pairs.
 
         Returns
         -------
         dist : array-like, shape=[...]
             Distances, in the units of the data.
         """
-        return self._lengths(point_a, point_b)
+        working: dict[str, Any] = {"verbose": True} if verbose else {}
+        return self._lengths(point_a, point_b, **working)
 
     def squared_dist(self, point_a: Array, point_b: Array) -> Array:
         """Squared geodesic distance, shape=[...]; differentiable also where points coincide."""

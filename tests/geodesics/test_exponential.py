@@ -13,7 +13,7 @@ from geomstats_vae.geodesics.flow import (
     StepControl,
 )
 from geomstats_vae.geodesics.flow.dense import Samples, cubic_states, quintic_points
-from geomstats_vae.geodesics.flow.integrator import take_step
+from geomstats_vae.geodesics.flow.methods import ORDER_5, ORDER_8
 from geomstats_vae.geodesics.flow.systems import GeodesicSystem
 from geomstats_vae.immersions import AutodiffImmersion
 from geomstats_vae.immersions.network import compile_immersion
@@ -102,34 +102,36 @@ def test_a_hundred_and_twenty_eight_dimensions():
     torch.testing.assert_close(result.point, surfaces.sphere_exp(z, v), rtol=0, atol=1e-6)
 
 
-def test_convergence_is_of_order_five():
+@pytest.mark.parametrize("method", [ORDER_5, ORDER_8], ids=["order 5", "order 8"])
+def test_convergence_is_of_its_order(method):
     """Steps of equal size on great circles, by the solver's own stages."""
     z, v = torch.tensor([[0.3, -0.2]]).double(), torch.tensor([[0.6, 0.4]]).double()
     system = GeodesicSystem(SPHERE, 64)
-    counts, errors, estimates = (8, 16, 32), [], []
+    counts, errors, estimates = ((8, 16, 32) if method is ORDER_5 else (2, 4, 8)), [], []
     for count in counts:
         state, size = torch.cat((z, v), dim=1), torch.full_like(z[:, 0], 1.0 / count)
         slope = system.slope(state)
         for k in range(count):
-            state, slope, error = take_step(system, state, slope, size)
+            state, slope, error = method.step(system, state, slope, size)
             if k == 0:
-                # What the embedded method of order 4 says of the first step.
-                estimates.append(error.abs().max().item())
+                # What the embedded methods say of the first step.
+                estimates.append(method.ratio(error, torch.ones_like(state)).item())
         errors.append((state[:, :2] - surfaces.sphere_exp(z, v)).abs().max().item())
 
     def order(values):
         return -np.polyfit(np.log(counts), np.log(values), 1)[0]
 
-    assert 4.6 < order(errors) < 5.4
-    assert 4.6 < order(estimates) < 5.4
+    assert abs(order(errors) - method.order) < 0.5
+    assert method.order - 0.8 < order(estimates) < method.order + 1.5
 
 
-def test_error_follows_the_tolerance():
+@pytest.mark.parametrize("order", [5, 8])
+def test_error_follows_the_tolerance(order):
     z, v = draw(8)
     exact = surfaces.sphere_exp(z, v)
     errors, steps = [], []
-    for rtol in (1e-3, 1e-5, 1e-7):
-        result = ExponentialSolver(rtol=rtol, atol=1e-2 * rtol).solve(SPHERE, z, v)
+    for rtol in (1e-3, 1e-5, 1e-7, 1e-9, 1e-11):
+        result = ExponentialSolver(rtol=rtol, atol=1e-2 * rtol, order=order).solve(SPHERE, z, v)
         errors.append((result.point - exact).abs().max().item() / rtol)
         steps.append(result.n_steps.sum().item())
     assert max(errors) < 20.0
@@ -505,7 +507,7 @@ def test_a_jump_of_the_acceleration_underflows_or_is_passed():
 
 
 def test_every_status_has_a_message():
-    assert [status.value for status in ExponentialStatus] == [0, 1, 2, 3, 4]
+    assert [status.value for status in ExponentialStatus] == [0, 1, 2, 3, 4, 5]
     assert all(status.message.endswith(".") for status in ExponentialStatus)
 
 

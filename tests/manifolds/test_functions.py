@@ -9,6 +9,7 @@ import torch
 
 from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.pairs import for_workers
 from geomstats_vae.manifolds import AdaptiveExpSolver, CollocationLogSolver, LatentSpace
 from tests.manifolds import spaces
 from tests.manifolds.spaces import array, draw, host
@@ -143,7 +144,7 @@ def test_a_graph_that_was_given_is_pickled_along(known):
 
 def test_workers_get_the_graph(known):
     here, there = (
-        pickle.loads(pickle.dumps(known.metric.geometry.working(n_jobs=n)._for_workers(10)))
+        pickle.loads(pickle.dumps(for_workers(known.metric.geometry.working(n_jobs=n), 10)))
         for n in (1, 2)
     )
     assert isinstance(here.graph, GraphOnDemand)

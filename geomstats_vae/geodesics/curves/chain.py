@@ -255,6 +255,26 @@ def end_velocities(curves: Curves, gradient: Floats, length: Floats, metric: Flo
 # -- linear systems on chains ---------------------------------------------------------------------
 
 
+def largest_length(curves: Curves, metric: Floats) -> Floats:
+    """Estimate the largest length that displacements as long as from end to end may have.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    metric : array, shape=[n_curves, 2, dim, dim]
+        Metric matrices at their end points.
+
+    Returns
+    -------
+    length : array, shape=[n_curves]
+        Lengths in all directions together, by the smaller of the two metrics.
+    """
+    size = np.linalg.norm(np.diff(curves.ends, axis=1)[:, 0], axis=1)
+    squares = np.trace(metric, axis1=2, axis2=3).min(axis=1)
+    return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))
+
+
 def first_unknown(counts: Ints, degree: int, dim: int) -> Ints:
     """Index of each element's first unknown, shape=[n_elements].
 

@@ -26,6 +26,7 @@ class GeodesicStatus(enum.IntEnum):
     UNDER_RESOLVED = 2
     STALLED = 3
     NON_FINITE = 4
+    OUT_OF_TIME = 5
 
     @property
     def message(self) -> str:
@@ -47,6 +48,10 @@ _MESSAGES = {
         "the limit of the floating-point type."
     ),
     GeodesicStatus.NON_FINITE: "The metric is not finite along every curve that was tried.",
+    GeodesicStatus.OUT_OF_TIME: (
+        "The time was over before the curve was done, or begun: then it has no length; raise "
+        "max_seconds."
+    ),
 }
 
 

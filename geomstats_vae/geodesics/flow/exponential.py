@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from geomstats_vae.geodesics.deadline import Deadline, check_seconds
 from geomstats_vae.geodesics.flow.dense import Samples, quintic_points
 from geomstats_vae.geodesics.flow.integrator import (
     ExponentialStatus,
@@ -15,9 +16,13 @@ from geomstats_vae.geodesics.flow.integrator import (
     StepControl,
 )
 from geomstats_vae.geodesics.flow.jacobi import JacobiSystem
+from geomstats_vae.geodesics.flow.methods import ORDER_5, ORDER_8, Method
 from geomstats_vae.geodesics.flow.systems import GeodesicSystem, PathSystem
 from geomstats_vae.geodesics.flow.transport import TransportSystem
 from geomstats_vae.immersions.immersion import Immersion
+
+# Tolerance below which the method of order 8 takes fewer evaluations than that of order 5.
+_ORDER_8 = 1e-7
 
 __all__ = ["ExponentialResult", "ExponentialSolver", "ExponentialStatus"]
 
@@ -46,7 +51,7 @@ class ExponentialResult:
 
 @dataclass(frozen=True)
 class ExponentialSolver:
-    """Dormand-Prince of order 5(4) on the geodesic equation, with a step size for every path.
+    """Runge-Kutta methods on the geodesic equation, with a step size for every path.
 
     Paths are independent of each other: a result does not depend on the rest of its batch.
 
@@ -55,10 +60,18 @@ class ExponentialSolver:
     rtol : float
         Largest error of one step, in position and velocity, relative to the velocity; never
         taken smaller than 64 machine epsilons.
+    dense_rtol : float
+        The same, at least, where points along the paths are asked for: they are interpolated by
+        polynomials of degree 5.
+    order : int, optional
+        5 or 8, the methods of Dormand and Prince; see `flow.methods`. By default 8 if ``rtol`` is
+        below 1e-7: to be more exact it takes fewer evaluations.
     atol : float
         The same, absolute, in units of latent length (time runs from 0 to 1).
     max_steps : int
         Number of steps after which a path is given up.
+    max_seconds : float, optional
+        Seconds after which all paths of a call are given up.
     chunk_size : int
         Number of points at which the decoder's derivatives are evaluated at once.
     control : StepControl
@@ -71,11 +84,31 @@ class ExponentialSolver:
     `Immersion.smoothed`.
     """
 
-    rtol: float = 1e-8
-    atol: float = 1e-10
+    rtol: float = 1e-10
+    atol: float = 1e-12
+    dense_rtol: float = 1e-8
+    order: int | None = None
     max_steps: int = 2000
+    max_seconds: float | None = None
     chunk_size: int = 64
     control: StepControl = field(default_factory=StepControl)
+
+    def __post_init__(self) -> None:
+        check_seconds(self.max_seconds)
+        if self.order not in (None, 5, 8):
+            raise ValueError(f"Expected order to be 5, 8 or None, got {self.order!r}.")
+
+    @property
+    def method(self) -> Method:
+        """Takes the steps."""
+        order = self.order or (8 if self.rtol < _ORDER_8 else 5)
+        return ORDER_8 if order == 8 else ORDER_5
+
+    def for_dense_output(self) -> ExponentialSolver:
+        """Return the solver of paths that are interpolated."""
+        rtol = max(self.rtol, self.dense_rtol)
+        atol = self.atol * rtol / self.rtol
+        return replace(self, rtol=rtol, atol=atol, order=5)
 
     def solve(
         self, immersion: Immersion, base_point: torch.Tensor, tangent_vec: torch.Tensor
@@ -175,6 +208,8 @@ class ExponentialSolver:
         """
         points = base_point[:, None, :].repeat(1, len(times), 1)
         status = torch.zeros(len(base_point), dtype=torch.long, device=base_point.device)
+        solver = self.for_dense_output()
+        deadline = Deadline.after(self.max_seconds)
         for side in (times > 0, times < 0):
             if side.any():
                 horizon = times[side][times[side].abs().argmax()]
@@ -182,7 +217,7 @@ class ExponentialSolver:
                 start = torch.cat((base_point, horizon * tangent_vec), dim=1)
                 columns = side.nonzero()[:, 0]
                 record = Samples(points, columns, times[side] / horizon, quintic_points)
-                end, code, _ = self.integrate(system, start, record)
+                end, code, _ = solver.integrate(system, start, record, deadline)
                 record.close(end, code)
                 status = torch.where(status == 0, code, status)
         return points, status
@@ -269,18 +304,25 @@ class ExponentialSolver:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Integrate fields along paths; they take dim times the memory, so paths go in chunks."""
         ends, codes = [base_point.new_zeros(0, system.width)], []
+        deadline = Deadline.after(self.max_seconds)
         for point, vector in zip(
             base_point.split(self.chunk_size), tangent_vec.split(self.chunk_size), strict=True
         ):
             if len(point):
-                end, code, _ = self.integrate(system, system.start(point, vector))
+                end, code, _ = self.integrate(
+                    system, system.start(point, vector), deadline=deadline
+                )
                 ends.append(end)
                 codes.append(code)
         end = torch.cat(ends)
         return end, torch.cat([end.new_zeros(0, dtype=torch.long), *codes])
 
     def integrate(
-        self, system: PathSystem, start: torch.Tensor, record: Record | None = None
+        self,
+        system: PathSystem,
+        start: torch.Tensor,
+        record: Record | None = None,
+        deadline: Deadline | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Integrate any system from time 0 to 1.
 
@@ -292,6 +334,8 @@ class ExponentialSolver:
             States at time 0.
         record : callable, optional
             Is given the steps that are taken, such as `Samples`.
+        deadline : Deadline, optional
+            When to give up; by default ``max_seconds`` from now.
 
         Returns
         -------
@@ -305,9 +349,12 @@ class ExponentialSolver:
         end = start.clone()
         status = torch.zeros(len(start), dtype=torch.long, device=start.device)
         n_steps = torch.zeros_like(status)
-        run = Run(system, start, self.rtol, self.atol, self.control)
+        run = Run(system, start, self.rtol, self.atol, self.control, self.method)
+        deadline = Deadline.after(self.max_seconds) if deadline is None else deadline
         while True:
             code = run.codes(self.max_steps)
+            if deadline.passed:
+                code[code < 0] = ExponentialStatus.OUT_OF_TIME
             done = code >= 0
             if done.any():
                 rows = run.rows[done]

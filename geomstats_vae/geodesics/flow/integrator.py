@@ -1,32 +1,16 @@
-"""The method of Dormand and Prince, of order 5(4), with a step size for every path.
-
-References
-----------
-.. [1] Dormand, Prince. "A family of embedded Runge-Kutta formulae." Journal of Computational and
-   Applied Mathematics 6 (1980), table 2: RK5(4)7M.
-"""
+"""Steps of a Runge-Kutta method, with a size for every path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
 import torch
 
+from geomstats_vae.geodesics.flow.methods import Method
 from geomstats_vae.geodesics.flow.systems import PathSystem
-
-# Stages, weights of order 5 (the last stage's row) and their distance from those of order 4 [1].
-STAGES = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-)
-ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
 
 class ExponentialStatus(IntEnum):
@@ -37,6 +21,7 @@ class ExponentialStatus(IntEnum):
     NON_FINITE = 2
     STEP_UNDERFLOW = 3
     MISSED = 4
+    OUT_OF_TIME = 5
 
     @property
     def message(self) -> str:
@@ -61,6 +46,7 @@ _MESSAGES = {
         "The geodesic followed from the logarithm ends elsewhere than at the end point: it is too "
         "sensitive to its velocity, or the logarithm did not converge."
     ),
+    ExponentialStatus.OUT_OF_TIME: "The time was over before the end; raise max_seconds.",
 }
 
 
@@ -135,6 +121,8 @@ class Run:
         Largest error of a step, relative to the system's scale, and absolute.
     control : StepControl
         How step sizes follow the errors.
+    method : Method
+        Takes the steps.
     """
 
     _FIELDS = ("rows", "time", "step", "state", "slope", "n_steps", "failed", "broken")
@@ -146,8 +134,9 @@ class Run:
         rtol: float,
         atol: float,
         control: StepControl,
+        method: Method,
     ) -> None:
-        self.system, self.control = system, control
+        self.system, self.control, self.method = system, control, method
         eps = torch.finfo(start.dtype).eps
         # Errors of fewer roundings cannot be told from rounding, nor steps of so few from none.
         self.rtol, self.atol, self._shortest = max(rtol, 64 * eps), atol, 16 * eps
@@ -173,7 +162,7 @@ class Run:
         self.broken[go] = ~self.slope[go].isfinite().all(1)
         longest = self.control.longest_first_step
         speed, turn = self.system.speed(self.state[go]), self.system.speed(self.slope[go])
-        step = torch.where(turn > 0, self.rtol**0.2 * speed / turn, longest)
+        step = torch.where(turn > 0, self.rtol ** (1.0 / self.method.order) * speed / turn, longest)
         step = step.clamp(2 * self._shortest, longest)
         self.step[go] = torch.where(self.broken[go], 0.0, step)
 
@@ -196,9 +185,9 @@ class Run:
         """Try one step on every path; those that are taken are recorded."""
         last = self.step >= 1.0 - self.time
         size = torch.where(last, 1.0 - self.time, self.step)
-        new, slopes, error = take_step(self.system, self.state, self.slope, size)
+        new, slopes, errors = self.method.step(self.system, self.state, self.slope, size)
         scale = torch.maximum(self.system.scale(self.state), self.system.scale(new))
-        ratio = (error.abs() / (self.atol + self.rtol * scale)).amax(1)
+        ratio = self.method.ratio(errors, self.atol + self.rtol * scale)
         # A ratio that is not finite must not hide in a comparison: its step is refused and cut.
         finite = new.isfinite().all(1) & slopes.isfinite().all(1) & ratio.isfinite()
         accepted = finite & (ratio <= 1.0)
@@ -220,48 +209,13 @@ class Run:
         accepted: torch.Tensor,
     ) -> None:
         safety, shrink, grow = self.control.safety, self.control.shrink, self.control.grow
-        # Errors grow by the fifth power of the step. An error of 0 counts as one that is so small
-        # that the factor is cut to the largest.
-        factor = (safety * ratio.clamp_min(grow**-8) ** -0.2).clamp(shrink, grow)
+        # An error of 0 counts as one that is so small that the factor is cut to the largest.
+        order = self.method.order
+        factor = safety * ratio.clamp_min(grow ** (-order - 3)) ** (-1.0 / order)
+        factor = factor.clamp(shrink, grow)
         factor = torch.where(finite, factor, shrink)
         # After a refusal no growth: it would be refused again.
         factor = torch.where(self.failed, factor.clamp_max(1.0), factor)
         # A last step is shortened to hit the end, not by its error; no path goes on after it.
         self.step = size * factor
         self.failed, self.broken = ~accepted, ~finite
-
-
-def take_step(
-    system: PathSystem, state: torch.Tensor, slope: torch.Tensor, size: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take one step of the method on every path.
-
-    Parameters
-    ----------
-    system : PathSystem
-        The equation.
-    state, slope : torch.Tensor, shape=[n, width]
-        States and their slopes.
-    size : torch.Tensor, shape=[n]
-        Times that the steps take.
-
-    Returns
-    -------
-    new_state, new_slope : torch.Tensor, shape=[n, width]
-        States after the step, of order 5, and their slopes.
-    error : torch.Tensor, shape=[n, width]
-        How far those of order 4 are from them.
-    """
-    slopes, new = [slope], state
-    for weights in STAGES:
-        new = state + size[:, None] * _combine(weights, slopes)
-        slopes.append(system.slope(new))
-    return new, slopes[-1], size[:, None] * _combine(ERROR, slopes)
-
-
-def _combine(weights: Sequence[float], slopes: Sequence[torch.Tensor]) -> torch.Tensor:
-    total = weights[0] * slopes[0]
-    for weight, slope in zip(weights[1:], slopes[1:], strict=True):
-        if weight:
-            total = total + weight * slope
-    return total
