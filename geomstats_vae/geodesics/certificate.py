@@ -11,7 +11,8 @@ from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.descent import Descended
-from geomstats_vae.geodesics.minimise import Minimised, end_metrics
+from geomstats_vae.geodesics.ends import end_metrics
+from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.model import CurveModel
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.ends import end_metrics, end_norms, largest_length
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import Task
 from geomstats_vae.geodesics.saddles import slide
@@ -145,7 +146,7 @@ class Minimisation:
         self.stalled = np.zeros(n_curves, dtype=bool)
         self.fine = model.lengths(curves.nodes)
         self.end_metrics = end_metrics(model, curves)
-        self.vanishing = task.options.vanishing * _largest_length(curves, self.end_metrics)
+        self.vanishing = task.options.vanishing * largest_length(curves, self.end_metrics)
         self.finite = np.isfinite(self.length)
         # Variations of the halves of the elements of the last look; before the first, of all.
         self._halves: Any = None
@@ -323,7 +324,7 @@ class Minimisation:
         """
         limits, bulk = self.task.limits, self.task.certificate.bulk
         rows, length = self.curves.rows(which), self.length[which]
-        curves, vanishing = self.curves.take(which), length <= self.vanishing[which]
+        curves, no_length = self.curves.take(which), length <= self.vanishing[which]
         halves, first = curves.halved(), self._to_be_looked_at
         variation: Any = self._halves
         variation = variation[_halves_of(rows)] if first else self.model.variation(halves.nodes)
@@ -344,11 +345,14 @@ class Minimisation:
             self.measured[which] = True
         else:
             # Chords are dear, so curves that go on anyway are measured when they have come to rest.
-            resting = np.flatnonzero(curves.total(marked & ~vanishing[curves.owner]) == 0)
+            resting = np.flatnonzero(curves.total(marked & ~no_length[curves.owner]) == 0)
             missed = self.measure_chords(which[resting])
             part, elements = curves.take(resting), curves.rows(resting)
             long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
             marked[elements] |= part.bulk(missed, bulk) & long_off
+        # What no quadrature point sees, such as a step of a saturated decoder, chords may see.
+        vanishing = no_length.copy()
+        vanishing[no_length] = self._chords_vanish(which[no_length])
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         # A nearly stationary curve's gradient shows no saddle: it is asked for once.
         near = ~vanishing & (decrement <= self.task.certificate.trusted * length)
@@ -356,7 +360,7 @@ class Minimisation:
             asked = np.flatnonzero(definite & near & ~self._minimal[which])
             definite[asked] = self.model.definite(curves.take(asked), rough=True)
             self._minimal[which[asked]] = definite[asked]
-        saddle = ~definite & ~self._left[which] & ~vanishing
+        saddle = ~definite & ~self._left[which] & ~no_length
         self._saddle[:] = False
         self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
@@ -417,6 +421,15 @@ class Minimisation:
         self.length_error[which] = np.where(np.isfinite(total), error, np.inf)
         return np.where(np.isfinite(chords), np.abs(chords - fine), 0.0)
 
+    def _chords_vanish(self, which: Ints) -> Bools:
+        """Whether the chords of curves without length are no more than rounding, either."""
+        curves = self.curves.take(which)
+        norm = end_norms(self.model, curves)
+        n_chords = self.task.certificate.chords_per_element * curves.counts
+        n_chords = n_chords + self.task.certificate.chords_per_curve
+        rounding = self.task.options.rounding * self.model.eps * n_chords * norm
+        return self.chords[which] <= self.vanishing[which] + rounding
+
     def result(self) -> Minimised:
         """Give each curve its status."""
         limits, residual, error = self.task.limits, self.residual, self.length_error
@@ -435,16 +448,3 @@ class Minimisation:
 def _halves_of(elements: Ints) -> Ints:
     """Places of the halves of elements among those of all."""
     return (2 * elements[:, None] + np.arange(2)).ravel()
-
-
-def end_metrics(model: CurveModel, curves: Curves) -> Floats:
-    """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
-    metric = model.metrics(curves.ends.reshape(-1, curves.dim))
-    return metric.reshape(-1, 2, *metric.shape[1:])
-
-
-def _largest_length(curves: Curves, metric: Floats) -> Floats:
-    """About the largest length that a displacement as from end to end may have."""
-    size = np.linalg.norm(np.diff(curves.ends, axis=1)[:, 0], axis=1)
-    squares = np.trace(metric, axis1=2, axis2=3).min(axis=1)
-    return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))

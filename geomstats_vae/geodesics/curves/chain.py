@@ -178,7 +178,7 @@ def straight(start: Floats, end: Floats, n_elements: int, degree: int) -> Curves
 
 
 def smooth_elements(
-    path: Floats, element: ReferenceElement, size: float
+    path: Floats, element: ReferenceElement, size: float, most: int
 ) -> tuple[Floats, Floats, tuple[Floats, Bools]]:
     """Elements of about equal size through the vertices of a polygon.
 
@@ -190,6 +190,8 @@ def smooth_elements(
         The element.
     size : float
         About the length of an element, in latent coordinates.
+    most : int
+        Elements that there may be, at least 4; they are longer on a longer path.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def smooth_elements(
     inner[1:] &= np.diff(knots) > 0.0
     inner[-1] = True
     vertices, knots = path[inner], knots[inner]
-    n_elements = max(4, int(np.ceil(knots[-1] / size)))
+    n_elements = max(4, int(min(np.ceil(knots[-1] / size), most)))
     reference = 0.5 * (element.nodes + 1.0)
     where = (np.arange(n_elements)[:, None] + reference) / n_elements * knots[-1]
     if len(vertices) > 4:
