@@ -201,7 +201,6 @@ class Evaluator:
             begin += len(ends)
         return speed, far, norm
 
-
     def straightness(
         self, start: Floats, end: Floats, n_points: int
     ) -> tuple[Floats, Floats, Floats]:

@@ -5,10 +5,27 @@ import torch
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-FORMS = ("float64", "float32", "float16", "int64", "int8", "list", "tensor", "half", "readonly",
-         "reversed")
+FORMS = (
+    "float64",
+    "float32",
+    "float16",
+    "int64",
+    "int8",
+    "list",
+    "tensor",
+    "half",
+    "readonly",
+    "reversed",
+)
 # How the second of two points lies to the first: shares of a normal draw that is added.
-RELATIONS = {"apart": 1.0, "same": 0.0, "close": 1e-3, "closer": 1e-8, "closest": 1e-15, "far": 30.0}
+RELATIONS = {
+    "apart": 1.0,
+    "same": 0.0,
+    "close": 1e-3,
+    "closer": 1e-8,
+    "closest": 1e-15,
+    "far": 30.0,
+}
 REMOTE = RELATIONS | {"remote": 1e6, "beyond": 1e30, "at the end": 1e200}
 
 

@@ -40,7 +40,8 @@ def call(function, *args, seconds=BUDGET, **kwargs):
             with budget(seconds):
                 value = function(*args, **kwargs)
         except (ValueError, TypeError) as error:
-            assert _STYLE.fullmatch(str(error)), f"no message of the package: {error!r}"
+            if not _STYLE.fullmatch(str(error)):
+                pytest.fail(f"no message of the package: {error!r}")
         except GeodesicConvergenceError:
             pass
         assert warnings.filters == filters, "the warning filters were changed"
