@@ -1,8 +1,8 @@
-"""Do distances go on for hours, while workers are killed?
+"""Measure distances for long while workers are killed.
 
 Distances between pairs of codes of the packaged VAE of the digits, in calls of some pairs each, on
-loky's workers. A worker is killed by SIGKILL every minute. Some pairs are done again in this process,
-to show that results are the same. Memory is that of this process, read from Linux's ``/proc``.
+loky's workers. A worker is killed by SIGKILL every minute. Some pairs are done again in this
+process, to show that results are the same. Memory is that of this process, from Linux's ``/proc``.
 
 Run: ``python benchmarks/soak.py [--pairs 100000] [--call 2000] [--jobs 2] [--tol 1e-3]
 [--every 60] [--seconds 600]``.
@@ -31,7 +31,7 @@ def memory():
 
 
 def workers():
-    """Processes of loky that this one started, oldest first."""
+    """List the processes of loky that this one started, oldest first."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [
         int(child)

@@ -19,8 +19,8 @@ Function: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 # Maps (dz, dv), both of shape=[n_points, dim], to two tensors of that shape.
 Product: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
-# torch counts the levels of its forward mode for all threads together: one that leaves its level takes
-# the derivatives of the others away.
+# torch counts the levels of its forward mode for all threads together: one that leaves its level
+# takes the derivatives of the others away. So threads take turns.
 _FORWARD_MODE = threading.RLock()
 _GRAPH_BYTES = 50  # of graphs of all derivatives per byte of the output: measured on convolutions
 

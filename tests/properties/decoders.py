@@ -86,7 +86,6 @@ KINDS = {
     "exponential": lambda dim, seed: torch.exp,
     "spike": lambda dim, seed: lambda z: torch.cat((z, _spike(z)), -1),
 }
-SMOOTH = ("smooth", "linear", "sphere", "walls", "function", "huge", "tiny", "spike")
 EXACT = ("linear", "sphere")
 
 
