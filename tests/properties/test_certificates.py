@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.manifolds.spaces import array, host
 from tests.properties import codes
-from tests.properties.decoders import EXACT, LOOSE, decoded
+from tests.properties.decoders import EXACT, KINDS, LOOSE, decoded
 from tests.properties.watching import call
 
 RTOL = LOOSE.rtol
