@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 ON_PYTORCH := GEOMSTATS_BACKEND=pytorch SCIPY_ARRAY_API=1
 BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py space.py) \
-	tests/estimators/test_frechet.py
+	tests/estimators/test_frechet.py tests/properties/test_threads.py
 REPORT ?= report
 
 INTEGRATIONS := .venv-integrations
@@ -23,7 +23,7 @@ test: $(VENV)/.stamp-test
 	$(PYTEST) -m "not long"
 
 test-long: $(VENV)/.stamp-test
-	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling tests/volume tests/estimators
+	$(ON_PYTORCH) $(PYTEST) tests/manifolds tests/geometry tests/sampling tests/volume tests/estimators tests/properties
 	$(PYTEST) -m long
 
 # Small models are trained with pythae, scvi-tools and diffusers. They have an environment of their own, so that all else
@@ -48,7 +48,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(INTEGRATIONS) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEGRATIONS) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-venv:

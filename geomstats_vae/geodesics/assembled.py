@@ -300,7 +300,8 @@ class DampedSteps:
         gradient = self._variation.gradient[rows].reshape(displacement.shape)
         slope = (gradient * displacement).sum(axis=(1, 2))
         square = np.maximum((displacement**2).sum(axis=(1, 2)), np.finfo(float).tiny)
-        excess = np.maximum(tried - self._fine[rows] - slope, 0.0) / square
+        with np.errstate(over="ignore", invalid="ignore"):
+            excess = np.maximum(tried - self._fine[rows] - slope, 0.0) / square
         excess[~np.isfinite(excess)] = 0.0
         self._damping[rows] = np.maximum(self._damping[rows], excess)
         self._refused[which], self._refusals = True, self._refusals + 1

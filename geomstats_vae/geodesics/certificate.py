@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Floats
-from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
+from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.descent import Descended
-from geomstats_vae.geodesics.minimise import Minimised, end_metrics
+from geomstats_vae.geodesics.ends import end_metrics, velocities
+from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.model import CurveModel
 
 
@@ -62,7 +63,7 @@ def certify(
     return Minimised(
         curves=elements,
         length=np.where(np.isfinite(length), length, np.inf),
-        velocity=_velocities(model, elements, length),
+        velocity=velocities(model, elements, 0.0, length, end_metrics(model, elements)),
         residual=np.where(np.isfinite(found.residual), found.residual, np.inf),
         length_error=np.where(np.isfinite(error), error, np.inf),
         status=status,
@@ -75,12 +76,3 @@ def _chords(model: CurveModel, curves: Curves, n_chords: int) -> Floats:
     """Lengths of curves by about so many chords each."""
     each = -(-n_chords // int(curves.counts[0])) if len(curves) else 1
     return curves.total(model.chord_lengths(curves.sample(each)))
-
-
-def _velocities(model: CurveModel, curves: Curves, length: Floats) -> Floats:
-    """Velocities at both ends of curves that are stationary, shape=[n_curves, 2, dim]."""
-    first, last = curves.offsets[:-1], curves.offsets[1:] - 1
-    ends = np.stack((first, last), axis=1).ravel()
-    gradient = np.zeros((len(curves.nodes), curves.nodes[0].size if len(curves) else 0))
-    gradient[ends] = model.variation(curves.nodes[ends]).gradient
-    return end_velocities(curves, gradient, length, end_metrics(model, curves))

@@ -201,6 +201,48 @@ class Evaluator:
             begin += len(ends)
         return speed, far, norm
 
+    def straightness(
+        self, start: Floats, end: Floats, n_points: int
+    ) -> tuple[Floats, Floats, Floats]:
+        """Measure images of straight lines, by the midpoint rule.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_lines, dim]
+            End points.
+        n_points : int
+            Points of each line.
+
+        Returns
+        -------
+        length, chord : array, shape=[n_lines]
+            Integrals of |dF(v)|, and norms of the integrals of dF(v): how far the ends are apart,
+            without the rounding of F. They are equal if the image is straight.
+        far : array, shape=[n_lines]
+            How far from the image of the start the others are at most; NaN where one is.
+        """
+        share = self.tensor((np.arange(n_points)[:, None] + 0.5) / n_points)
+        length, chord, far = np.zeros((3, len(start)))
+        begin = 0
+        for ends in self.chunks(np.stack((start, end), axis=1), n_points):
+            rows, (a, b) = slice(begin, begin + len(ends)), ends.split(1, dim=1)
+            v, first = b - a, self.immersion(a[:, 0])[:, None]
+            total, way = torch.zeros_like(first), first.new_zeros(len(ends))
+            most = torch.zeros_like(way)
+            for part in share.split(max(1, self.chunk_size)):
+                points = a + v * part
+                flat, along = points.flatten(0, 1), v.expand_as(points).flatten(0, 1)
+                pushed = self.immersion.push(flat, along).unflatten(0, points.shape[:2])
+                value = self.immersion(flat).unflatten(0, points.shape[:2])
+                total = total + pushed.sum(dim=1, keepdim=True) / n_points
+                way = way + pushed.norm(dim=2).sum(dim=1) / n_points
+                # The maximum of torch keeps what is no number.
+                most = torch.maximum(most, (value - first).norm(dim=2).amax(dim=1))
+            columns = way, total.norm(dim=2)[:, 0], most
+            length[rows], chord[rows], far[rows] = map(to_numpy, columns)
+            begin += len(ends)
+        return length, chord, far
+
 
 class ElementEvaluator(Evaluator):
     """Measures elements of one degree.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
-from geomstats_vae.geodesics.curves.chain import chain_together
+from geomstats_vae.geodesics.curves.chain import chain_together, straight
 from geomstats_vae.geodesics.curves.path import (
     GeodesicPath,
     GeodesicStatus,
@@ -26,10 +26,13 @@ from geomstats_vae.geodesics.curves.path import (
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
+from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geodesics.search import Search
 from geomstats_vae.geodesics.starts import Guess
 from geomstats_vae.immersions.immersion import Immersion
+
+_LINE_ELEMENTS = 16  # of straight lines, for times in proportion to the length
 
 
 def kink_codes(immersion: Immersion, codes: Floats | None, options: KinkOptions) -> torch.Tensor:
@@ -103,12 +106,12 @@ class KinkedSearch:
             Geodesics of smoothed decoders, with lengths and velocities on the decoder itself.
         """
         if guess is None:
-            return self._finished(self._from_afar(np.arange(n_pairs)))
+            return self._or_lines(self._finished(self._from_afar(np.arange(n_pairs))))
         path, answered = self._from_guess(guess)
         left = np.flatnonzero(~answered)
         if len(left):
             path = put_paths(path, left, self._from_afar(left))
-        return self._finished(path)
+        return self._or_lines(self._finished(path))
 
     def _from_afar(self, pairs: Ints) -> GeodesicPath:
         """Search from lines and graph paths, from wide to narrow kinks."""
@@ -140,6 +143,35 @@ class KinkedSearch:
         left = left[status[left] == GeodesicStatus.CONVERGED]
         status[left] = GeodesicStatus.OUT_OF_TIME
         return status
+
+    def _or_lines(self, path: GeodesicPath) -> GeodesicPath:
+        """Replace curves that are longer than straight lines on the decoder itself, by these.
+
+        Rounded kinks may be valleys that are none of the decoder. A line is not known to be
+        stationary.
+        """
+        assert path.curves is not None
+        start, end = path.curves.start, path.curves.end
+        line = self._evaluator.segment_lengths(start, end, 2 * self._options.chords)
+        with np.errstate(invalid="ignore"):
+            longer = np.flatnonzero(path.length > (1.0 + self._rtol) * line)
+        if not len(longer):
+            return path
+        search = self._search(self._options.widths[-1], longer, False)
+        ends, velocity = (start[longer], end[longer]), (end - start)[longer, None]
+        unknown, late = np.full(len(longer), np.inf), int(GeodesicStatus.OUT_OF_TIME)
+        lines = Minimised(
+            curves=straight(*ends, _LINE_ELEMENTS, search.line_degree),
+            length=line[longer],
+            velocity=np.repeat(velocity, 2, axis=1),
+            residual=unknown,
+            length_error=unknown,
+            status=np.where(path.status[longer] == late, late, int(GeodesicStatus.STALLED)),
+            n_iter=path.n_iter[longer],
+            settled=np.zeros(len(longer), dtype=bool),
+        )
+        part = _of_width(search.accept(lines), self._options.widths[-1])
+        return put_paths(path, longer, self._finished(self._measured(part)))
 
     def _by_descents(self, descent: KinkedDescent, pairs: Ints) -> GeodesicPath:
         """Search by descents, and measure on the decoder itself."""
@@ -222,7 +254,9 @@ class KinkedSearch:
     def _by_chords(self, curves: SolvedCurves, pairs: Ints, n_chords: int) -> Floats:
         """Lengths of curves by about so many chords each, at equal parameters."""
         chains = [nodes for nodes in (curves.nodes[k] for k in pairs) if nodes is not None]
-        each = np.array([-(-n_chords // len(chain)) for chain in chains])
+        # Odd numbers: points of one measure are none of the next, so that two do not agree because
+        # both miss the same cusp.
+        each = np.array([-(-n_chords // len(chain)) | 1 for chain in chains])
         degree = np.array([chain.shape[1] for chain in chains])
         length = np.zeros(len(chains))
         for kind in np.unique(np.stack((degree, each), axis=1), axis=0):

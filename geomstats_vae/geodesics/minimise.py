@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
-from geomstats_vae.geodesics.curves.chain import Curves, end_velocities, largest_length
+from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.ends import end_metrics, end_norms, largest_length, velocities
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import Task
 from geomstats_vae.geodesics.saddles import slide
@@ -329,7 +330,7 @@ class Minimisation:
         """
         limits, bulk = self.task.limits, self.task.certificate.bulk
         rows, length = self.curves.rows(which), self.length[which]
-        curves, vanishing = self.curves.take(which), length <= self.vanishing[which]
+        curves, no_length = self.curves.take(which), length <= self.vanishing[which]
         halves, first = curves.halved(), self._to_be_looked_at
         variation: Any = self._halves
         variation = variation[_halves_of(rows)] if first else self.model.variation(halves.nodes)
@@ -337,7 +338,15 @@ class Minimisation:
         direction, decrement, definite = self.model.direction(
             halves, variation, length, self._memory.take(which, rows)
         )
-        self.velocity[which] = self._velocities(which, halves, variation, direction, decrement)
+        # Far from a geodesic the step may lead anywhere.
+        near = decrement <= self.task.certificate.trusted * length
+        step, gradient = (
+            np.where(near[halves.owner, None, None], direction, 0.0),
+            variation.gradient,
+        )
+        self.velocity[which] = velocities(
+            self.model, halves, step, length, self.end_metrics[which], gradient
+        )
         self.residual[which] = decrement / np.maximum(length, _TINY)
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))
         mismatch = np.abs(self.fine[rows] - variation.length.reshape(-1, 2).sum(axis=1))
@@ -350,19 +359,22 @@ class Minimisation:
             self.measured[which] = True
         else:
             # Chords are dear, so curves that go on anyway are measured when they have come to rest.
-            resting = np.flatnonzero(curves.total(marked & ~vanishing[curves.owner]) == 0)
+            resting = np.flatnonzero(curves.total(marked & ~no_length[curves.owner]) == 0)
             missed = self.measure_chords(which[resting])
             part, elements = curves.take(resting), curves.rows(resting)
             long_off = (self.length_error[which[resting]] > limits.rtol)[part.owner]
             marked[elements] |= part.bulk(missed, bulk) & long_off
+        # What no quadrature point sees, such as a step of a saturated decoder, chords may see.
+        vanishing = no_length.copy()
+        vanishing[no_length] = self._chords_vanish(which[no_length])
         self.residual[which[vanishing]] = self.length_error[which[vanishing]] = 0.0
         # A nearly stationary curve's gradient shows no saddle: it is asked for once.
-        near = ~vanishing & (decrement <= self.task.certificate.trusted * length)
+        near &= ~vanishing
         if self.model.misses_saddles:
             asked = np.flatnonzero(definite & near & ~self._minimal[which])
             definite[asked] = self.model.definite(curves.take(asked), rough=True)
             self._minimal[which[asked]] = definite[asked]
-        saddle = ~definite & ~self._left[which] & ~vanishing
+        saddle = ~definite & ~self._left[which] & ~no_length
         self._saddle[:] = False
         self._saddle[which] = saddle & (self.curves.counts[which] < limits.max_elements)
         # What a saddle is must be seen on a mesh that shows it: all of its elements are bisected.
@@ -370,21 +382,6 @@ class Minimisation:
         everywhere = np.zeros(len(self.curves.nodes), dtype=bool)
         everywhere[rows] = marked
         return everywhere
-
-    def _velocities(
-        self, which: Ints, halves: Curves, variation: Any, direction: Floats, decrement: Floats
-    ) -> Floats:
-        """Velocities at the ends of the curves that Newton's next step would lead to."""
-        length, gradient = self.length[which], variation.gradient.copy()
-        ends = np.stack((halves.offsets[:-1], halves.offsets[1:] - 1), axis=1).ravel()
-        # Far from a geodesic the step may lead anywhere.
-        near = decrement <= self.task.certificate.trusted * length
-        ends = ends[near[halves.owner[ends]]]
-        if len(ends):
-            # The length is stationary, so its error is the square of that of a velocity.
-            moved = self.model.variation(halves.nodes[ends] + direction[ends])
-            gradient[ends[moved.finite]] = moved.gradient[moved.finite]
-        return end_velocities(halves, gradient, length, self.end_metrics[which])
 
     def measure_chords(self, which: Ints) -> Floats:
         """Compare lengths of some curves with those by chords.
@@ -423,6 +420,15 @@ class Minimisation:
         self.length_error[which] = np.where(np.isfinite(total), error, np.inf)
         return np.where(np.isfinite(chords), np.abs(chords - fine), 0.0)
 
+    def _chords_vanish(self, which: Ints) -> Bools:
+        """Whether the chords of curves without length are no more than rounding, either."""
+        curves = self.curves.take(which)
+        norm = end_norms(self.model, curves)
+        n_chords = self.task.certificate.chords_per_element * curves.counts
+        n_chords = n_chords + self.task.certificate.chords_per_curve
+        rounding = self.task.options.rounding * self.model.eps * n_chords * norm
+        return self.chords[which] <= self.vanishing[which] + rounding
+
     def result(self) -> Minimised:
         """Give each curve its status."""
         limits, residual, error = self.task.limits, self.residual, self.length_error
@@ -442,9 +448,3 @@ class Minimisation:
 def _halves_of(elements: Ints) -> Ints:
     """Places of the halves of elements among those of all."""
     return (2 * elements[:, None] + np.arange(2)).ravel()
-
-
-def end_metrics(model: CurveModel, curves: Curves) -> Floats:
-    """Metric matrices at both ends of each curve, shape=[n_curves, 2, dim, dim]."""
-    metric = model.metrics(curves.ends.reshape(-1, curves.dim))
-    return metric.reshape(-1, 2, *metric.shape[1:])

@@ -176,7 +176,8 @@ class CertificateOptions:
         Least number of chords of F by which an element is measured.
     chords_per_curve : int
         Least number of chords of a curve. Long elements get more of them: what lies between
-        quadrature points shows in them.
+        quadrature points shows in them. A place where the decoder is not finite, or steps, is not
+        seen if the curve passes it on less than a chord.
     trusted : float
         Decrement up to which the Newton step leads to a better velocity, and saddles are looked
         for. Farther from a geodesic the step may lead anywhere.

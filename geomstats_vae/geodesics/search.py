@@ -326,7 +326,8 @@ class Search:
         if not len(which) or self.graph is None:
             return
         model, task = self.models[mesh[0]], self.task
-        nodes = self.graph.place([paths[k] for k in which], model.element, mesh[1])
+        chosen_paths, most = [paths[k] for k in which], task.limits.max_elements
+        nodes = self.graph.place(chosen_paths, model.element, mesh[1], most)
         if trial_length is not None:
             steps = self._start_options.trial_steps
             task = replace(task, trial_steps=steps, trial_length=trial_length[which])
@@ -414,5 +415,6 @@ def _times(arcs: Floats) -> Floats:
     """Give the nodes of one curve times proportional to the arc length."""
     before = np.concatenate(([0.0], np.cumsum(arcs[:-1, -1])))
     arc = np.concatenate(((arcs + before[:, None])[:, :-1].ravel(), [arcs[:, -1].sum()]))
+    arc[0] = 0.0  # but for the rounding of the integral
     arc = np.maximum.accumulate(np.where(np.isfinite(arc), arc, 0.0))
     return arc / arc[-1] if arc[-1] > 0.0 else np.linspace(0.0, 1.0, len(arc))

@@ -202,7 +202,7 @@ class GeodesicSolver:
         start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         curves, deadline = _curves_of(guess, len(start)), Deadline.after(self.max_seconds)
         immersion = immersion.condensed()
-        length, near = _short_lines(immersion, start, end)
+        length, near = self._short_lines(immersion, start, end)
         chord, end = end - start, np.where(near[:, None], start, end)
         smooth = immersion.smooth is not False
         single = _single(immersion, graph) if smooth else None
@@ -228,6 +228,27 @@ class GeodesicSolver:
                 paths.append(kinked.run(len(ends[0]), known))
         path = paths[0] if len(paths) == 1 else join_paths(paths)
         return _with_lines(path, np.flatnonzero(near), chord, length) if near.any() else path
+
+    def _short_lines(
+        self, immersion: Immersion, start: Floats, end: Floats
+    ) -> tuple[Floats, Bools]:
+        """Measure straight lines, and tell which are so short that nothing else can be resolved.
+
+        Where F differs by less than the root of its rounding unit, lengths of parts of a curve are
+        rounding. Such a line is the geodesic if its image is straight to the tolerance, for no
+        curve is shorter than the straight line between the ends of the image. Whether it is, and
+        whether F is finite and does not jump, is seen at as many points as the certificate looks
+        at.
+        """
+        evaluator = Evaluator(immersion, cache_sized_chunk(immersion, 4))
+        length, far, size = evaluator.line_speeds(start, end)
+        limit = evaluator.eps**0.5 * size
+        near = (np.maximum(length, far) <= limit) & (start != end).any(axis=1)
+        rows, n_points = np.flatnonzero(near), self.certificate.chords_per_curve
+        length[rows], chord, far = evaluator.straightness(start[rows], end[rows], n_points)
+        straight = length[rows] - chord <= max(self.tol, evaluator.eps**0.5) * length[rows]
+        near[rows] = straight & (np.maximum(length[rows], far) <= limit[rows])
+        return length, near
 
     def _models(
         self, immersion: Immersion, single: Immersion | None = None
@@ -320,18 +341,6 @@ def within(solver: Solver, seconds: float | None) -> Solver:
     if seconds is None or not isinstance(solver, GeodesicSolver):
         return solver
     return replace(solver, max_seconds=seconds)
-
-
-def _short_lines(immersion: Immersion, start: Floats, end: Floats) -> tuple[Floats, Bools]:
-    """Measure straight lines, and tell which are so short that nothing else can be resolved.
-
-    Where F differs by less than the root of its rounding unit, lengths of parts of a curve are
-    rounding, and a geodesic differs from the line by about the square of its length.
-    """
-    evaluator = Evaluator(immersion, cache_sized_chunk(immersion, 4))
-    length, far, size = evaluator.line_speeds(start, end)
-    near = np.maximum(length, far) <= evaluator.eps**0.5 * size
-    return length, near & (start != end).any(axis=1)
 
 
 def _with_lines(path: GeodesicPath, rows: Ints, chord: Floats, length: Floats) -> GeodesicPath:

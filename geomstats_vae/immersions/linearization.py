@@ -8,6 +8,7 @@ and independent.
 from __future__ import annotations
 
 import abc
+import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,6 +19,9 @@ Function: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 # Maps (dz, dv), both of shape=[n_points, dim], to two tensors of that shape.
 Product: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
+# torch counts the levels of its forward mode for all threads together: one that leaves its level
+# takes the derivatives of the others away. So threads take turns.
+_FORWARD_MODE = threading.RLock()
 _GRAPH_BYTES = 50  # of graphs of all derivatives per byte of the output: measured on convolutions
 
 
@@ -151,7 +155,8 @@ def pushforward(
         Values and derivatives.
     """
     if forward_mode:
-        result = jvp(function, (z,), (v,))
+        with _FORWARD_MODE:
+            result = jvp(function, (z,), (v,))
         return result[0], result[1]
     # The pullback is linear in its covector: its own pullback is the pushforward.
     value, pull = _pullback(function, z)

@@ -25,6 +25,8 @@ Array = Any  # of the backend: numpy.ndarray or torch.Tensor
 
 # The backend is fixed when geomstats is first imported.
 USES_TORCH = isinstance(gs.zeros(1), torch.Tensor)
+# Fourth powers of coordinates are numbers: squared norms of squares overflow in no step between.
+LARGEST = float(np.finfo(np.float64).max) ** 0.25
 _FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
@@ -118,7 +120,8 @@ def enter(dim: int, **arrays: Any) -> tuple[list[NDArray[np.float64]], Origin]:
     Raises
     ------
     ValueError
-        If a last dimension is not dim, values are not finite, or shapes do not broadcast.
+        If a last dimension is not dim, values are not finite or larger than `LARGEST`, or shapes do
+        not broadcast.
     """
     taken, shape, origin = _take(dim, arrays)
     rows = []
@@ -371,6 +374,11 @@ def _check(array: Array, dim: int, name: str, *, finite: bool) -> None:
     known = torch.isfinite(array) if isinstance(array, torch.Tensor) else np.isfinite(array)
     if not bool(known.all()):
         raise ValueError(f"Expected finite {name}, got NaN or infinity; remove those rows.")
+    if not bool((abs(array) <= LARGEST).all()):
+        raise ValueError(
+            f"Expected {name} with coordinates of at most {LARGEST:.0e}, got larger ones, whose "
+            "products overflow; take them in other units."
+        )
 
 
 def _not_real(name: str, dtype: Any) -> str:

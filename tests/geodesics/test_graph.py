@@ -293,7 +293,7 @@ def test_scaled_graphs_have_scaled_lengths_and_the_same_paths(latent_graph):
     np.testing.assert_allclose(twice.matrix.data, 2.0 * latent_graph.matrix.data)
     element = reference_element(4)
     for nodes, other in zip(
-        *(g.place(paths, element, 20) for g in (latent_graph, twice)), strict=True
+        *(g.place(paths, element, 20, 1000) for g in (latent_graph, twice)), strict=True
     ):
         np.testing.assert_allclose(nodes, other, atol=1e-12)
 

@@ -178,7 +178,7 @@ def straight(start: Floats, end: Floats, n_elements: int, degree: int) -> Curves
 
 
 def smooth_elements(
-    path: Floats, element: ReferenceElement, size: float
+    path: Floats, element: ReferenceElement, size: float, most: int
 ) -> tuple[Floats, Floats, tuple[Floats, Bools]]:
     """Elements of about equal size through the vertices of a polygon.
 
@@ -190,6 +190,8 @@ def smooth_elements(
         The element.
     size : float
         About the length of an element, in latent coordinates.
+    most : int
+        Elements that there may be, at least 4; they are longer on a longer path.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def smooth_elements(
     inner[1:] &= np.diff(knots) > 0.0
     inner[-1] = True
     vertices, knots = path[inner], knots[inner]
-    n_elements = max(4, int(np.ceil(knots[-1] / size)))
+    n_elements = max(4, int(min(np.ceil(knots[-1] / size), most)))
     reference = 0.5 * (element.nodes + 1.0)
     where = (np.arange(n_elements)[:, None] + reference) / n_elements * knots[-1]
     if len(vertices) > 4:
@@ -238,41 +240,26 @@ def end_velocities(curves: Curves, gradient: Floats, length: Floats, metric: Flo
     Returns
     -------
     velocity : array, shape=[n_curves, 2, dim]
-        Velocities, the shortest where the metric is singular; NaN where it is not finite.
+        Velocities; where the metric is singular, the shortest in units of the norms of the
+        coordinates' directions. NaN where it is not finite.
     """
     first, last = curves.offsets[:-1], curves.offsets[1:] - 1
     dim = curves.dim
     covector = np.stack((-gradient[first, :dim], gradient[last, -dim:]), axis=1)
     velocity = np.full_like(covector, np.nan)
     good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
-    inverse = np.linalg.pinv(metric[good], rcond=np.finfo(float).eps, hermitian=True)
-    velocity[good] = (inverse @ covector[good][..., None])[..., 0]
+    # Coordinates may have very different scales: the metric gets a diagonal of ones.
+    scale = np.sqrt(np.diagonal(metric[good], axis1=-2, axis2=-1))
+    scale = np.where(scale > 0.0, scale, 1.0)
+    scaled = metric[good] / scale[..., None] / scale[..., None, :]
+    inverse = np.linalg.pinv(scaled, rcond=np.finfo(float).eps, hermitian=True)
+    velocity[good] = (inverse @ (covector[good] / scale)[..., None])[..., 0] / scale
     # A geodesic's unit speed is known: what quadrature adds along the curve goes.
     speed = np.sqrt(np.maximum((velocity * covector).sum(axis=2), np.finfo(float).tiny))
     return velocity * (length[:, None] / speed)[..., None]
 
 
 # -- linear systems on chains ---------------------------------------------------------------------
-
-
-def largest_length(curves: Curves, metric: Floats) -> Floats:
-    """Estimate the largest length that displacements as long as from end to end may have.
-
-    Parameters
-    ----------
-    curves : Curves
-        Curves.
-    metric : array, shape=[n_curves, 2, dim, dim]
-        Metric matrices at their end points.
-
-    Returns
-    -------
-    length : array, shape=[n_curves]
-        Lengths in all directions together, by the smaller of the two metrics.
-    """
-    size = np.linalg.norm(np.diff(curves.ends, axis=1)[:, 0], axis=1)
-    squares = np.trace(metric, axis1=2, axis2=3).min(axis=1)
-    return size * np.sqrt(np.maximum(np.nan_to_num(squares, posinf=0.0), 0.0))
 
 
 def first_unknown(counts: Ints, degree: int, dim: int) -> Ints:

@@ -306,7 +306,9 @@ class LatentGraph:
 
     # -- curves on graph paths --------------------------------------------------------------------
 
-    def place(self, paths: list[Floats], element: ReferenceElement, per_side: int) -> list[Floats]:
+    def place(
+        self, paths: list[Floats], element: ReferenceElement, per_side: int, most: int
+    ) -> list[Floats]:
         """Put polynomial elements along graph paths, on the levels that the paths keep.
 
         Parameters
@@ -317,6 +319,8 @@ class LatentGraph:
             The element.
         per_side : int
             Elements across the box of the nodes.
+        most : int
+            Elements of a path; those of paths that lead far out of the box are longer.
 
         Returns
         -------
@@ -324,7 +328,7 @@ class LatentGraph:
             Nodes of the elements of each path.
         """
         size = self._size / per_side
-        pieces = [smooth_elements(path, element, size) for path in paths]
+        pieces = [smooth_elements(path, element, size, most) for path in paths]
         if not self.immersion.has_std:
             return [nodes for nodes, _, _ in pieces]
         cuts = np.cumsum([len(path) for path in paths])[:-1]
