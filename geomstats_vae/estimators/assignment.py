@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomstats_vae.estimators.rows import with_metric
-from geomstats_vae.geometry.protocol import Bools, Bounds, Floats, Geometry, Ints, Logs
+from geomstats_vae.geometry.protocol import (
+    Bools,
+    Bounds,
+    Floats,
+    Geometry,
+    Ints,
+    Logs,
+    no_curves,
+)
 
 Labels = NDArray[np.int32] | NDArray[np.int64]
 
@@ -97,7 +105,7 @@ class Assigner:
             labels = bounds.guess()
             geodesics = self.geometry.logs(centers[labels], self.X)
         labels = labels.astype(np.int32)
-        geodesics = copied(geodesics)
+        geodesics = geodesics.copy()
         everyone = np.arange(len(self.X))
         bounds.solved(everyone, labels, geodesics.length)
         while True:
@@ -247,7 +255,8 @@ def assign(geometry: Geometry, X: Floats, centers: Floats, *, sparing: bool = Tr
     defined = with_metric(geometry, X)
     n_lost = int((~defined).sum())
     nowhere = np.full(n_lost, np.inf), np.zeros((n_lost, X.shape[1])), np.zeros(n_lost, dtype=bool)
-    lost = Assignment(centers, np.zeros(n_lost, dtype=np.int32), Logs(*nowhere))
+    none = Logs(*nowhere, no_curves(n_lost))
+    lost = Assignment(centers, np.zeros(n_lost, dtype=np.int32), none)
     if n_lost == len(X):
         return lost
     return merge(Assigner(geometry, X[defined], sparing=sparing)(centers), lost, defined)
@@ -279,12 +288,6 @@ def merge(some: Assignment, others: Assignment, where: Bools) -> Assignment:
     pairs = zip(some.geodesics, others.geodesics, strict=True)
     geodesics = Logs(*(put(a, b) for a, b in pairs))
     return Assignment(some.centers, put(some.labels, others.labels), geodesics)
-
-
-def copied(geodesics: Logs) -> Logs:
-    """Copy geodesics, to change some of them."""
-    length, velocity, converged = geodesics
-    return Logs(length.copy(), velocity.copy(), converged.copy())
 
 
 def _take_nearer(rows: Ints, rivals: Ints, found: Logs, labels: Labels, geodesics: Logs) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Labels, copied
+from geomstats_vae.estimators.assignment import Labels
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, Logs
 
 # Steps in units of the mean logarithm, which is exact in flat space.
@@ -204,8 +204,8 @@ def _step(
     valid = np.asarray(np.isfinite(points).all(axis=1))
     points = np.where(valid[:, None], points, state.points)
     rows = np.flatnonzero((active & valid)[groups.labels])
-    found = geometry.logs(points[groups.labels[rows]], X[rows])
-    geodesics = copied(state.geodesics)
+    found = geometry.logs(points[groups.labels[rows]], X[rows], guess=state.geodesics.curves[rows])
+    geodesics = state.geodesics.copy()
     for column, new in zip(geodesics, found, strict=True):
         column[rows] = new
     return _evaluate(geometry, X, groups, points, geodesics), valid

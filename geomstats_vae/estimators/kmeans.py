@@ -367,8 +367,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def _assign(self, X: Floats) -> Assignment:
         assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
-        length, _, converged = assignment.geodesics
-        report_rows(self.space_, converged, np.isfinite(length))
+        found = assignment.geodesics
+        report_rows(self.space_, found.converged, np.isfinite(found.length))
         return assignment
 
     def predict(self, X: ArrayLike) -> Labels:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, copied
+from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels
 from geomstats_vae.estimators.frechet import FrechetMeans, Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
@@ -99,8 +99,8 @@ def descend(
 
 def _spread(partition: Partition, place: Ints) -> Partition:
     """Give points the labels and the distances of their cells, for the time being."""
-    centers, labels, (length, velocity, converged) = partition.assignment
-    geodesics = Logs(length[place], velocity[place], converged[place])
+    centers, labels, found = partition.assignment
+    geodesics = Logs(*(column[place] for column in found))
     return partition._replace(assignment=Assignment(centers, labels[place], geodesics))
 
 
@@ -220,7 +220,7 @@ def _fill_empty(X: Floats, assignment: Assignment) -> Assignment:
     far = far[geodesics.length[far] > 0.0]
     if not len(far):
         return assignment
-    centers, labels, geodesics = centers.copy(), labels.copy(), copied(geodesics)
+    centers, labels, geodesics = centers.copy(), labels.copy(), geodesics.copy()
     centers[empty[: len(far)]], labels[far] = X[far], empty[: len(far)]
     geodesics.length[far], geodesics.velocity[far], geodesics.converged[far] = 0.0, 0.0, True
     return Assignment(centers, labels, geodesics)
@@ -231,7 +231,7 @@ def _meet_lone_points(
 ) -> tuple[Floats, Logs]:
     """Move the center of a cluster of one point to it: the steps there would have no scale."""
     lone = np.flatnonzero(np.bincount(labels, minlength=len(centers))[labels] == 1)
-    centers, geodesics = centers.copy(), copied(geodesics)
+    centers, geodesics = centers.copy(), geodesics.copy()
     centers[labels[lone]] = X[lone]
     geodesics.length[lone], geodesics.velocity[lone], geodesics.converged[lone] = 0.0, 0.0, True
     return centers, geodesics

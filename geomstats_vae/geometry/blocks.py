@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 Columns = tuple[NDArray[Any], ...]
-PairFunction = Callable[[NDArray[np.float64], NDArray[np.float64]], Columns]
-Block = tuple[NDArray[np.float64], NDArray[np.float64]]
+PairFunction = Callable[..., Columns]
+Block = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,23 @@ class Blocks:
         return here and not self.verbose and self.progress is None
 
     def run(
-        self, function: PairFunction, start: NDArray[np.float64], end: NDArray[np.float64]
+        self,
+        function: PairFunction,
+        start: NDArray[np.float64],
+        end: NDArray[np.float64],
+        *others: NDArray[Any],
     ) -> list[NDArray[Any]]:
         """Work on pairs, those with a common end point together.
 
         Parameters
         ----------
         function : callable
-            Takes end points, shape=[n_block, dim] each, and returns a tuple of arrays with one row
-            per pair.
+            Takes end points, shape=[n_block, dim] each, and the rows of the others, and returns a
+            tuple of arrays with one row per pair.
         start, end : numpy.ndarray, shape=[n_pairs, dim]
             End points.
+        *others : numpy.ndarray, shape=[n_pairs, ...]
+            What else the function takes.
 
         Returns
         -------
@@ -120,7 +126,7 @@ class Blocks:
             size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
         order = _by_common_ends(start, end)
-        ordered, checked = (start[order], end[order]), []
+        ordered, checked = [column[order] for column in (start, end, *others)], []
         with self._bar(len(start)) as progress:
             if serial:
                 sizes = (
@@ -128,7 +134,7 @@ class Blocks:
                     if not getattr(progress, "disable", False)
                     else repeat(size)
                 )
-                done = _one_by_one(function, *ordered, sizes)
+                done = _one_by_one(function, ordered, sizes)
             else:
                 cuts = range(size, len(start), size)
                 blocks = list(zip(*(np.split(ends, cuts) for ends in ordered), strict=True))
@@ -162,16 +168,14 @@ class Blocks:
 
 
 def _one_by_one(
-    function: PairFunction,
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    sizes: Iterator[int],
+    function: PairFunction, columns: Sequence[NDArray[Any]], sizes: Iterator[int]
 ) -> Iterator[tuple[int, Columns]]:
     """Yield the number of pairs of each block, and what the function returns of it."""
     begin = 0
-    while begin == 0 or begin < len(start):  # a block without pairs, where there are none
+    while begin == 0 or begin < len(columns[0]):  # a block without pairs, where there are none
         rows = slice(begin, begin + next(sizes))
-        yield len(start[rows]), function(start[rows], end[rows])
+        block = [column[rows] for column in columns]
+        yield len(block[0]), function(*block)
         begin = rows.stop
 
 
