@@ -56,7 +56,13 @@ def space_geometry(
     return geometry_of(space, n_jobs=n_jobs, progress=progress, fewest_for_jobs=_FEWEST_FOR_JOBS)
 
 
-def report_failures(space: Any, message: str, consequence: str) -> None:
+_REMEDY = (
+    "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
+    "max_elements may help."
+)
+
+
+def report_failures(space: Any, message: str, consequence: str, remedy: str = _REMEDY) -> None:
     """Report geodesics that did not converge, as the metric of a space is told to.
 
     Parameters
@@ -67,6 +73,8 @@ def report_failures(space: Any, message: str, consequence: str) -> None:
         What did not converge.
     consequence : str
         What was done instead; part of the warning.
+    remedy : str
+        What may help.
 
     Raises
     ------
@@ -81,10 +89,7 @@ def report_failures(space: Any, message: str, consequence: str) -> None:
     policy = getattr(space.metric, "on_failure", "warn")
     if policy == "ignore":
         return
-    message += (
-        " space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
-        "max_elements may help."
-    )
+    message = f"{message} {remedy}"
     if policy == "raise":
         raise GeodesicConvergenceError(message)
     message = f"{message} {consequence}"

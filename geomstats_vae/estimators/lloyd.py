@@ -100,7 +100,7 @@ def descend(
 def _spread(partition: Partition, place: Ints) -> Partition:
     """Give points the labels and the distances of their cells, for the time being."""
     centers, labels, found = partition.assignment
-    geodesics = Logs(*(column[place] for column in found))
+    geodesics = found.take(place)
     return partition._replace(assignment=Assignment(centers, labels[place], geodesics))
 
 

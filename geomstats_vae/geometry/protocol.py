@@ -60,7 +60,12 @@ class Logs(NamedTuple):
 
     def copy(self) -> Logs:
         """Copy the columns, to change some rows."""
-        return Logs(*(column.copy() for column in self))
+        return self.take(np.arange(len(self.length)))
+
+    def take(self, rows: Ints | Bools) -> Logs:
+        """Take some rows, in fresh columns."""
+        length, velocity, converged, curves = self
+        return Logs(length[rows], velocity[rows], converged[rows], curves[rows])
 
 
 def no_curves(n_pairs: int) -> KeptCurves:
