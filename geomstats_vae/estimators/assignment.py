@@ -21,6 +21,7 @@ from geomstats_vae.geometry.protocol import (
     Floats,
     Geometry,
     Ints,
+    KeptCurves,
     Logs,
     no_curves,
 )
@@ -34,6 +35,9 @@ _SLACK = 2e-3
 # dimensions, and by more in many: how much is learnt from the pairs that are solved, and this is
 # added.
 _GRAPH_SLACK = 0.05
+# Curves from centers to points are kept from one assignment to the next for so many pairs at most.
+# A curve takes some 10 kB in 16 dimensions.
+_CURVES_KEPT = 20_000
 # All distances to the centers are held at once for this many pairs.
 _PAIRS_AT_ONCE = 2**20
 
@@ -78,6 +82,7 @@ class Assigner:
         self.geometry, self.X = geometry, X
         self._cheap = geometry.bounds if sparing else None
         self._before: tuple[Floats, _DistanceBounds] | None = None
+        self._curves: KeptCurves | None = None  # shape=[n_samples, n_clusters]
 
     def __call__(
         self, centers: Floats, labels: Labels | None = None, geodesics: Logs | None = None
@@ -103,21 +108,36 @@ class Assigner:
         bounds = self._lower_bounds(self._cheap, centers)
         if labels is None or geodesics is None:
             labels = bounds.guess()
-            geodesics = self.geometry.logs(centers[labels], self.X)
+            geodesics = self._logs(centers, np.arange(len(self.X)), labels)
         labels = labels.astype(np.int32)
         geodesics = geodesics.copy()
         everyone = np.arange(len(self.X))
+        self._keep(centers, everyone, labels, geodesics)
         bounds.solved(everyone, labels, geodesics.length)
         while True:
             rivals = bounds.rivals(labels, geodesics.length)
             rows = np.flatnonzero(rivals >= 0)
             if not len(rows):
                 break
-            found = self.geometry.logs(centers[rivals[rows]], self.X[rows])
+            found = self._logs(centers, rows, rivals[rows])
             bounds.solved(rows, rivals[rows], found.length)
             _take_nearer(rows, rivals[rows], found, labels, geodesics)
         self._before = centers, bounds
         return Assignment(centers, labels, geodesics)
+
+    def _logs(self, centers: Floats, rows: Ints, labels: Labels) -> Logs:
+        """Find geodesics from centers to some rows, from where the last ones were."""
+        guess = None if self._curves is None else self._curves[rows, labels]
+        found = self.geometry.logs(centers[labels], self.X[rows], guess=guess)
+        self._keep(centers, rows, labels, found)
+        return found
+
+    def _keep(self, centers: Floats, rows: Ints, labels: Labels, found: Logs) -> None:
+        """Keep curves for the next assignment, unless there are too many."""
+        if self._curves is None and len(self.X) * len(centers) <= _CURVES_KEPT:
+            self._curves = no_curves(len(self.X) * len(centers)).reshape(-1, len(centers))
+        if self._curves is not None:
+            self._curves[rows, labels] = found.curves
 
     def _exhaust(self, centers: Floats) -> Assignment:
         """Measure all distances, and find the geodesics from the nearest centers."""

@@ -310,7 +310,7 @@ class FrechetMean(SharesSpace):
         spread = np.sqrt(means.variance)
         small = np.maximum(spread, np.finfo(float).tiny)
         estimate = detached.give(np.where(found[:, None], means.points, np.nan))
-        self.estimate_: Array = estimate
+        self.estimate_ = estimate
         self.variance_ = detached.give(np.where(found, means.variance, np.nan))
         self.residual_ = detached.give(np.where(found, means.residual / small, np.nan))
         sound = means.converged & found

@@ -111,8 +111,8 @@ def _without_inner(matrices: Floats, dim: int) -> tuple[Floats, Floats, Floats]:
 def _solved(matrices: Floats, right: Floats) -> Floats:
     """Solve linear systems; NaN where a matrix is singular or not finite."""
     try:
-        return np.linalg.solve(matrices, right)
+        return np.asarray(np.linalg.solve(matrices, right), dtype=np.float64)
     except np.linalg.LinAlgError:
         inverse, failed = torch.linalg.inv_ex(torch.from_numpy(matrices))
         inverse[failed != 0] = torch.nan
-        return np.matmul(inverse.numpy(), right, dtype=float)
+        return np.asarray(inverse.numpy() @ right, dtype=np.float64)
