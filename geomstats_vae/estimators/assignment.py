@@ -132,6 +132,11 @@ class Assigner:
         self._keep(centers, rows, labels, found)
         return found
 
+    def go_on_from(self, assignment: Assignment) -> None:
+        """Start geodesics from those of an assignment of these points, or of points nearby."""
+        centers, labels, geodesics = assignment
+        self._keep(centers, np.arange(len(self.X)), labels, geodesics)
+
     def _keep(self, centers: Floats, rows: Ints, labels: Labels, found: Logs) -> None:
         """Keep curves for the next assignment, unless there are too many."""
         if self._curves is None and len(self.X) * len(centers) <= _CURVES_KEPT:

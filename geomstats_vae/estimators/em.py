@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.estimators.base import ROW_TOL
+from geomstats_vae.estimators.base import with_row_tol
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs
@@ -112,7 +112,7 @@ class TangentEM:
         n_samples: int,
         random_state: np.random.RandomState,
     ) -> None:
-        self.geometry, self._to_space = geometry.with_tol(ROW_TOL), to_space
+        self.geometry, self._to_space = with_row_tol(geometry), to_space
         self.X, self.mass = X, mass
         self._loose = geometry.with_tol(_NORMALIZER_TOL)
         self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean

@@ -22,6 +22,8 @@ from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, KeptC
 
 # Steps in units of the mean logarithm, which is exact in flat space.
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
+# Most dimensions in which second variations of curves cost less than geodesics.
+NEWTON_DIM = 5
 
 
 class Move(NamedTuple):

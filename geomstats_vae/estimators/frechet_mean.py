@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm import tqdm
 
 from geomstats_vae.estimators.base import SharesSpace, report_failures, space_geometry
-from geomstats_vae.estimators.frechet import FrechetMeans
+from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_derivatives
 from geomstats_vae.estimators.mean_search import first_means, search_means
@@ -28,7 +28,6 @@ from geomstats_vae.manifolds.geometries import check_on_space
 # Residuals that are asked for by default, relative to the spread: where geodesics are found by
 # Newton's method or in closed form, and where each digit costs many times more.
 _EXACT, _ROUGH = 1e-6, 1e-2
-_FEW_DIMENSIONS = 5
 
 
 class FrechetMean(SharesSpace):
@@ -246,7 +245,7 @@ class FrechetMean(SharesSpace):
         if geometry.bounds is None:
             return _EXACT
         smooth = geometry.immersion().smooth is not False  # type: ignore[attr-defined]
-        return _EXACT if smooth and geometry.dim <= _FEW_DIMENSIONS else _ROUGH
+        return _EXACT if smooth and geometry.dim <= NEWTON_DIM else _ROUGH
 
     def _search(
         self,

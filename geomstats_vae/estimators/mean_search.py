@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from geomstats_vae.estimators.assignment import Labels
-from geomstats_vae.estimators.frechet import FrechetMeans, frechet_steps
+from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Geometry
 from geomstats_vae.geometry.rows import host
@@ -19,8 +19,6 @@ from geomstats_vae.immersions.immersion import gram
 _LOOSE_TOL, _LOOSE_RESIDUAL = 1e-3, 1e-3
 # Tolerance of the last geodesics, in units of that of the mean, and between these.
 _SHARE, _FINEST = 0.1, 1e-6
-# Most dimensions in which second variations cost less than geodesics.
-_FEW = 5
 # Steps to the first mean, and images that are taken at once.
 _IMAGE_STEPS, _CHUNK = 20, 256
 
@@ -74,7 +72,7 @@ def search_means(
             guess=guess,
             rtol=share,
             max_iter=max_iter - n_before,
-            newton=geometry.dim <= _FEW,
+            newton=geometry.dim <= NEWTON_DIM,
         )
         for means in steps:
             found = means.converged & last
