@@ -110,8 +110,8 @@ def first_means(
     -------
     start : numpy.ndarray, shape=[n_groups, n_features]
         With a decoder the code whose image is next to the mean of the images of each group, which
-        minimises the sum of squared chords; else the mean of the coordinates, or the point next to
-        it where that is not on the space.
+        minimises the sum of squared chords, unless graph paths say that it lies apart; else the
+        mean of the coordinates, or the point next to it where that is not on the space.
     """
     start = np.empty((n_groups, X.shape[1]))
     for group in range(n_groups):
@@ -126,10 +126,22 @@ def first_means(
         if mean is None or np.ptp(points, axis=0).max() == 0.0:
             start[group] = nearest
         elif isinstance(geometry, DecoderGeometry):
-            start[group] = _image_mean(geometry, points, mass, np.stack((mean, nearest)))
+            tries = np.stack((mean, nearest))
+            start[group] = _best_start(geometry, points, mass, tries)
         else:
             start[group] = mean
     return start
+
+
+def _best_start(geometry: DecoderGeometry, X: Floats, weights: Floats, tries: Floats) -> Floats:
+    """Take the code next to the mean image, or a try that has shorter graph paths to the points."""
+    image_mean = _image_mean(geometry, X, weights, tries)
+    if geometry.codes is None:
+        return image_mean
+    tries = np.concatenate((image_mean[None], tries))
+    squares = geometry.bounds.graph_lengths(X, tries) ** 2
+    total = weights @ np.where(np.isfinite(squares), squares, np.nan)
+    return tries[np.nan_to_num(total, nan=np.inf).argmin()]
 
 
 def _image_mean(geometry: DecoderGeometry, X: Floats, weights: Floats, tries: Floats) -> Floats:

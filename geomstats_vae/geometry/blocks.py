@@ -32,6 +32,9 @@ Columns = tuple[NDArray[Any], ...]
 PairFunction = Callable[..., Columns]
 Block = tuple[NDArray[Any], ...]
 
+# Least number of pairs of a block where a bar is shown: fewer take nearly as long.
+_LEAST_WATCHED = 4
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -154,7 +157,8 @@ class Blocks:
             begin = time.perf_counter()
             yield size
             rate = self.seconds / max(time.perf_counter() - begin, 1e-9)
-            size = int(np.clip(size * np.clip(rate, 0.25, 4.0), 1, self.size))
+            least = min(_LEAST_WATCHED, self.size)
+            size = int(np.clip(size * np.clip(rate, 0.25, 4.0), least, self.size))
 
     @contextmanager
     def _bar(self, n_pairs: int) -> Iterator[Any]:
