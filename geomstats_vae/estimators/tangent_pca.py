@@ -7,10 +7,11 @@ from typing import Any
 import geomstats.backend as gs
 import geomstats.learning.pca as geomstats_pca
 import numpy as np
+import sklearn
 from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators.frechet_mean import FrechetMean
-from geomstats_vae.manifolds.arrays import Array, to_backend, to_host
+from geomstats_vae.manifolds.arrays import USES_TORCH, Array, to_backend, to_host
 from geomstats_vae.manifolds.geometries import geometry_of
 from geomstats_vae.volume.frames import TangentFrame, frame_at
 
@@ -97,7 +98,7 @@ class TangentPCA(geomstats_pca.TangentPCA):
 
     def _fit(self, X: Array, base_point: Array | None = None) -> tuple[Array, Array, Array]:
         if not self._has_frames:
-            return super()._fit(X, base_point=base_point)
+            return self._decompose(X, base_point)
         X = to_backend(X, "points")
         if base_point is None:
             base_point = self.mean_estimator.fit(X).estimate_
@@ -105,7 +106,7 @@ class TangentPCA(geomstats_pca.TangentPCA):
         frame = frame_at(geometry_of(self.space), to_host(base_point))
         self._frame = frame
         try:
-            left, values, right = super()._fit(X, base_point=base_point)
+            left, values, right = self._decompose(X, base_point)
         finally:
             self._frame = None
         basis, self._dual = _like(frame.basis.T, X), _like(frame.dual.T, X)
@@ -113,6 +114,11 @@ class TangentPCA(geomstats_pca.TangentPCA):
         self.components_ = gs.matmul(self.components_, basis)
         self.mean_ = gs.matmul(self.mean_[None], basis)[0]
         return left, values, right
+
+    def _decompose(self, X: Array, base_point: Array | None) -> tuple[Array, Array, Array]:
+        # geomstats' class hands tensors to scikit-learn.
+        with sklearn.config_context(array_api_dispatch=USES_TORCH):
+            return super()._fit(X, base_point=base_point)
 
     def transform(self, X: Array, y: Any = None) -> Array:
         """Project points on the components.
