@@ -34,8 +34,9 @@ class Detours:
         paths = [np.concatenate((a, b[1:])) for a, b in zip(there, on, strict=True)]
         return paths, self.line_lengths(start, end) / 1.5
 
-    def alternative_paths(self, paths):
+    def alternative_paths(self, paths, limit=None):
         """Find none."""
+        del limit
         return paths, np.full(len(paths), np.inf)
 
 

@@ -27,8 +27,7 @@ import numpy as np
 PACKAGE = Path(__file__).parents[1] / "geomstats_vae"
 # Constants of `geodesics` that belong to a formula and are nobody's choice, and the formula.
 COEFFICIENTS = {
-    "STAGES": "Runge-Kutta matrix of Dormand and Prince (1980)",
-    "ERROR": "difference of its weights of fifth and of fourth order",
+    "SECOND_ESTIMATE": "weight of the second error estimate of DOP853",
 }
 MAX_FILE_LINES = 450
 MAX_CONSTANTS = 25

@@ -6,7 +6,7 @@ geodesics, distances, means and everything else that geomstats builds on a metri
 densities and random walks.
 """
 
-from geomstats_vae.estimators import LAND, GeodesicKMeans
+from geomstats_vae.estimators import LAND, FrechetMean, GeodesicKMeans, TangentPCA
 from geomstats_vae.geodesics import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
@@ -46,6 +46,7 @@ __all__ = [
     "CollocationLogSolver",
     "DecoderError",
     "EnsembleDecoder",
+    "FrechetMean",
     "GaussianDecoder",
     "GeodesicConvergenceError",
     "GeodesicConvergenceWarning",
@@ -61,5 +62,6 @@ __all__ = [
     "RandomWalk",
     "RandomWalkError",
     "RandomWalkWarning",
+    "TangentPCA",
     "WalkStatus",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 _TOL, _MAX_ITER = 1e-6, 20
 _SHIFTS = 10.0 ** np.arange(-1, 7)
-ERROR = (71 / 57600, 0.0)
+SECOND_ESTIMATE = (71 / 57600, 0.0)
 LIMIT: float = 0.5
 _NAME, _VERBOSE = "solver", True
 table = {2: 3}
@@ -90,7 +90,7 @@ def test_public_and_annotated_functions(sample):
 def test_numeric_constants_of_geodesics(sample):
     names = [constant.split(": ")[1] for constant in sample.constants]
     assert names == ["_TOL", "_MAX_ITER", "_SHIFTS", "LIMIT"]
-    assert sample.coefficients == ["geodesics/solver.py: ERROR"]
+    assert sample.coefficients == ["geodesics/solver.py: SECOND_ESTIMATE"]
 
 
 def test_report_names_its_figures(structure, sample):

@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomstats_vae.estimators.rows import with_metric
-from geomstats_vae.geometry.protocol import Bools, Bounds, Floats, Geometry, Ints, Logs
+from geomstats_vae.geometry.protocol import (
+    Bools,
+    Bounds,
+    Floats,
+    Geometry,
+    Ints,
+    KeptCurves,
+    Logs,
+    no_curves,
+)
 
 Labels = NDArray[np.int32] | NDArray[np.int64]
 
@@ -26,6 +35,9 @@ _SLACK = 2e-3
 # dimensions, and by more in many: how much is learnt from the pairs that are solved, and this is
 # added.
 _GRAPH_SLACK = 0.05
+# Curves from centers to points are kept from one assignment to the next for so many pairs at most.
+# A curve takes some 10 kB in 16 dimensions.
+_CURVES_KEPT = 20_000
 # All distances to the centers are held at once for this many pairs.
 _PAIRS_AT_ONCE = 2**20
 
@@ -70,6 +82,7 @@ class Assigner:
         self.geometry, self.X = geometry, X
         self._cheap = geometry.bounds if sparing else None
         self._before: tuple[Floats, _DistanceBounds] | None = None
+        self._curves: KeptCurves | None = None  # shape=[n_samples, n_clusters]
 
     def __call__(
         self, centers: Floats, labels: Labels | None = None, geodesics: Logs | None = None
@@ -95,21 +108,41 @@ class Assigner:
         bounds = self._lower_bounds(self._cheap, centers)
         if labels is None or geodesics is None:
             labels = bounds.guess()
-            geodesics = self.geometry.logs(centers[labels], self.X)
+            geodesics = self._logs(centers, np.arange(len(self.X)), labels)
         labels = labels.astype(np.int32)
-        geodesics = copied(geodesics)
+        geodesics = geodesics.copy()
         everyone = np.arange(len(self.X))
+        self._keep(centers, everyone, labels, geodesics)
         bounds.solved(everyone, labels, geodesics.length)
         while True:
             rivals = bounds.rivals(labels, geodesics.length)
             rows = np.flatnonzero(rivals >= 0)
             if not len(rows):
                 break
-            found = self.geometry.logs(centers[rivals[rows]], self.X[rows])
+            found = self._logs(centers, rows, rivals[rows])
             bounds.solved(rows, rivals[rows], found.length)
             _take_nearer(rows, rivals[rows], found, labels, geodesics)
         self._before = centers, bounds
         return Assignment(centers, labels, geodesics)
+
+    def _logs(self, centers: Floats, rows: Ints, labels: Labels) -> Logs:
+        """Find geodesics from centers to some rows, from where the last ones were."""
+        guess = None if self._curves is None else self._curves[rows, labels]
+        found = self.geometry.logs(centers[labels], self.X[rows], guess=guess)
+        self._keep(centers, rows, labels, found)
+        return found
+
+    def go_on_from(self, assignment: Assignment) -> None:
+        """Start geodesics from those of an assignment of these points, or of points nearby."""
+        centers, labels, geodesics = assignment
+        self._keep(centers, np.arange(len(self.X)), labels, geodesics)
+
+    def _keep(self, centers: Floats, rows: Ints, labels: Labels, found: Logs) -> None:
+        """Keep curves for the next assignment, unless there are too many."""
+        if self._curves is None and len(self.X) * len(centers) <= _CURVES_KEPT:
+            self._curves = no_curves(len(self.X) * len(centers)).reshape(-1, len(centers))
+        if self._curves is not None:
+            self._curves[rows, labels] = found.curves
 
     def _exhaust(self, centers: Floats) -> Assignment:
         """Measure all distances, and find the geodesics from the nearest centers."""
@@ -247,7 +280,8 @@ def assign(geometry: Geometry, X: Floats, centers: Floats, *, sparing: bool = Tr
     defined = with_metric(geometry, X)
     n_lost = int((~defined).sum())
     nowhere = np.full(n_lost, np.inf), np.zeros((n_lost, X.shape[1])), np.zeros(n_lost, dtype=bool)
-    lost = Assignment(centers, np.zeros(n_lost, dtype=np.int32), Logs(*nowhere))
+    none = Logs(*nowhere, no_curves(n_lost))
+    lost = Assignment(centers, np.zeros(n_lost, dtype=np.int32), none)
     if n_lost == len(X):
         return lost
     return merge(Assigner(geometry, X[defined], sparing=sparing)(centers), lost, defined)
@@ -279,12 +313,6 @@ def merge(some: Assignment, others: Assignment, where: Bools) -> Assignment:
     pairs = zip(some.geodesics, others.geodesics, strict=True)
     geodesics = Logs(*(put(a, b) for a, b in pairs))
     return Assignment(some.centers, put(some.labels, others.labels), geodesics)
-
-
-def copied(geodesics: Logs) -> Logs:
-    """Copy geodesics, to change some of them."""
-    length, velocity, converged = geodesics
-    return Logs(length.copy(), velocity.copy(), converged.copy())
 
 
 def _take_nearer(rows: Ints, rivals: Ints, found: Logs, labels: Labels, geodesics: Logs) -> None:

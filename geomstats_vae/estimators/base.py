@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.geometry.decoder import DecoderGeometry
-from geomstats_vae.geometry.protocol import Bools
+from geomstats_vae.geometry.protocol import Bools, Geometry
 from geomstats_vae.manifolds.closed import ClosedGeometry
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import geometry_of
@@ -18,6 +18,9 @@ from geomstats_vae.manifolds.geometries import geometry_of
 # Tolerance of geodesics to rows of data. Lengths are right to a tenth of it and logarithms to about
 # as much, far below what another row would change.
 ROW_TOL = 1e-4
+# The same in more dimensions than Newton's method has assembled matrices for: there the tenth of a
+# percent is the descent's alone, and each digit more takes ten times as long.
+_MANY_DIMENSIONS, _ROW_TOL_OF_MANY = 6, 1e-3
 # Fewer pairs take less time than to send the geometry and its graph to other processes.
 _FEWEST_FOR_JOBS = 32
 
@@ -56,7 +59,30 @@ def space_geometry(
     return geometry_of(space, n_jobs=n_jobs, progress=progress, fewest_for_jobs=_FEWEST_FOR_JOBS)
 
 
-def report_failures(space: Any, message: str, consequence: str) -> None:
+def with_row_tol(geometry: Geometry) -> Geometry:
+    """Take the tolerance of geodesics to rows of data.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The geometry.
+
+    Returns
+    -------
+    geometry : Geometry
+        With `ROW_TOL`, or 1e-3 in 6 dimensions and more.
+    """
+    many = geometry.dim >= _MANY_DIMENSIONS
+    return geometry.with_tol(_ROW_TOL_OF_MANY if many else ROW_TOL)
+
+
+_REMEDY = (
+    "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
+    "max_elements may help."
+)
+
+
+def report_failures(space: Any, message: str, consequence: str, remedy: str = _REMEDY) -> None:
     """Report geodesics that did not converge, as the metric of a space is told to.
 
     Parameters
@@ -67,6 +93,8 @@ def report_failures(space: Any, message: str, consequence: str) -> None:
         What did not converge.
     consequence : str
         What was done instead; part of the warning.
+    remedy : str
+        What may help.
 
     Raises
     ------
@@ -81,10 +109,7 @@ def report_failures(space: Any, message: str, consequence: str) -> None:
     policy = getattr(space.metric, "on_failure", "warn")
     if policy == "ignore":
         return
-    message += (
-        " space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
-        "max_elements may help."
-    )
+    message = f"{message} {remedy}"
     if policy == "raise":
         raise GeodesicConvergenceError(message)
     message = f"{message} {consequence}"

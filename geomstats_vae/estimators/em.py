@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.estimators.base import ROW_TOL
+from geomstats_vae.estimators.base import with_row_tol
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs
 from geomstats_vae.volume.flat_quadrature import FlatQuadrature, is_flat
 from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
 from geomstats_vae.volume.importance_grid import ImportanceGrid
@@ -44,6 +44,8 @@ _FINER = 4
 _ROOM = 1.2
 # As `ROW_TOL`, for normalisers; their errors average.
 _NORMALIZER_TOL = 1e-3
+# Curves to the rows are kept for the next move of the means; at most so many.
+_CURVES_KEPT = 20_000
 # A component is a point if its covariance is at most this many times reg_covar.
 _COLLAPSED = 2.0
 
@@ -110,9 +112,10 @@ class TangentEM:
         n_samples: int,
         random_state: np.random.RandomState,
     ) -> None:
-        self.geometry, self._to_space = geometry.with_tol(ROW_TOL), to_space
+        self.geometry, self._to_space = with_row_tol(geometry), to_space
         self.X, self.mass = X, mass
         self._loose = geometry.with_tol(_NORMALIZER_TOL)
+        self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         # Common random numbers: the same for all components and all steps.
         if ImportanceGrid.serves(geometry):
@@ -131,11 +134,20 @@ class TangentEM:
             frame = frame_at(self.geometry, mean, previous)
         except ValueError as error:
             raise DegenerateError(f"a mean left the data: {error}") from error
-        logs = self.geometry.logs(mean, self.X)
+        logs = self._logs(mean, previous)
         reached = np.isfinite(logs.length)
         if not logs.converged.any():
             raise DegenerateError("a mean left the data: no geodesic from it converges")
         return View(frame, frame.coordinates(logs.velocity), reached, logs.converged)
+
+    def _logs(self, mean: Floats, previous: TangentFrame | None) -> Logs:
+        """Find geodesics to the rows, from those of the mean before it moved."""
+        guess = None if previous is None else self._curves.get(previous.base.tobytes())
+        logs = self.geometry.logs(mean, self.X, guess=guess)
+        self._curves[mean.tobytes()] = logs.curves
+        while len(self._curves) * len(self.X) > _CURVES_KEPT:
+            del self._curves[next(iter(self._curves))]  # the oldest
+        return logs
 
     def quadrature(
         self,

@@ -9,16 +9,21 @@ every logarithm that a step evaluates is kept for whoever needs distances to the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Labels, copied
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, Logs
+from geomstats_vae.estimators.assignment import Labels
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.hessians import distance_hessians
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, KeptCurves, Logs
 
 # Steps in units of the mean logarithm, which is exact in flat space.
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
+# Most dimensions in which second variations of curves cost less than geodesics.
+NEWTON_DIM = 5
 
 
 class Move(NamedTuple):
@@ -56,7 +61,7 @@ class FrechetMeans(NamedTuple):
     residual : numpy.ndarray, shape=[n_groups]
         Norms of the mean logarithms, in units of distance: zero at the mean.
     converged : numpy.ndarray of bool, shape=[n_groups]
-        Whether the residual is at most the tolerance.
+        Whether the residual is at most the tolerance, or the group has no weight.
     n_iter : int
         Steps tried.
     move : Move
@@ -73,6 +78,35 @@ class FrechetMeans(NamedTuple):
 
 
 def frechet_means(
+    geometry: Geometry, X: Floats, labels: Labels, weights: Floats, start: Floats, **options: Any
+) -> FrechetMeans:
+    """Weighted Frechet means of groups of points.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Finds and follows geodesics.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        Where each mean starts.
+    **options : dict
+        As of `frechet_steps`.
+
+    Returns
+    -------
+    means : FrechetMeans
+        The last of `frechet_steps`.
+    """
+    *_, means = frechet_steps(geometry, X, labels, weights, start, **options)
+    return means
+
+
+def frechet_steps(
     geometry: Geometry,
     X: Floats,
     labels: Labels,
@@ -80,12 +114,15 @@ def frechet_means(
     start: Floats,
     *,
     geodesics: Logs | None = None,
+    guess: KeptCurves | None = None,
     move: Move | None = None,
     tol: float | Floats = 0.0,
+    rtol: float = 0.0,
     max_iter: int = 20,
     one_step: bool = False,
-) -> FrechetMeans:
-    """Weighted Frechet means of groups of points.
+    newton: bool = False,
+) -> Iterator[FrechetMeans]:
+    """Descend to weighted Frechet means of groups of points, step by step.
 
     Parameters
     ----------
@@ -101,26 +138,35 @@ def frechet_means(
         Where each mean starts; that of a group without weight stays there.
     geodesics : Logs, optional
         From each point's start to the point, if they are known.
+    guess : numpy.ndarray of object, shape=[n_samples], optional
+        Curves of other logarithms, from points near the starts; see `Geometry.logs`.
     move : Move, optional
         The steps that led to the start, if this goes on from there.
     tol : float or numpy.ndarray, shape=[n_groups]
         Stop a group when its residual is at most this, in units of distance.
+    rtol : float
+        Stop a group when its residual is at most this share of the root of its variance.
     max_iter : int
         Largest number of steps tried.
     one_step : bool
         Stop each group after its first step, for groups that are about to change.
+    newton : bool
+        Take Newton's steps on a decoder's metric; see the notes.
 
-    Returns
-    -------
+    Yields
+    ------
     means : FrechetMeans
-        The best found. Where curvature allows several local means, the one that descent from the
-        start leads to.
+        The best so far, before the first step and after each. Where curvature allows several local
+        means, descent leads to the one that is downhill from the start.
 
     Notes
     -----
     The first step is the mean logarithm. Those after it are divided by the curvature of the
     variance along the step before ([1]_, equation 5, with parallel transport along the step). A
-    step that lowers neither the variance nor the residual is taken back and halved.
+    step that lowers neither the variance nor the residual is taken back and halved. Newton's steps
+    multiply the mean logarithm by the inverse Hessian of half the variance instead, which follows
+    from the curves of the geodesics at a fraction of their cost (`distance_hessians`). Eigenvalues
+    are taken positive, and no smaller than a quarter of that in flat space.
 
     References
     ----------
@@ -128,29 +174,36 @@ def frechet_means(
        Analysis 8 (1988), 141-148.
     """
     groups = _Groups(labels, weights, len(start))
-    state = _evaluate(geometry, X, groups, start, geodesics)
+    state = _evaluate(geometry, X, groups, start, geodesics, guess)
     if move is None:
         move = Move(start, state.mean_log, np.zeros(len(start)), np.ones(len(start)))
     step, moved = np.ones(len(start)), move.residual > 0.0
+    newton = newton and isinstance(geometry, DecoderGeometry)
+    direction, stale = state.mean_log, np.ones(len(start), dtype=bool)
     waiting = groups.weight > 0.0
-    n_iter = 0
     for n_iter in range(max_iter + 1):
-        active = waiting & (state.residual > tol) & (step >= _SHORTEST_STEP)
+        small = state.residual <= np.maximum(tol, rtol * np.sqrt(state.variance))
+        parts = (state.points, state.geodesics, state.variance, state.residual)
+        yield FrechetMeans(*parts, small | (groups.weight == 0.0), n_iter, move)
+        active = waiting & ~small & (step >= _SHORTEST_STEP)
         if n_iter == max_iter or not active.any():
-            break
-        again = np.flatnonzero(active & moved)
-        step[again] = _next_step(geometry, move, state, again)
-        trial, valid = _step(geometry, X, groups, state, step, active)
+            return
+        if newton:
+            step[moved] = 1.0
+            direction = _newton(geometry, groups, state, direction, active & stale)
+        else:
+            again = np.flatnonzero(active & moved)
+            step[again] = _next_step(geometry, move, state, again)
+            direction = state.mean_log
+        velocity = step[:, None] * direction
+        trial, valid = _step(geometry, X, groups, state, velocity, active)
         lower = (trial.variance <= state.variance) | (trial.residual < state.residual)
-        moved = active & valid & lower
+        moved = stale = active & valid & lower
         old = Move(state.points, state.mean_log, state.residual, step.copy())
         move = Move(*(_pick(moved, new, kept) for new, kept in zip(old, move, strict=True)))
         state = _choose(moved, trial, state, groups)
         step = np.where(active & ~moved, 0.5 * step, step)
         waiting &= ~moved if one_step else True
-    converged = (state.residual <= tol) | (groups.weight == 0.0)
-    parts = (state.points, state.geodesics, state.variance, state.residual)
-    return FrechetMeans(*parts, converged, n_iter, move)
 
 
 class _Groups:
@@ -182,10 +235,15 @@ class _State:
 
 
 def _evaluate(
-    geometry: Geometry, X: Floats, groups: _Groups, points: Floats, geodesics: Logs | None = None
+    geometry: Geometry,
+    X: Floats,
+    groups: _Groups,
+    points: Floats,
+    geodesics: Logs | None = None,
+    guess: KeptCurves | None = None,
 ) -> _State:
     if geodesics is None:
-        geodesics = geometry.logs(points[groups.labels], X)
+        geodesics = geometry.logs(points[groups.labels], X, guess=guess)
     found = np.isfinite(geodesics.length)
     mean_log = groups.average(geodesics.velocity)
     squares = geometry.inner_products(mean_log, mean_log, points)
@@ -195,20 +253,49 @@ def _evaluate(
 
 
 def _step(
-    geometry: Geometry, X: Floats, groups: _Groups, state: _State, step: Floats, active: Bools
+    geometry: Geometry, X: Floats, groups: _Groups, state: _State, velocity: Floats, active: Bools
 ) -> tuple[_State, Bools]:
-    """Follow the mean logarithms of the active groups; which of the new points are valid."""
+    """Follow velocities from the means of active groups; which of the new points are valid."""
     points = state.points.copy()
-    velocity = step[active, None] * state.mean_log[active]
-    points[active] = geometry.exps(state.points[active], velocity)
+    points[active] = geometry.exps(state.points[active], velocity[active])
     valid = np.asarray(np.isfinite(points).all(axis=1))
     points = np.where(valid[:, None], points, state.points)
     rows = np.flatnonzero((active & valid)[groups.labels])
-    found = geometry.logs(points[groups.labels[rows]], X[rows])
-    geodesics = copied(state.geodesics)
+    found = geometry.logs(points[groups.labels[rows]], X[rows], guess=state.geodesics.curves[rows])
+    geodesics = state.geodesics.copy()
     for column, new in zip(geodesics, found, strict=True):
         column[rows] = new
     return _evaluate(geometry, X, groups, points, geodesics), valid
+
+
+def _newton(
+    geometry: Any, groups: _Groups, state: _State, direction: Floats, wanted: Bools
+) -> Floats:
+    """Renew Newton's directions of some groups: the inverse Hessian times the mean logarithm."""
+    rows, which = np.flatnonzero(wanted[groups.labels]), np.flatnonzero(wanted)
+    if not len(rows):
+        return direction
+    metric = geometry.metrics(state.points)
+    hessian = metric[groups.labels]  # in flat space, and where there is no curve
+    found = distance_hessians(geometry, state.geodesics.curves[rows]).by_start
+    known = np.isfinite(found).all(axis=(1, 2))
+    hessian[rows[known]] = found[known]
+    direction = direction.copy()
+    for k, total in zip(which, groups.average(hessian)[which], strict=True):
+        direction[k] = _newton_direction(total, metric[k], state.mean_log[k])
+    return direction
+
+
+def _newton_direction(hessian: Floats, metric: Floats, mean_log: Floats) -> Floats:
+    """Solve for Newton's direction in orthonormal coordinates, where flat space has Hessian 1."""
+    if not (np.isfinite(metric).all() and np.isfinite(hessian).all()):
+        return mean_log
+    size, axes = np.linalg.eigh(metric)
+    frame = axes / np.sqrt(np.maximum(size, np.finfo(float).eps * size[-1]))
+    curvature, turned = np.linalg.eigh(frame.T @ hessian @ frame)
+    frame = frame @ turned
+    slope = frame.T @ metric @ mean_log
+    return frame @ (slope / np.maximum(np.abs(curvature), 1.0 / _LONGEST_STEP))
 
 
 def _next_step(geometry: Geometry, move: Move, state: _State, which: Ints) -> Floats:

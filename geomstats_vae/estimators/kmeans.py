@@ -29,7 +29,7 @@ from geomstats_vae.estimators.assignment import (
     merge,
     reached_labels,
 )
-from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_rows, space_geometry
+from geomstats_vae.estimators.base import SharesSpace, report_rows, space_geometry, with_row_tol
 from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
 from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
 from geomstats_vae.estimators.region import IN_FIT, IN_USE, warn_outside
@@ -229,7 +229,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         drawn = isinstance(self.init, str) or callable(self.init)
         given = None if drawn else self._check_centers(space, points, self.init)
         with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
-            geometry = space_geometry(space, self.n_jobs, progress).with_tol(ROW_TOL)
+            geometry = with_row_tol(space_geometry(space, self.n_jobs, progress))
             rows, place = distinct_rows(geometry, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
             weighted = (mass > 0.0) & with_metric(geometry, rows)
@@ -363,12 +363,12 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return points
 
     def _geometry(self) -> Geometry:
-        return space_geometry(self.space_, self.n_jobs).with_tol(ROW_TOL)  # as in the fit
+        return with_row_tol(space_geometry(self.space_, self.n_jobs))  # as in the fit
 
     def _assign(self, X: Floats) -> Assignment:
         assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
-        length, _, converged = assignment.geodesics
-        report_rows(self.space_, converged, np.isfinite(length))
+        found = assignment.geodesics
+        report_rows(self.space_, found.converged, np.isfinite(found.length))
         return assignment
 
     def predict(self, X: ArrayLike) -> Labels:

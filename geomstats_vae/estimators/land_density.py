@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators import land_sampling
-from geomstats_vae.estimators.base import ROW_TOL, SharesSpace, report_failures, space_geometry
+from geomstats_vae.estimators.base import SharesSpace, report_failures, space_geometry, with_row_tol
 from geomstats_vae.estimators.mixture import Mixture
 from geomstats_vae.estimators.region import IN_USE, warn_outside
 from geomstats_vae.estimators.rows import check_weights, with_metric
@@ -61,7 +61,7 @@ class TangentDensity(DensityMixin, SharesSpace):
 
     def _view(self, X: Floats) -> tuple[Floats, int]:
         """Find it without a report, and the number of geodesics that did not converge."""
-        geometry = space_geometry(self.space_).with_tol(ROW_TOL)  # as in the fit
+        geometry = with_row_tol(space_geometry(self.space_))  # as in the fit
         defined = with_metric(geometry, X)
         joint = np.full((len(X), len(self._mixture.components)), -np.inf)
         n_failed = joint.shape[1] * int((~defined).sum())

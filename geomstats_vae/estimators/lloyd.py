@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, copied
-from geomstats_vae.estimators.frechet import FrechetMeans, Move, frechet_means
+from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels
+from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
 
@@ -86,21 +86,24 @@ def descend(
     partition : Partition
         After each assignment; the last is the result.
     """
-    run, move, n_before = partial(lloyd, tol=tol, sparing=sparing), None, 0
+    run, n_before = partial(lloyd, tol=tol, sparing=sparing), 0
+    move, before = None, None
     if geometry.bounds is not None:
         cells, loose = gather(X, weights, _N_CELLS), geometry.with_tol(_LOOSE_TOL)
         for partition in run(loose, cells.points, cells.weights, centers, max_iter=max_iter):
-            yield _spread(partition, cells.place)
+            before = _spread(partition, cells.place)
+            yield before
         centers, move = partition.assignment.centers, partition.move
         n_before = partition.n_iter - 1
-    for partition in run(geometry, X, weights, centers, max_iter=max_iter - n_before, move=move):
+    run = partial(run, max_iter=max_iter - n_before, move=move, before=before)
+    for partition in run(geometry, X, weights, centers):
         yield partition._replace(n_iter=n_before + partition.n_iter)
 
 
 def _spread(partition: Partition, place: Ints) -> Partition:
     """Give points the labels and the distances of their cells, for the time being."""
-    centers, labels, (length, velocity, converged) = partition.assignment
-    geodesics = Logs(length[place], velocity[place], converged[place])
+    centers, labels, found = partition.assignment
+    geodesics = found.take(place)
     return partition._replace(assignment=Assignment(centers, labels[place], geodesics))
 
 
@@ -114,6 +117,7 @@ def lloyd(
     tol: float,
     sparing: bool = True,
     move: Move | None = None,
+    before: Partition | None = None,
 ) -> Iterator[Partition]:
     """Iterate from given centers.
 
@@ -135,6 +139,8 @@ def lloyd(
         Whether bounds may stand in for geodesics where they are clear.
     move : Move, optional
         The steps that led to the centers.
+    before : Partition, optional
+        A partition by these centers, from whose curves geodesics start.
 
     Yields
     ------
@@ -142,6 +148,8 @@ def lloyd(
         After each assignment; the last is the result.
     """
     assign = Assigner(geometry, X, sparing=sparing)
+    if before is not None:
+        assign.go_on_from(before.assignment)
     assignment = assign(centers)
     for n_iter in range(1, max_iter + 1):
         yield _partition(assignment, weights, n_iter, move)
@@ -149,11 +157,11 @@ def lloyd(
         if means.n_iter == 0 and (means.points == assignment.centers).all():
             return
         moved = geometry.lengths(assignment.centers, means.points).length
-        before = assignment.labels
+        old_labels = assignment.labels
         assignment = assign(means.points, labels, means.geodesics)
         if (moved**2).sum() <= tol:
             break
-        if (assignment.labels == before).all() and means.converged.all():
+        if (assignment.labels == old_labels).all() and means.converged.all():
             # KMeans counts the assignment that found nothing to change.
             n_iter = min(n_iter + 1, max_iter)
             break
@@ -204,6 +212,7 @@ def _update(
             move=move if filled is assignment else None,
             tol=np.maximum(np.sqrt(tol), _SOLVED * radius),
             one_step=True,
+            newton=geometry.dim <= NEWTON_DIM,
         )
     return means, labels, means.move
 
@@ -220,7 +229,7 @@ def _fill_empty(X: Floats, assignment: Assignment) -> Assignment:
     far = far[geodesics.length[far] > 0.0]
     if not len(far):
         return assignment
-    centers, labels, geodesics = centers.copy(), labels.copy(), copied(geodesics)
+    centers, labels, geodesics = centers.copy(), labels.copy(), geodesics.copy()
     centers[empty[: len(far)]], labels[far] = X[far], empty[: len(far)]
     geodesics.length[far], geodesics.velocity[far], geodesics.converged[far] = 0.0, 0.0, True
     return Assignment(centers, labels, geodesics)
@@ -231,7 +240,7 @@ def _meet_lone_points(
 ) -> tuple[Floats, Logs]:
     """Move the center of a cluster of one point to it: the steps there would have no scale."""
     lone = np.flatnonzero(np.bincount(labels, minlength=len(centers))[labels] == 1)
-    centers, geodesics = centers.copy(), copied(geodesics)
+    centers, geodesics = centers.copy(), geodesics.copy()
     centers[labels[lone]] = X[lone]
     geodesics.length[lone], geodesics.velocity[lone], geodesics.converged[lone] = 0.0, 0.0, True
     return centers, geodesics

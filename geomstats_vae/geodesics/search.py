@@ -263,11 +263,14 @@ class Search:
         yield from self._along(paths, around & ~steep, gentle_mesh)
         yield from self._along(paths, steep, steep_mesh)
         yield from self._along(paths, around & ~steep & ~self.converged[pairs], steep_mesh)
-        if self.on_grid and steep.any() and not self.task.limits.deadline.passed:
-            which = np.flatnonzero(steep)
-            others, other_cost = graph.alternative_paths([paths[k] for k in which])
+        # Between points that share their node there is one path only.
+        apart = steep & (cost > 0.0)
+        if self.on_grid and apart.any() and not self.task.limits.deadline.passed:
+            which = np.flatnonzero(apart)
+            enough = options.alternative * cost[which]
+            others, other_cost = graph.alternative_paths([paths[k] for k in which], enough)
             promising = np.zeros(len(pairs), dtype=bool)
-            promising[which] = other_cost < options.alternative * cost[which]
+            promising[which] = other_cost < enough
             paths = dict(zip(which, others, strict=True))
             trial = options.trial * self.length[pairs]
             yield from self._along(paths, promising, steep_mesh, trial)

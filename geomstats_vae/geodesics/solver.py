@@ -49,7 +49,7 @@ class Solver(Protocol):
         start: Floats,
         end: Floats,
         graph: LatentGraph | None = None,
-        guess: GeodesicPath | None = None,
+        guess: GeodesicPath | SolvedCurves | None = None,
     ) -> GeodesicPath:
         """Find geodesics between pairs of points; see `GeodesicSolver.solve`."""
 
@@ -171,7 +171,7 @@ class GeodesicSolver:
         start: Floats,
         end: Floats,
         graph: LatentGraph | None = None,
-        guess: GeodesicPath | None = None,
+        guess: GeodesicPath | SolvedCurves | None = None,
     ) -> GeodesicPath:
         """Find geodesics between pairs of points.
 
@@ -183,10 +183,10 @@ class GeodesicSolver:
             End points, finite.
         graph : LatentGraph, optional
             Graph for global starts; without it only the straight line is tried.
-        guess : GeodesicPath, optional
-            What `solve` returned for as many pairs of nearby points. Its curves are moved to the
-            new end points. Those that the graph says to be no longer the shortest are found as if
-            there were none.
+        guess : GeodesicPath or SolvedCurves, optional
+            What `solve` returned for as many pairs of nearby points, or its ``curves``. They are
+            moved to the new end points. Those that the graph says to be no longer the shortest are
+            found as if there were none.
 
         Returns
         -------
@@ -360,12 +360,11 @@ def _single(immersion: Immersion, graph: LatentGraph | None) -> Immersion:
     return immersion if single is None else single.condensed()
 
 
-def _curves_of(guess: GeodesicPath | None, n_pairs: int) -> SolvedCurves | None:
-    if guess is None or guess.curves is None:
-        return None
-    if len(guess.curves) != n_pairs:
+def _curves_of(guess: GeodesicPath | SolvedCurves | None, n_pairs: int) -> SolvedCurves | None:
+    curves = guess.curves if isinstance(guess, GeodesicPath) else guess
+    if curves is not None and len(curves) != n_pairs:
         raise ValueError(
-            f"Expected a guess of {n_pairs} pairs, got one of {len(guess.curves)}; pass the path "
+            f"Expected a guess of {n_pairs} pairs, got one of {len(curves)}; pass the path "
             "that was returned for the same pairs before they moved."
         )
-    return guess.curves
+    return curves

@@ -29,8 +29,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 Columns = tuple[NDArray[Any], ...]
-PairFunction = Callable[[NDArray[np.float64], NDArray[np.float64]], Columns]
-Block = tuple[NDArray[np.float64], NDArray[np.float64]]
+PairFunction = Callable[..., Columns]
+Block = tuple[NDArray[Any], ...]
+
+# Least number of pairs of a block where a bar is shown: fewer take nearly as long.
+_LEAST_WATCHED = 4
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Blocks:
         function: PairFunction,
         start: NDArray[np.float64],
         end: NDArray[np.float64],
-        *,
+        *others: NDArray[Any],
         limited: bool = False,
     ) -> list[NDArray[Any]]:
         """Work on pairs, those with a common end point together.
@@ -102,10 +105,12 @@ class Blocks:
         Parameters
         ----------
         function : callable
-            Takes end points, shape=[n_block, dim] each, and returns a tuple of arrays with one row
-            per pair.
+            Takes end points, shape=[n_block, dim] each, and the rows of the others, and returns a
+            tuple of arrays with one row per pair.
         start, end : numpy.ndarray, shape=[n_pairs, dim]
             End points.
+        *others : numpy.ndarray, shape=[n_pairs, ...]
+            What else the function takes.
         limited : bool
             The function's time is limited: in this process blocks take ``seconds``, as with a bar,
             for what is begun is finished.
@@ -134,12 +139,12 @@ class Blocks:
             size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
         order = _by_common_ends(start, end)
-        ordered, checked = (start[order], end[order]), []
+        ordered, checked = [column[order] for column in (start, end, *others)], []
         with self._bar(len(start)) as progress:
             if serial:
                 watched = limited or not getattr(progress, "disable", False)
                 sizes = self._watched_sizes() if watched else repeat(size)
-                done = _one_by_one(function, *ordered, sizes)
+                done = _one_by_one(function, ordered, sizes)
             else:
                 cuts = range(size, len(start), size)
                 blocks = list(zip(*(np.split(ends, cuts) for ends in ordered), strict=True))
@@ -180,7 +185,8 @@ class Blocks:
             begin = time.perf_counter()
             yield size
             rate = self.seconds / max(time.perf_counter() - begin, 1e-9)
-            size = int(np.clip(size * np.clip(rate, 0.25, 4.0), 1, self.size))
+            least = min(_LEAST_WATCHED, self.size)
+            size = int(np.clip(size * np.clip(rate, 0.25, 4.0), least, self.size))
 
     @contextmanager
     def _bar(self, n_pairs: int) -> Iterator[Any]:
@@ -194,16 +200,14 @@ class Blocks:
 
 
 def _one_by_one(
-    function: PairFunction,
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    sizes: Iterator[int],
+    function: PairFunction, columns: Sequence[NDArray[Any]], sizes: Iterator[int]
 ) -> Iterator[tuple[int, Columns]]:
     """Yield the number of pairs of each block, and what the function returns of it."""
     begin = 0
-    while begin == 0 or begin < len(start):  # a block without pairs, where there are none
+    while begin == 0 or begin < len(columns[0]):  # a block without pairs, where there are none
         rows = slice(begin, begin + next(sizes))
-        yield len(start[rows]), function(start[rows], end[rows])
+        block = [column[rows] for column in columns]
+        yield len(block[0]), function(*block)
         begin = rows.stop
 
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from geomstats_vae.geodesics.curves.path import GeodesicPath, join_paths, take_paths
+from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.solver import Solver, within
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats
-from geomstats_vae.geometry.rows import Ends
 
 
-def solve(geometry: Any, start: Floats, end: Floats, guess: GeodesicPath | None) -> GeodesicPath:
+def solve(
+    geometry: Any, start: Floats, end: Floats, guess: GeodesicPath | SolvedCurves | None
+) -> GeodesicPath:
     """Solve for geodesics in this process, while a bar moves.
 
     Parameters
@@ -27,7 +27,7 @@ def solve(geometry: Any, start: Floats, end: Floats, guess: GeodesicPath | None)
         Geometry of the latent space.
     start, end : numpy.ndarray, shape=[n_pairs, dim]
         End points.
-    guess : GeodesicPath, optional
+    guess : GeodesicPath or SolvedCurves, optional
         Geodesics between as many other points.
 
     Returns
@@ -35,34 +35,40 @@ def solve(geometry: Any, start: Floats, end: Floats, guess: GeodesicPath | None)
     path : GeodesicPath
         Curves of all pairs. The solver's limit of time is that of all together.
     """
-    deadline, paths, all_pairs = _deadline(geometry.solver), [], np.arange(len(start))
+    deadline, paths = _deadline(geometry.solver), []
+    curves = guess.curves if isinstance(guess, GeodesicPath) else guess
     immersion, graph = geometry.immersion(), geometry.build_graph()
     for part in geometry.blocks.slices(len(start)):
         solver = within(geometry.solver, deadline.remaining)
-        near = None if guess is None else take_paths(guess, all_pairs[part])
+        near = None if curves is None else curves.take(part)
         paths.append(solver.solve(immersion, start[part], end[part], graph, near))
     return paths[0] if len(paths) == 1 else join_paths(paths)
 
 
-def ends(geometry: Any, start: Floats, end: Floats) -> Ends:
-    """Solve for geodesics in blocks, and keep what distances need.
+def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDArray[Any]]:
+    """Solve for geodesics in blocks, and keep some columns of each.
 
     Parameters
     ----------
     geometry : DecoderGeometry
         Geometry of the latent space.
-    start, end : numpy.ndarray, shape=[n_pairs, dim]
-        End points.
+    function : callable
+        Takes the geometry, end points and the rows of the others; returns arrays with one row per
+        pair.
+    start : numpy.ndarray, shape=[n_pairs, dim]
+        Starts.
+    *others : numpy.ndarray, shape=[n_pairs, ...]
+        Ends, and what else the function takes.
 
     Returns
     -------
-    ends : Ends
-        Lengths, end velocities and statuses. The solver's limit of time is that of all together.
+    columns : list of numpy.ndarray, shape=[n_pairs, ...]
+        The arrays of all pairs. The solver's limit of time is that of all together.
     """
     deadline = _deadline(geometry.solver)
-    solved = partial(_block, for_workers(geometry, len(start)), deadline)
+    each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
     limited = deadline.remaining is not None
-    return Ends(*geometry.blocks.run(solved, start, end, limited=limited))
+    return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
 
 
 def for_workers(geometry: Any, n_pairs: int) -> Any:
@@ -93,9 +99,6 @@ def _deadline(solver: Solver) -> Deadline:
     return Deadline.after(getattr(solver, "max_seconds", None))
 
 
-def _block(
-    geometry: Any, deadline: Deadline, start: Floats, end: Floats
-) -> tuple[NDArray[Any], ...]:
+def _block(*columns: Any, geometry: Any, function: Any, deadline: Deadline) -> Any:
     solver = within(geometry.solver, deadline.remaining)
-    path = replace(geometry, solver=solver).paths(start, end)
-    return path.length, path.initial_velocity, path.final_velocity, path.status
+    return function(replace(geometry, solver=solver), *columns)

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomstats_vae.geodesics import GeodesicPath, LatentGraph
+from geomstats_vae.geodesics.curves.path import SolvedCurves
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+# What a geometry needs to go on from geodesics to those of nearby points, a row for each.
+KeptCurves = NDArray[np.object_]
 
 
 class Lengths(NamedTuple):
@@ -45,11 +48,29 @@ class Logs(NamedTuple):
         Logarithms of the ends at the starts; zero where there is none.
     converged : numpy.ndarray of bool, shape=[n_pairs]
         Whether each was found. Lengths of the others are those of the best curves found.
+    curves : numpy.ndarray of object, shape=[n_pairs]
+        What `Geometry.logs` takes as its guess, to go on from each geodesic to that of nearby
+        points; None where there is nothing. Only the geometry that made it looks into it.
     """
 
     length: Floats
     velocity: Floats
     converged: Bools
+    curves: KeptCurves
+
+    def copy(self) -> Logs:
+        """Copy the columns, to change some rows."""
+        return self.take(np.arange(len(self.length)))
+
+    def take(self, rows: Ints | Bools) -> Logs:
+        """Take some rows, in fresh columns."""
+        length, velocity, converged, curves = self
+        return Logs(length[rows], velocity[rows], converged[rows], curves[rows])
+
+
+def no_curves(n_pairs: int) -> KeptCurves:
+    """Say of pairs that there is nothing to go on from, shape=[n_pairs]."""
+    return np.full(n_pairs, None, dtype=object)
 
 
 class Bounds(Protocol):
@@ -148,8 +169,22 @@ class Geometry(Protocol):
     def lengths(self, start: Floats, end: Floats) -> Lengths:
         """Measure distances; starts and ends broadcast against each other."""
 
-    def logs(self, start: Floats, end: Floats) -> Logs:
-        """Find geodesics from starts to ends; they broadcast against each other."""
+    def logs(self, start: Floats, end: Floats, *, guess: KeptCurves | None = None) -> Logs:
+        """Find geodesics from starts to ends; they broadcast against each other.
+
+        Parameters
+        ----------
+        start, end : numpy.ndarray, shape=[n_pairs, n_features]
+            Points.
+        guess : numpy.ndarray of object, shape=[n_pairs], optional
+            Column `curves` of an earlier answer for points nearby, row by row. It saves work and
+            changes no result by more than the tolerance; closed forms need none.
+
+        Returns
+        -------
+        logs : Logs
+            Geodesics.
+        """
 
     def exps(self, base: Floats, velocity: Floats, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time.
@@ -224,6 +259,6 @@ class PathGeometry(Geometry, Protocol):
     """A geometry whose geodesics are curves that can be had."""
 
     def paths(
-        self, start: Floats, end: Floats, *, guess: GeodesicPath | None = None
+        self, start: Floats, end: Floats, *, guess: GeodesicPath | SolvedCurves | None = None
     ) -> GeodesicPath:
-        """Find geodesics, from those of nearby points if they are given."""
+        """Find geodesics, from those of nearby points, or their ``curves``, if they are given."""

@@ -13,7 +13,7 @@ from geomstats.geometry.euclidean import EuclideanMetric
 from numpy.typing import ArrayLike
 
 from geomstats_vae.geometry.blocks import Blocks, Columns
-from geomstats_vae.geometry.protocol import Bools, Floats, Lengths, Logs
+from geomstats_vae.geometry.protocol import Bools, Floats, KeptCurves, Lengths, Logs, no_curves
 from geomstats_vae.geometry.rows import rows
 from geomstats_vae.manifolds.arrays import Array
 from geomstats_vae.volume.frames import frame_at
@@ -84,10 +84,10 @@ class ClosedGeometry:
         length, converged = self._each(_measure, start, end)
         return Lengths(self.scale**0.5 * length, converged)
 
-    def logs(self, start: ArrayLike, end: ArrayLike) -> Logs:
-        """Find geodesics from starts to ends; see `Geometry.logs`."""
+    def logs(self, start: ArrayLike, end: ArrayLike, *, guess: KeptCurves | None = None) -> Logs:
+        """Find geodesics from starts to ends; see `Geometry.logs`. The guess is not needed."""
         length, velocity, converged = self._each(_connect, start, end)
-        return Logs(self.scale**0.5 * length, velocity, converged)
+        return Logs(self.scale**0.5 * length, velocity, converged, no_curves(len(length)))
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""

@@ -90,9 +90,9 @@ def test_equal_rows_are_a_point_of_the_regularisation(noise):
 def test_equal_rows_take_few_geodesics(monkeypatch):
     calls, logs = [], DecoderGeometry.logs
 
-    def counted(self, start, end):
+    def counted(self, start, end, **options):
         calls.append(len(end))
-        return logs(self, start, end)
+        return logs(self, start, end, **options)
 
     monkeypatch.setattr(DecoderGeometry, "logs", counted)
     LAND(spaces.coarse_space(spaces.network(), CODES), random_state=0).fit(one_point(0.0))

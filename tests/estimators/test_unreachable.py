@@ -13,7 +13,7 @@ from geomstats_vae import (
     LatentSpace,
 )
 from geomstats_vae.estimators.assignment import Assigner
-from geomstats_vae.geometry.protocol import Logs
+from geomstats_vae.geometry.protocol import Logs, no_curves
 from tests import surfaces
 from tests.manifolds import spaces
 
@@ -106,11 +106,12 @@ class _Islands:
     def lengths(self, start, end):
         return self.logs(start, end)
 
-    def logs(self, start, end):
+    def logs(self, start, end, *, guess=None):
         start, end = np.broadcast_arrays(start, end)
         apart = (start * end <= 0.0)[:, 0]
         length = np.where(apart, np.inf, np.abs(end - start)[:, 0])
-        return Logs(length, np.where(apart[:, None], 0.0, end - start), ~apart)
+        velocity = np.where(apart[:, None], 0.0, end - start)
+        return Logs(length, velocity, ~apart, no_curves(len(end)))
 
 
 def test_bounds_do_not_hide_the_center_that_reaches_a_row():

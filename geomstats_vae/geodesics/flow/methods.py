@@ -19,7 +19,7 @@ from scipy.integrate import DOP853
 from geomstats_vae.geodesics.flow.systems import PathSystem
 
 # Weight of the second error estimate of order 8 ([2]_, equation II.10.17).
-_SECOND = 0.01
+SECOND_ESTIMATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Method:
         """
         first, *others = ((error.abs() / tolerance).amax(1) for error in errors)
         for second in others:
-            both = (first.square() + _SECOND * second.square()).sqrt()
+            both = (first.square() + SECOND_ESTIMATE * second.square()).sqrt()
             first = torch.where(both == 0.0, first, first.square() / both)
         return first
 

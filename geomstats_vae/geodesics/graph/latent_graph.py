@@ -249,13 +249,17 @@ class LatentGraph:
         ]
         return paths, self.factor * length
 
-    def alternative_paths(self, paths: list[Floats]) -> tuple[list[Floats], Floats]:
+    def alternative_paths(
+        self, paths: list[Floats], limit: Floats | None = None
+    ) -> tuple[list[Floats], Floats]:
         """Find the shortest paths once the edges near given paths are made dearer.
 
         Parameters
         ----------
         paths : list of array, shape=[n_vertices, dim]
             Vertices from start to end.
+        limit : array, shape=[n_paths], optional
+            Lengths on the graph as it is past which no path is of use.
 
         Returns
         -------
@@ -263,8 +267,11 @@ class LatentGraph:
             Paths with the same ends; partly or wholly the given ones where nothing is nearly as
             short.
         length : array, shape=[n_paths]
-            Their lengths on the graph as it is; infinite where there is none.
+            Their lengths on the graph as it is; infinite where there is none within the limit.
         """
+        limit = np.full(len(paths), np.inf) if limit is None else limit
+        # No edge is dearer than by the whole factor: a path beyond that is too long as it is.
+        farthest = self.options.alternative_factor * limit / self.factor
         graph = self._search.matrix
         rows = np.repeat(np.arange(len(self.nodes)), np.diff(graph.indptr))
         others, length = [], np.full(len(paths), np.inf)
@@ -275,7 +282,9 @@ class LatentGraph:
             factor[np.unique(np.concatenate(near)).astype(int)] = self.options.alternative_factor
             weights = graph.data * np.sqrt(factor[rows] * factor[graph.indices])
             dear = sparse.csr_matrix((weights, graph.indices, graph.indptr), graph.shape)
-            distance, before = dijkstra(dear, indices=ends[0], return_predecessors=True)
+            distance, before = dijkstra(
+                dear, indices=ends[0], return_predecessors=True, limit=farthest[k]
+            )
             if not np.isfinite(distance[ends[1]]):
                 others.append(path)
                 continue

@@ -1,0 +1,169 @@
+"""The search for Frechet means: few and loose geodesics first, exact ones at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from geomstats_vae.estimators.assignment import Labels
+from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.geometry.rows import host
+from geomstats_vae.immersions.immersion import gram
+
+# The first geodesics: their tolerance, and the residual relative to the spread up to which they
+# serve. Averages of logarithms are right to about a tenth of the tolerance.
+_LOOSE_TOL, _LOOSE_RESIDUAL = 1e-3, 1e-3
+# Tolerance of the last geodesics, in units of that of the mean, and between these.
+_SHARE, _FINEST = 0.1, 1e-6
+# Steps to the first mean, and images that are taken at once.
+_IMAGE_STEPS, _CHUNK = 20, 256
+
+
+def search_means(
+    geometry: Geometry,
+    X: Floats,
+    labels: Labels,
+    weights: Floats,
+    start: Floats,
+    *,
+    rtol: float,
+    max_iter: int,
+) -> Iterator[FrechetMeans]:
+    """Descend to Frechet means of groups, from loose geodesics to exact ones.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Finds and follows geodesics.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        Where each mean starts.
+    rtol : float
+        Residual at which a mean is found, relative to the root of its variance.
+    max_iter : int
+        Largest number of steps tried.
+
+    Yields
+    ------
+    means : FrechetMeans
+        The best so far; `converged` only where the geodesics are as exact as `rtol` asks for.
+    """
+    stages = [(min(_LOOSE_TOL, max(_SHARE * rtol, _FINEST)), rtol)]
+    if geometry.bounds is not None and rtol < _LOOSE_RESIDUAL:
+        stages.insert(0, (_LOOSE_TOL, _LOOSE_RESIDUAL))
+    guess, n_before = None, 0
+    for number, (tol, share) in enumerate(stages):
+        last = number == len(stages) - 1
+        steps = frechet_steps(
+            geometry.with_tol(tol),
+            X,
+            labels,
+            weights,
+            start,
+            guess=guess,
+            rtol=share,
+            max_iter=max_iter - n_before,
+            newton=geometry.dim <= NEWTON_DIM,
+        )
+        for means in steps:
+            found = means.converged & last
+            yield means._replace(converged=found, n_iter=n_before + means.n_iter)
+        start, guess = means.points, means.geodesics.curves
+        n_before += means.n_iter
+
+
+def first_means(
+    geometry: Geometry,
+    X: Floats,
+    labels: Labels,
+    weights: Floats,
+    n_groups: int,
+    to_space: Callable[[Floats], Floats | None],
+) -> Floats:
+    """Find where means start: next to the mean of the coordinates, where that is among the data.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The geometry.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points; one without weight starts anywhere.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    n_groups : int
+        Number of groups.
+    to_space : callable
+        Puts a mean of coordinates on the space; None if it cannot.
+
+    Returns
+    -------
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        With a decoder the code whose image is next to the mean of the images of each group, which
+        minimises the sum of squared chords, unless graph paths say that it lies apart; else the
+        mean of the coordinates, or the point next to it where that is not on the space.
+    """
+    start = np.empty((n_groups, X.shape[1]))
+    for group in range(n_groups):
+        rows = (labels == group) & (weights > 0.0)
+        if not rows.any():
+            start[group] = X[0]
+            continue
+        points, mass = X[rows], weights[rows]
+        center = np.average(points, axis=0, weights=mass)
+        nearest = points[((points - center) ** 2).sum(axis=1).argmin()]
+        mean = to_space(center)
+        if mean is None or np.ptp(points, axis=0).max() == 0.0:
+            start[group] = nearest
+        elif isinstance(geometry, DecoderGeometry):
+            tries = np.stack((mean, nearest))
+            start[group] = _best_start(geometry, points, mass, tries)
+        else:
+            start[group] = mean
+    return start
+
+
+def _best_start(geometry: DecoderGeometry, X: Floats, weights: Floats, tries: Floats) -> Floats:
+    """Take the code next to the mean image, or a try that has shorter graph paths to the points."""
+    image_mean = _image_mean(geometry, X, weights, tries)
+    if geometry.codes is None:
+        return image_mean
+    tries = np.concatenate((image_mean[None], tries))
+    squares = geometry.bounds.graph_lengths(X, tries) ** 2
+    total = weights @ np.where(np.isfinite(squares), squares, np.nan)
+    return tries[np.nan_to_num(total, nan=np.inf).argmin()]
+
+
+def _image_mean(geometry: DecoderGeometry, X: Floats, weights: Floats, tries: Floats) -> Floats:
+    """Find the code whose image is next to the mean image, by Levenberg and Marquardt's method."""
+    immersion, z = geometry.tensors(tries)
+    codes, mass = torch.as_tensor(X).to(z), torch.as_tensor(weights / weights.sum()).to(z)
+    with torch.no_grad():
+        pairs = zip(codes.split(_CHUNK), mass.split(_CHUNK), strict=True)
+        target = sum(share @ immersion(part) for part, share in pairs)
+        value, tangents = immersion.jacobian(z)
+        damping = torch.full((len(z), 1, 1), 1e-3).to(z)
+        for _ in range(_IMAGE_STEPS):
+            metric = gram(tangents)
+            slope = tangents @ (target - value)[:, :, None]
+            scale = metric.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
+            eye = torch.eye(z.shape[1]).to(z)
+            step, _ = torch.linalg.solve_ex(metric + damping * scale * eye, slope)
+            tried = z + step[:, :, 0]
+            new_value, new_tangents = immersion.jacobian(tried)
+            better = (target - new_value).norm(dim=1) < (target - value).norm(dim=1)
+            z = torch.where(better[:, None], tried, z)
+            value = torch.where(better[:, None], new_value, value)
+            tangents = torch.where(better[:, None, None], new_tangents, tangents)
+            damping = torch.where(better[:, None, None], 0.1 * damping, 10.0 * damping)
+        return host(z[(target - value).norm(dim=1).nan_to_num(torch.inf).argmin()])
