@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats
-from geomstats_vae.geodesics.curves.chain import Curves, end_velocities
+from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus
-from geomstats_vae.geodesics.minimise import end_metrics
+from geomstats_vae.geodesics.ends import end_metrics, velocities
 from geomstats_vae.geodesics.model import CurveModel, ModelFactory
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.stability import blocks_of_curves
@@ -49,6 +48,10 @@ class PolishOptions:
     max_halvings: int = 5
     steps: int = 2
     coarse_halvings: int = 3
+
+
+# What logarithms ask for by themselves: most take a step on their elements, on halves and quarters.
+QUICK_POLISH = PolishOptions(max_halvings=3, steps=1, tol=1e-8, accept=1e-5)
 
 
 class PolishStatus(enum.IntEnum):
@@ -130,9 +133,8 @@ def _converge(
     error, left = np.full(n_curves, np.inf), np.arange(n_curves)
     metric = end_metrics(model, curves)
     for halving in range(options.max_halvings + 1):
-        curves, variation, sound = _newton(model, curves, options.steps)
-        total = curves.total(variation.length)
-        new = end_velocities(curves, variation.gradient, total, metric[left])
+        curves, total, sound = _newton(model, curves, options.steps)
+        new = velocities(model, curves, 0.0, total, metric[left])
         with np.errstate(invalid="ignore"):
             change = _norms(metric[left], new - velocity[left]).max(axis=1) / total
         # The first meshes may be too coarse; later, what does not shrink is not smooth.
@@ -147,16 +149,19 @@ def _converge(
     return velocity, length, error
 
 
-def _newton(model: CurveModel, curves: Curves, n_steps: int) -> tuple[Curves, Any, Bools]:
-    """Full Newton steps; the curves, their variation, and whether all were steps to a minimum."""
-    sound = np.ones(len(curves), dtype=bool)
-    variation = model.variation(curves.nodes)
+def _newton(model: CurveModel, curves: Curves, n_steps: int) -> tuple[Curves, Floats, Bools]:
+    """Full Newton steps; the curves, lengths, and whether all were steps to a minimum.
+
+    Lengths are those before the last step, which changes them by the square of itself.
+    """
+    sound, length = np.ones(len(curves), dtype=bool), np.zeros(len(curves))
     for _ in range(n_steps):
+        variation = model.variation(curves.nodes)
+        length = curves.total(variation.length)
         step, _, definite = model.newton_step(curves, variation)
         sound &= definite
         curves = Curves(curves.nodes + step, curves.counts)
-        variation = model.variation(curves.nodes)
-    return curves, variation, sound
+    return curves, length, sound
 
 
 def _norms(metric: Floats, vector: Floats) -> Floats:

@@ -84,6 +84,8 @@ class GeodesicSolver:
         `AssembledModel` in up to ``max_assembled_dim`` dimensions, else `MatrixFreeModel`.
     max_assembled_dim : int
         Most dimensions in which matrices are assembled.
+    polish_tol : float
+        Largest ``tol`` with which logarithms are polished by themselves; see `exact_velocities`.
     start : StartOptions
         Where the search starts.
     guess : GuessOptions
@@ -123,6 +125,7 @@ class GeodesicSolver:
     late_block: int = 32
     model: ModelFactory | None = None
     max_assembled_dim: int = 5
+    polish_tol: float = 1e-5
     start: StartOptions = field(default_factory=StartOptions, repr=False)
     guess: GuessOptions = field(default_factory=GuessOptions, repr=False)
     minimise: MinimiseOptions = field(default_factory=MinimiseOptions, repr=False)
@@ -164,6 +167,22 @@ class GeodesicSolver:
             return AssembledModel(immersion, degree, chunk, options=self.assembled)
         rough = single if self.tol >= self.matrix_free.single else None
         return MatrixFreeModel(immersion, degree, chunk, options=self.matrix_free, single=rough)
+
+    def exact_velocities(self, immersion: Immersion) -> bool:
+        """Whether a quick polish makes velocities exact: curves are, and matrices are assembled.
+
+        Parameters
+        ----------
+        immersion : Immersion
+            The decoder's F.
+
+        Returns
+        -------
+        exact : bool
+            False for decoders with kinks, and for loose tolerances.
+        """
+        few = immersion.dim <= self.max_assembled_dim and immersion.smooth is not False
+        return few and self.tol <= self.polish_tol
 
     def solve(
         self,

@@ -21,6 +21,7 @@ from geomstats_vae.geodesics.curves.path import SolvedCurves
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.kinked import kink_codes
 from geomstats_vae.geodesics.options import KinkOptions
+from geomstats_vae.geodesics.polish import PolishOptions
 from geomstats_vae.geometry import local, pairs
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
@@ -217,7 +218,7 @@ class DecoderGeometry:
         end: ArrayLike,
         *,
         guess: GeodesicPath | SolvedCurves | None = None,
-        polish: bool = False,
+        polish: bool | PolishOptions = False,
         check_minimum: bool = False,
     ) -> GeodesicPath:
         """Solve for geodesics.
@@ -229,8 +230,8 @@ class DecoderGeometry:
         guess : GeodesicPath or SolvedCurves, optional
             Geodesics between as many other points, from an earlier call, or their ``curves``: those
             of pairs that moved a little are found from there in fewer steps.
-        polish : bool
-            Make velocities and lengths exact to about 1e-9.
+        polish : bool or PolishOptions
+            Make velocities and lengths exact to about 1e-9, or as the options say.
         check_minimum : bool
             Fill ``path.local_minimum``.
 

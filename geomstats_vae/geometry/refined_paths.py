@@ -11,6 +11,7 @@ from geomstats_vae.geodesics import GeodesicPath, local_minima, polish_velocitie
 from geomstats_vae.geodesics.curves.path import put_paths, take_paths
 from geomstats_vae.geodesics.kinked import kink_codes
 from geomstats_vae.geodesics.options import KinkOptions
+from geomstats_vae.geodesics.polish import PolishOptions
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Immersion
 
@@ -24,7 +25,7 @@ def refine_paths(
     codes: Floats | None,
     *,
     rtol: float,
-    polish: bool,
+    polish: bool | PolishOptions,
     check_minimum: bool,
 ) -> GeodesicPath:
     """Polish velocities, or tell which geodesics are local minima.
@@ -39,8 +40,10 @@ def refine_paths(
         Codes that widths of kinks are relative to.
     rtol : float
         Largest relative change of a length.
-    polish, check_minimum : bool
-        What is wanted.
+    polish : bool or PolishOptions
+        Whether to polish, and how.
+    check_minimum : bool
+        Whether to tell which are local minima.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def refine_paths(
         The same curves.
     """
     if polish:
-        path = _polished(immersion, path, codes, rtol)
+        options = polish if isinstance(polish, PolishOptions) else PolishOptions()
+        path = _polished(immersion, path, codes, rtol, options)
     if check_minimum:
         minimum = np.zeros(len(path.length), dtype=bool)
         for rows, smooth in _by_width(immersion, path, codes):
@@ -58,15 +62,19 @@ def refine_paths(
 
 
 def _polished(
-    immersion: Immersion, path: GeodesicPath, codes: Floats | None, rtol: float
+    immersion: Immersion,
+    path: GeodesicPath,
+    codes: Floats | None,
+    rtol: float,
+    options: PolishOptions,
 ) -> GeodesicPath:
     path = replace(path, velocity_error=np.full(len(path.length), np.nan))
     for rows, smooth in _by_width(immersion, path, codes):
         rough = take_paths(path, rows)
         if smooth is immersion:
-            polished = polish_velocities(immersion, rough, rtol)
+            polished = polish_velocities(immersion, rough, rtol, options=options)
         else:
-            polished = polish_velocities(smooth, rough, _KINKS_RTOL)
+            polished = polish_velocities(smooth, rough, _KINKS_RTOL, options=options)
             share = np.where(polished.length > 0.0, rough.length / polished.length, 1.0)[:, None]
             polished = replace(
                 polished,

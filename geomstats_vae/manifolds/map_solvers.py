@@ -10,7 +10,7 @@ from geomstats.numerics.geodesic import ExpSolver, LogSolver
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
-from geomstats_vae.geodesics.polish import PolishStatus
+from geomstats_vae.geodesics.polish import QUICK_POLISH, PolishOptions, PolishStatus
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import Array, enter, enter_tensors, to_host
 from geomstats_vae.manifolds.functions import GeodesicBetween, GeodesicFrom
@@ -131,10 +131,17 @@ class DecoderLogSolver(LogSolver):
         immersion = geometry.smooth_immersion(x.device)
         return origin.give(differentiable_log(geometry.exponential, immersion, y, x, velocity))
 
+    @property
+    def _quick_polish(self) -> bool | PolishOptions:
+        """What logarithms cost a third more for, so that exponentials invert them."""
+        geometry = self.metric.geometry
+        exact = getattr(geometry.solver, "exact_velocities", None)
+        return QUICK_POLISH if exact is not None and exact(geometry.immersion()) else False
+
     def _solve(self, start: Any, end: Any, *, polish: bool) -> GeodesicPath:
         geometry = self.metric.geometry
         if not self.keeps_guess:
-            return geometry.paths(start, end, polish=polish)
+            return geometry.paths(start, end, polish=polish or self._quick_polish)
         guess = self.guess
         if self._ends is None or not np.array_equal(self._ends[1], end):
             guess = None
