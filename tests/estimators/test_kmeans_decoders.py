@@ -53,6 +53,7 @@ def graph(plane, cells):
     return GraphKMeans(space.metric.build_graph(), codes, cells)
 
 
+@pytest.mark.long
 def test_sparing_changes_nothing_but_the_number_of_geodesics(geometry):
     runs = {}
     X = CODES[:16]
@@ -213,6 +214,7 @@ def test_descent_on_the_graph_lowers_the_inertia(plane, graph):
     assert inertia[0] > inertia[1] >= inertia[2]
 
 
+@pytest.mark.long
 def test_plane_in_skew_coordinates_is_kmeans_of_its_embedding(plane, monkeypatch):
     """All of it: the start on the graph, the cells, and the exact end."""
     monkeypatch.setattr(kmeans_start, "_GRAPH_CELLS", 50)

@@ -106,6 +106,7 @@ def best_bound():
         ("random_from_data", 2),
     ],
 )
+@pytest.mark.long
 def test_other_starts(init_params, n_init, best_bound):
     options = {"tol": 1e-5, "random_state": 0}
     land = LAND(n_components=3, init_params=init_params, n_init=n_init, **options).fit(blobs())
@@ -200,6 +201,7 @@ def test_components_are_found(fitted, two_groups):
 @pytest.mark.parametrize(
     "covariance_type", [pytest.param("full", marks=pytest.mark.long), "spherical"]
 )
+@pytest.mark.long
 def test_bound_does_not_fall(covariance_type, two_groups):
     land = LAND(
         SPHERE,

@@ -57,6 +57,7 @@ def chart():
     return space, X, LAND(space, n_normalizer_samples=512, random_state=0).fit(X)
 
 
+@pytest.mark.long
 def test_mass_of_a_decoder(chart):
     _, _, land = chart
     points, weights = sphere_quadrature(8)
@@ -96,6 +97,7 @@ def test_samples_of_a_decoder_follow_the_density(chart):
 @pytest.mark.parametrize(
     "covariance_type", ["full", pytest.param("spherical", marks=pytest.mark.long)]
 )
+@pytest.mark.long
 def test_linear_change_of_latent_coordinates(covariance_type):
     change = np.array([[2.0, 0.3], [-0.5, 0.7]])
     network = spaces.network()

@@ -151,7 +151,15 @@ def on_sphere(n):
 
 
 @spaces.on_numpy_alone
-@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize(
+    "init_params",
+    [
+        pytest.param("kmeans", marks=pytest.mark.long),
+        pytest.param("k-means++", marks=pytest.mark.long),
+        "random",
+        "random_from_data",
+    ],
+)
 def test_weights_are_repetitions(init_params):
     rows, counts = on_sphere(40), np.random.default_rng(1).integers(0, 4, 40)
     options = {"init_params": init_params, "max_iter": 3, "tol": 1e-2, "random_state": 0}

@@ -81,6 +81,7 @@ def test_coordinates_do_not_matter():
     np.testing.assert_allclose(returned, points, atol=1e-7)
 
 
+@pytest.mark.long
 def test_digits_come_back():
     vae = load_digits_vae()
     codes = vae.codes_[:8]

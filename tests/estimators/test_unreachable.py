@@ -47,6 +47,7 @@ def test_one_center_and_a_row_out_of_reach():
     np.testing.assert_array_equal(labels, [0, -1])
 
 
+@pytest.mark.long
 def test_a_fit_is_that_of_the_other_rows(space):
     kmeans = GeodesicKMeans(space, 2, init=X[:2])
     with pytest.warns(GeodesicConvergenceWarning, match="No center reaches 2 of 14 points") as seen:
@@ -126,6 +127,7 @@ def test_bounds_do_not_hide_the_center_that_reaches_a_row():
 
 
 @pytest.mark.filterwarnings("ignore::geomstats_vae.GeodesicConvergenceWarning")
+@pytest.mark.long
 def test_a_density_is_zero_out_of_reach():
     space = LatentSpace(cut_plane, 2)
     land = LAND(space, max_iter=0, n_normalizer_samples=8, random_state=0)

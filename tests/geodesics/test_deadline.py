@@ -65,7 +65,7 @@ def test_no_time_gives_no_curves(activation, dim):
     assert path.length[1] == 0.0
 
 
-@pytest.mark.parametrize("n_looks", [3, 5, 9])
+@pytest.mark.parametrize("n_looks", [3, 5, pytest.param(9, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("activation", "dim", "with_codes"),
     [

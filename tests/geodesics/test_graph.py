@@ -109,7 +109,15 @@ def test_near_nodes(graph):
     assert_shortest(graph, found, source, target, limit)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 1.05, 2.0])
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(0.5, marks=pytest.mark.long),
+        0.999,
+        1.001,
+        pytest.param(2.0, marks=pytest.mark.long),
+    ],
+)
 def test_limits(graph, share):
     source, target = draw(graph)
     exact = dijkstra(graph, indices=source)[np.arange(len(source)), target]

@@ -342,7 +342,7 @@ def assert_honest(immersion, path, start, end, rtol=1e-3):
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.SiLU])
-@pytest.mark.parametrize("dim", [13, 24])
+@pytest.mark.parametrize("dim", [13, pytest.param(24, marks=pytest.mark.long)])
 def test_random_networks(dim, activation):
     immersion = compiled(dim, 40, 40, 60, activation=activation)
     start, end = draw(3, 0.6, dim, seed=dim)

@@ -124,6 +124,7 @@ def kmeans(space, codes):
 
 
 @spaces.on_numpy_alone
+@pytest.mark.long
 def test_assignments_of_kmeans(backend, codes, kmeans, sent):
     with joblib.parallel_config("sequential"):
         labels, distance = kmeans.predict(codes), kmeans.transform(codes)
@@ -140,6 +141,7 @@ def land(space, codes):
     return LAND(space, max_iter=0, n_normalizer_samples=16, random_state=0).fit(codes)
 
 
+@pytest.mark.long
 def test_logarithms_of_land(backend, codes, land, sent):
     with joblib.parallel_config("sequential"):
         log_density = land.score_samples(codes)

@@ -121,10 +121,12 @@ class TestNetworkMetric(OnNetwork, RiemannianMetricTestCase, metaclass=OfficialT
     testing_data = OfficialData(METRIC)
 
 
+@pytest.mark.long
 class TestDigitsSpace(OnDigits, VectorSpaceOpenSetTestCase, metaclass=OfficialTests):
     testing_data = OfficialData(SPACE)
 
 
+@pytest.mark.long
 class TestDigitsMetric(OnDigits, RiemannianMetricTestCase, metaclass=OfficialTests):
     testing_data = OfficialData(METRIC)
 

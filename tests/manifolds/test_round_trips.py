@@ -31,9 +31,10 @@ def test_surfaces(name):
     np.testing.assert_allclose(back, end, rtol=0.0, atol=1e-8)
 
 
+@pytest.mark.long
 def test_digits():
     vae = load_digits_vae()
-    first, second = np.random.default_rng(3).choice(len(vae.codes_), (2, 12))
+    first, second = np.random.default_rng(3).choice(len(vae.codes_), (2, 6))
     start, end = vae.codes_[first], vae.codes_[second]
     metric = vae.latent_space_.metric
     missed = np.linalg.norm(metric.exp(metric.log(end, start), start) - end, axis=1)
@@ -54,10 +55,8 @@ def test_coordinates_of_different_scales(exponent):
     np.testing.assert_allclose(back / scale, end, rtol=0.0, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "exponent",
-    [pytest.param(10, marks=pytest.mark.long), 11, pytest.param(12, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("exponent", [10, 11, 12])
 def test_lengths_beyond_are_right_or_not_certified(exponent):
     _, start, end = pairs("sphere", 5)
     scale = np.array([1.0, 10.0**exponent])

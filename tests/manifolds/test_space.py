@@ -73,7 +73,13 @@ def test_geomstats_idiom():
         np.testing.assert_array_equal(host(theirs), host(getattr(ours.metric, method)(z)))
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        pytest.param(copy.deepcopy, marks=pytest.mark.long),
+        lambda s: pickle.loads(pickle.dumps(s)),
+    ],
+)
 def test_copies_give_the_same_numbers(space, duplicate):
     a, b = array(draw(2, 2, scale=0.5)), array(draw(2, 2, scale=0.5, seed=1))
     expected = host(space.metric.dist(a, b))

@@ -529,9 +529,25 @@ PARTS = {
 }
 
 
+# Others of their tools are in the short tests.
+LONG = (
+    adaptive_frechet_mean_minimises_the_variance,
+    extrinsic_regression_is_least_squares_on_the_plane,
+    kmeans_centers_minimise_the_variance_of_their_clusters,
+)
+
+
 @pytest.mark.parametrize(
     "shown",
-    [pytest.param(shown, id=f"{tool}-{shown.__name__}") for tool in TABLE for shown in TABLE[tool]],
+    [
+        pytest.param(
+            shown,
+            id=f"{tool}-{shown.__name__}",
+            marks=[pytest.mark.long] if shown in LONG else [],
+        )
+        for tool in TABLE
+        for shown in TABLE[tool]
+    ],
 )
 def test_tool(shown):
     shown()

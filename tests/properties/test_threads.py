@@ -53,7 +53,7 @@ def work(space, rows):
 
 
 @pytest.mark.filterwarnings("ignore::geomstats_vae.GeodesicConvergenceWarning")
-@pytest.mark.parametrize("name", ["waves", "network", LONG])
+@pytest.mark.parametrize("name", [pytest.param("waves", marks=pytest.mark.long), "network", LONG])
 def test_threads_change_no_result(name):
     def fresh():
         return LatentSpace(DECODERS[name], 2, solver=GeodesicSolver(tol=1e-3))

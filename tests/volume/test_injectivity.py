@@ -75,6 +75,7 @@ def vae_like():
 
 
 @on_numpy_alone
+@pytest.mark.long
 def test_normalizer_is_an_integral_over_the_space(vae_like):
     base, sigma, axis = draw(2, scale=0.2), 0.15, np.linspace(-2.0, 2.0, 25)
     factor = host(vae_like.normalization_factor(array([sigma]), base_point=array(base)))
@@ -89,6 +90,7 @@ def test_normalizer_is_an_integral_over_the_space(vae_like):
 
 
 @on_numpy_alone
+@pytest.mark.long
 def test_gradient_is_that_of_the_logarithm(vae_like):
     step = 1e-4
     sigma = np.array([0.3 - step, 0.3, 0.3 + step])

@@ -97,6 +97,7 @@ def test_moments_are_derivatives_of_the_normalizer():
 
 
 @spaces.on_numpy_alone
+@pytest.mark.long
 def test_standard_errors_are_honest():
     # Along an axis of an anisotropic density the sphere has less volume than the control variate.
     scale = np.diag([1.6, 0.4])
