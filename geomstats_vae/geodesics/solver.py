@@ -222,7 +222,7 @@ class GeodesicSolver:
         curves, deadline = _curves_of(guess, len(start)), Deadline.after(self.max_seconds)
         immersion = immersion.condensed()
         length, near = self._short_lines(immersion, start, end)
-        chord, end = end - start, np.where(near[:, None], start, end)
+        target, end = end, np.where(near[:, None], start, end)
         smooth = immersion.smooth is not False
         single = _single(immersion, graph) if smooth else None
         models = (
@@ -246,7 +246,7 @@ class GeodesicSolver:
                 kinked = self._kinked(immersion, models, *ends, graph, deadline)
                 paths.append(kinked.run(len(ends[0]), known))
         path = paths[0] if len(paths) == 1 else join_paths(paths)
-        return _with_lines(path, np.flatnonzero(near), chord, length) if near.any() else path
+        return _with_lines(path, np.flatnonzero(near), target, length) if near.any() else path
 
     def _short_lines(
         self, immersion: Immersion, start: Floats, end: Floats
@@ -362,10 +362,13 @@ def within(solver: Solver, seconds: float | None) -> Solver:
     return replace(solver, max_seconds=seconds)
 
 
-def _with_lines(path: GeodesicPath, rows: Ints, chord: Floats, length: Floats) -> GeodesicPath:
-    """Replace curves of no length by straight lines; chord shape=[n_pairs, dim]."""
+def _with_lines(path: GeodesicPath, rows: Ints, end: Floats, length: Floats) -> GeodesicPath:
+    """Replace curves of no length, at the starts, by straight lines; end shape=[n_pairs, dim]."""
+    chord = end - path.points[:, 0]
     new = {name: getattr(path, name).copy() for name in ("points", "length", "energy")}
-    new["points"][rows] += path.times[rows][..., None] * chord[rows, None]
+    times = path.times[rows][..., None]
+    line = path.points[rows] + times * chord[rows, None]
+    new["points"][rows] = np.where(times == 1.0, end[rows, None], line)
     new["length"][rows], new["energy"][rows] = length[rows], 0.5 * length[rows] ** 2
     for name in ("initial_velocity", "final_velocity"):
         new[name] = getattr(path, name).copy()
