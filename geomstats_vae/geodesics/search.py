@@ -405,7 +405,8 @@ class Search:
         times = np.ones(points.shape[:2])
         for k, (chain, arc) in enumerate(zip(chains, arcs, strict=True)):
             inner, n = chain[:, :-1].reshape(-1, points.shape[2]), len(chain) * degree
-            points[k], points[k, :n], times[k, : n + 1] = chain[-1, -1], inner, _times(arc)
+            points[k], points[k, :n], times[k, : n + 1] = self.end[k], inner, _times(arc)
+        points[:, 0] = self.start  # exactly, whatever the change of the degree rounds
         return points, times
 
 
