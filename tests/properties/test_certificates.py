@@ -120,7 +120,7 @@ def test_axioms(data):
 
 
 @pytest.mark.long
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_many_certificates(data):
     any_certificate(data)
