@@ -6,8 +6,8 @@ Your own decoder: plain torch, and pythae
 The geometry asks for no more than a decoder: any function of latent codes in torch. Here a
 variational autoencoder is trained in a few lines of plain torch, and its decoder is read in three
 ways: as a mean alone, as the means of Bernoulli variables, and as a mean with a variance that is
-learnt afterwards. Their geodesics differ, and only the last keep to the data. In the end a model of
-pythae is read, if that is installed.
+learnt afterwards. Their geodesics differ. In the end a model of pythae is read, if that is
+installed.
 """
 
 # %%

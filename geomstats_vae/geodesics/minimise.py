@@ -340,12 +340,9 @@ class Minimisation:
         )
         # Far from a geodesic the step may lead anywhere.
         near = decrement <= self.task.certificate.trusted * length
-        step, gradient = (
-            np.where(near[halves.owner, None, None], direction, 0.0),
-            variation.gradient,
-        )
+        step, ends = np.where(near[halves.owner, None, None], direction, 0.0), self.end_metrics
         self.velocity[which] = velocities(
-            self.model, halves, step, length, self.end_metrics[which], gradient
+            self.model, halves, step, length, ends[which], variation.gradient
         )
         self.residual[which] = decrement / np.maximum(length, _TINY)
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))

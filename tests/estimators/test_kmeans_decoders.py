@@ -91,6 +91,7 @@ def test_labels_are_those_of_all_distances(fitted):
     np.testing.assert_allclose(fitted.score(codes), -inertia, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_sparing_changes_no_label_of_a_fit(fitted, monkeypatch):
     spared_elsewhere = fitted.predict(CODES[16:24])
     monkeypatch.setattr(GeodesicKMeans, "_sparing", False)
@@ -156,6 +157,7 @@ def test_assignment_does_not_depend_on_the_guess(geometry):
     np.testing.assert_allclose(guessed.geodesics.length, fresh.geodesics.length, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_bounds_follow_centers_that_move(geometry):
     X = CODES[:31]
     assign = Assigner(geometry, X)

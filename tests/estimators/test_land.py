@@ -275,6 +275,7 @@ def test_interrupt_keeps_the_best_state(two_groups, monkeypatch):
 
 
 @spaces.on_numpy_alone
+@pytest.mark.long
 def test_degenerate_starts_are_given_up(two_groups, monkeypatch):
     starts, begin = [], TangentEM.start
 

@@ -67,6 +67,7 @@ def test_mass_of_a_decoder(chart):
     assert abs(mass - 1.0) < min(0.01, 3.0 * std)
 
 
+@pytest.mark.long
 def test_decoder_agrees_with_the_sphere_itself(chart):
     _, X, land = chart
     points = surfaces.sphere(torch.from_numpy(X)).numpy()

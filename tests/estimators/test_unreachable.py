@@ -76,6 +76,7 @@ def test_distances_and_scores_are_infinite(space):
     np.testing.assert_allclose(kmeans.score(ALL, sample_weight=weights), -inertia, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_the_policy_of_the_metric_holds():
     raising = LatentSpace(cut_plane, 2, on_failure="raise")
     kmeans = GeodesicKMeans(raising, 1, max_iter=1).fit(X)

@@ -180,6 +180,7 @@ def test_no_start_of_another_optimizer_leads_to_much_shorter_curves():
 
 
 @pytest.mark.parametrize("dim", [2, 5])
+@pytest.mark.long
 def test_far_clusters_are_joined(dim):
     generator = np.random.default_rng(dim)
     weights = torch.tensor(generator.standard_normal((dim, 8)))

@@ -68,6 +68,7 @@ def test_geodesics_are_certified_and_measured_on_the_decoder(dim, activation):
 
 
 @pytest.mark.parametrize("dim", [2, 5])
+@pytest.mark.long
 def test_no_minimiser_of_chords_finds_a_shorter_curve(dim):
     immersion, path = solve(network(dim, nn.ReLU()), dim, n_pairs=3)
     for k in range(3):

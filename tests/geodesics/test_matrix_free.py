@@ -447,6 +447,7 @@ def test_single_precision_of_products_does_not_reach_the_lengths():
 
 
 @pytest.mark.parametrize("dim", [5, 16])
+@pytest.mark.long
 def test_loose_tolerances_are_kept_without_newtons_method(dim):
     immersion = compiled(dim, 40, 40, 60, activation=nn.SiLU)
     start, end = draw(4, 1.0, dim)

@@ -109,6 +109,7 @@ def test_graph_distances_are_near_the_exact_ones(metric, codes):
     assert np.median(np.abs(graph[rows] / exact[rows] - 1.0)) < 0.03
 
 
+@pytest.mark.long
 def test_graph_distances_on_the_sphere(sphere):
     start, end = draw(2, 30, 2, scale=0.5)
     exact = surfaces.sphere_distance(torch.tensor(start), torch.tensor(end)).numpy()

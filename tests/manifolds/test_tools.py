@@ -534,6 +534,7 @@ LONG = (
     adaptive_frechet_mean_minimises_the_variance,
     extrinsic_regression_is_least_squares_on_the_plane,
     kmeans_centers_minimise_the_variance_of_their_clusters,
+    mixture_is_that_of_scikit_learn,
 )
 
 
