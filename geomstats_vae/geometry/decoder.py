@@ -120,8 +120,6 @@ class DecoderGeometry:
     @property
     def codes(self) -> Floats | None:
         """Latent codes that the graph covers, shape=[n_codes, dim]; None without a graph."""
-        if isinstance(self.graph, GraphOnDemand):
-            return self.graph.codes
         return None if self.graph is None else self.graph.codes
 
     @cached_property
@@ -180,11 +178,8 @@ class DecoderGeometry:
         return self.immersion(device) if exact else self.smooth_immersion(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: part
-            for name, part in self.__dict__.items()
-            if name[0] != "_" and name != "surroundings"
-        }
+        kept = [name for name in self.__dict__ if name[0] != "_" and name != "surroundings"]
+        return {name: self.__dict__[name] for name in kept}
 
     def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
         """Return the graph of the scaled metric, built now if it was not.
@@ -246,11 +241,13 @@ class DecoderGeometry:
                 path = pairs.solve(self, start, end, guess)
             else:
                 path = self.solver.solve(self._immersion, start, end, self._graph, guess)
-            refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
-            return refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
+            if polish or check_minimum:
+                refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
+                path = refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
+        return path
 
     def ends(self, start: Floats, end: Floats) -> Ends:
-        """Solve for geodesics in blocks, and keep what distances need: no curves.
+        """Solve for geodesics in blocks, a single one at once; see `Ends`.
 
         Parameters
         ----------
@@ -260,8 +257,11 @@ class DecoderGeometry:
         Returns
         -------
         ends : Ends
-            Lengths, end velocities and statuses.
+            What distances need of them: no curves.
         """
+        if len(start) == 1 and not self.blocks.verbose and self.blocks.progress is None:
+            with torch.no_grad():
+                return Ends.of(self.solver.solve(self._immersion, start, end, self._graph))
         return Ends(*self._in_blocks(solve_ends, start, end))
 
     def _in_blocks(self, function: Any, start: Floats, *others: Any) -> Any:

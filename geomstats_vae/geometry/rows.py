@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from geomstats_vae.geodesics import GeodesicPath
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 
 
@@ -29,6 +30,11 @@ class Ends:
     initial_velocity: Floats
     final_velocity: Floats
     status: Ints
+
+    @classmethod
+    def of(cls, path: GeodesicPath) -> Ends:
+        """Leave the curves out."""
+        return cls(path.length, path.initial_velocity, path.final_velocity, path.status)
 
     @property
     def known_length(self) -> Floats:

@@ -33,7 +33,8 @@ def solve_ends(
     columns : tuple of numpy.ndarray
         Lengths, end velocities and statuses.
     """
-    return _columns(geometry.paths(start, end))
+    ends = Ends.of(geometry.paths(start, end))
+    return ends.length, ends.initial_velocity, ends.final_velocity, ends.status
 
 
 def solve_logs(
@@ -62,14 +63,10 @@ def solve_logs(
         Lengths, initial velocities, whether they are geodesics, and curves.
     """
     path = geometry.paths(start, end, guess=None if guess is None else unpack_curves(guess))
-    ends = Ends(*_columns(path))
+    ends = Ends.of(path)
     known = np.isfinite(ends.initial_velocity).all(axis=1) & np.isfinite(ends.length)
     velocity = np.where(known[:, None], ends.initial_velocity, 0.0)
     return ends.known_length, velocity, ends.found & known, _packed(path, most_bytes)
-
-
-def _columns(path: GeodesicPath) -> tuple[Floats, Floats, Floats, Ints]:
-    return path.length, path.initial_velocity, path.final_velocity, path.status
 
 
 def _packed(path: GeodesicPath, most_bytes: int) -> KeptCurves:
