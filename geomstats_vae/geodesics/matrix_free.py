@@ -50,7 +50,10 @@ class MatrixFreeMemory(CurveMemory):
     def split(self, curves: Curves, marked: Bools) -> None:
         """Follow a bisection; see `Memory.split`."""
         frames, offsets = self.per_curve["frames"], curves.offsets
-        for k in np.unique(curves.owner[marked]):
+        which = np.unique(curves.owner[marked])
+        # On a coarse mesh a step may be refused for what the mesh does not show.
+        self.per_curve["radius"][which] = self.per_curve["first_radius"][which]
+        for k in which:
             if frames[k] is not None:
                 frames[k] = frames[k].split(marked[offsets[k] : offsets[k + 1]])
 
@@ -182,9 +185,11 @@ class MatrixFreeModel(ElementModel):
 
     def memory(self, curves: Curves, length: Floats) -> MatrixFreeMemory:
         """First radii, no frames; see `CurveModel.memory`."""
+        radius = self.options.first_radius * np.sqrt(length)
         return MatrixFreeMemory(
             {
-                "radius": self.options.first_radius * np.sqrt(length),
+                "first_radius": radius,
+                "radius": radius.copy(),
                 "moved": np.zeros(len(curves)),
                 "frames": np.full(len(curves), None),
             }
@@ -361,7 +366,9 @@ class TrustRegionSteps:
         poor = taken & (gained < options.poor * self._expected)
         good = taken & ~poor & (gained > options.good * self._expected)
         radius[poor] = options.shrink * size[poor]
-        radius[good] = np.maximum(radius[good], options.grow * size[good])
+        sure = np.abs(gained - self._expected) <= options.sure * self._expected
+        grow = np.where(sure, options.leap, options.grow)
+        radius[good] = np.maximum(radius, grow * size)[good]
         memory["radius"] = radius
         memory["moved"] = memory["moved"] + np.where(taken, size**2, 0.0)
         stale = self.open & (~whole | (self._n_products > options.frames.many_products))

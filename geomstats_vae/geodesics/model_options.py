@@ -121,6 +121,9 @@ class MatrixFreeOptions:
         made larger.
     shrink, grow : float
         Factors by which that is done, applied to the size of the step.
+    sure, leap : float
+        The bound grows by the second factor instead where the decrease is that expected, up to the
+        first share of it.
     extent : float
         Farthest that a step moves a node, in extents of the largest element, times the number of
         elements.
@@ -151,6 +154,8 @@ class MatrixFreeOptions:
     good: float = 0.75
     shrink: float = 0.4
     grow: float = 2.0
+    sure: float = 0.1
+    leap: float = 8.0
     extent: float = 4.0
     max_products: int = 100
     leave: float = 0.5
