@@ -25,6 +25,7 @@ from geomstats_vae.geodesics.polish import PolishOptions
 from geomstats_vae.geometry import local, pairs
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
+from geomstats_vae.geometry.exponentials import follow, follow_dense
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
 from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
@@ -352,9 +353,8 @@ class DecoderGeometry:
             Codes of `ExponentialStatus`.
         """
         immersion, start, vector = self.tensors(base, velocity)
-        at = torch.as_tensor(np.asarray(times, dtype=float), device=immersion.device)
-        points, status = self.exponential.solve_dense(immersion, start, vector, at)
-        return host(points), status.cpu().numpy()
+        parts = immersion, self.exponential, start, vector
+        return follow_dense(*parts, np.asarray(times, dtype=float), self.blocks.deadline)
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
@@ -368,12 +368,7 @@ class DecoderGeometry:
         self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
     ) -> tuple[Floats, Ints]:
         immersion, start, vector = self.tensors(base, velocity)
-        immersion = immersion.condensed()
-        if len(start) > exponential.chunk_size:
-            size = max(exponential.chunk_size, local.chunk_size(immersion))
-            exponential = replace(exponential, chunk_size=size)
-        result = exponential.solve(immersion, start, vector)
-        return host(result.point), result.status.cpu().numpy()
+        return follow(immersion, exponential, start, vector, self.blocks.deadline)
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
@@ -382,11 +377,13 @@ class DecoderGeometry:
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return DecoderRays(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        parts = self.smooth_immersion(), self.ray_exponential, *rows(base, velocity)
+        return DecoderRays(*parts, self.blocks.deadline)
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        return volume_changes(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        parts = self.smooth_immersion(), self.ray_exponential, *rows(base, velocity)
+        return volume_changes(*parts, self.blocks.deadline)
 
     # -- parallel transport ------------------------------------------------------------------------
 
