@@ -377,12 +377,14 @@ class DecoderGeometry:
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        parts = self.smooth_immersion(), self.ray_exponential, *rows(base, velocity)
+        start, vector = rows(base, velocity)
+        parts = self.smooth_immersion(), self.ray_exponential, start, vector
         return DecoderRays(*parts, self.blocks.deadline)
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        parts = self.smooth_immersion(), self.ray_exponential, *rows(base, velocity)
+        start, vector = rows(base, velocity)
+        parts = self.smooth_immersion(), self.ray_exponential, start, vector
         return volume_changes(*parts, self.blocks.deadline)
 
     # -- parallel transport ------------------------------------------------------------------------
