@@ -1,7 +1,5 @@
 """Limits of time of fits: wherever the time is over, what is kept is whole and no worse."""
 
-import warnings
-
 import numpy as np
 import pytest
 from geomstats.geometry.hypersphere import Hypersphere
@@ -16,6 +14,7 @@ from geomstats_vae import (
     LatentSpace,
     TangentPCA,
 )
+from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.arrays import to_host
 from tests import surfaces
@@ -98,9 +97,10 @@ def test_kmeans_goes_on_from_where_it_was_stopped(clock):
     points = on_sphere(X)
     whole = GeodesicKMeans(SPHERE, 3, init=points[:3]).fit(points)
     part = clone(whole).set_params(max_seconds=1.0)
-    for _ in clock.shares(lambda: part.fit(points), 0.8):
-        with pytest.warns(ConvergenceWarning, match="max_seconds"):
-            part.fit(points)
+    clock.allow(round(0.8 * clock.looks(lambda: part.fit(points))))
+    with pytest.warns(ConvergenceWarning, match="max_seconds"):
+        part.fit(points)
+    clock.allow()
     assert 0 < part.n_iter_ < whole.n_iter_
     on = clone(whole).set_params(init=part.cluster_centers_).fit(points)
     np.testing.assert_allclose(on.cluster_centers_, whole.cluster_centers_, atol=1e-6)
@@ -164,42 +164,47 @@ def test_tangent_pca_limits_its_mean(clock):
     assert np.isfinite(to_host(pca.transform(points))).all()
 
 
-@pytest.mark.parametrize("n_init", [1, 2])
-def test_land_keeps_the_best_state(clock, n_init):
-    points, bounds = on_sphere(X[::2]), []
-    land = LAND(SPHERE, 2, random_state=0, n_normalizer_samples=8, n_init=n_init)
-    land.set_params(max_seconds=1.0)
-    for _ in clock.shares(lambda: land.fit(points), 0.3, 0.5, 0.7, 0.9):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            try:
-                land.fit(points)
-            except OutOfTimeError as error:
-                assert "first state of EM" in str(error)  # noqa: PT017
-                assert not bounds
-                continue
-        assert "stopped by max_seconds=1" in str(told[0].message)
-        assert len(land.lower_bounds_) == land.n_iter_ + 1
-        assert (np.diff(land.lower_bounds_) >= 0.0).all()
-        assert np.isfinite(land.covariances_).all()
-        np.testing.assert_allclose(land.score(points), land.lower_bound_, rtol=1e-10)
-        bounds.append(land.lower_bound_)
-    assert len(bounds) >= 3
-    assert (np.diff(bounds) >= 0.0).all()
+def land_out_of_time(clock, monkeypatch, method):
+    """Fit until a method of EM is called the second time, or the first of `fit_fixed_means`."""
+    function, calls = getattr(TangentEM, method), []
+
+    def late(self, *args):
+        calls.append(1)
+        if len(calls) == 2 or method == "fit_fixed_means":
+            clock.allow(0)
+        return function(self, *args)
+
+    monkeypatch.setattr(TangentEM, method, late)
+    land = LAND(SPHERE, 2, random_state=0, n_normalizer_samples=8, tol=1e-9, max_seconds=1.0)
+    with pytest.warns(ConvergenceWarning, match=r"stopped by max_seconds=1 after \d moves"):
+        land.fit(on_sphere(X[::2]))
+    assert not land.converged_
+    assert len(land.lower_bounds_) == land.n_iter_ + 1
+    assert np.isfinite(land.covariances_).all()
+    np.testing.assert_allclose(land.score(on_sphere(X[::2])), land.lower_bound_, rtol=1e-10)
+    np.testing.assert_array_equal(land.predict(on_sphere(X[::2])), np.repeat([0, 1], 6))
+    return land
 
 
-def test_stopped_land_goes_on_by_warm_start(clock):
-    points = on_sphere(X[::2])
-    land = LAND(SPHERE, 2, random_state=0, n_normalizer_samples=8)
-    whole = clone(land).fit(points)
-    land.set_params(max_seconds=1.0)
-    clock.allow(round(0.5 * clock.looks(lambda: clone(land).fit(points))))
-    with pytest.warns(ConvergenceWarning, match="Set warm_start and fit again"):
-        land.fit(points)
-    assert land.lower_bound_ < whole.lower_bound_
-    clock.allow()
-    land.set_params(warm_start=True).fit(points)
-    np.testing.assert_allclose(land.lower_bound_, whole.lower_bound_, atol=1e-3)
+@spaces.on_numpy_alone
+def test_land_keeps_the_state_of_its_start(clock, monkeypatch):
+    land = land_out_of_time(clock, monkeypatch, "fit_fixed_means")
+    assert land.n_iter_ == 0
+
+
+@spaces.on_numpy_alone
+def test_land_keeps_the_last_move(clock, monkeypatch):
+    land = land_out_of_time(clock, monkeypatch, "move")
+    assert land.n_iter_ == 1
+    assert land.lower_bounds_[1] > land.lower_bounds_[0]
+
+
+def test_land_without_a_state_names_the_remedy(clock):
+    clock.allow(2)
+    land = LAND(SPHERE, 2, random_state=0, max_seconds=1.0)
+    with pytest.raises(OutOfTimeError, match="first state of EM"):
+        land.fit(on_sphere(X))
+    assert not hasattr(land, "means_")
 
 
 @pytest.mark.parametrize("estimator", [GeodesicKMeans(max_seconds=0.0), LAND(max_seconds=-1.0)])
