@@ -12,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from tqdm import tqdm
 
 from geomstats_vae.estimators.base import SharesSpace, report_failures, space_geometry
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, unsolved_means
@@ -21,6 +20,7 @@ from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_der
 from geomstats_vae.estimators.mean_search import first_means, search_means
 from geomstats_vae.estimators.rows import with_metric
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Logs, no_curves
 from geomstats_vae.geometry.time_limit import OutOfTimeError
@@ -225,7 +225,7 @@ class FrechetMean(SharesSpace):
         mass = _check_weights(weighted, origin.batch_shape, n_groups)
         labels = np.repeat(np.arange(n_groups), len(rows) // n_groups)
         deadline = Deadline.after(self.max_seconds)
-        with tqdm(desc="FrechetMean", unit=" geodesics", disable=not self.verbose) as bar:
+        with progress_bar(desc="FrechetMean", unit=" geodesics", disable=not self.verbose) as bar:
             patient = space_geometry(space, self.n_jobs, bar if self.verbose else None)
             usable = with_metric(patient, rows) & (mass > 0.0)
             if not usable.any():

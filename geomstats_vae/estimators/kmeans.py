@@ -19,15 +19,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
-from geomstats_vae.estimators.assignment import (
-    Assignment,
-    Labels,
-    assign,
-    merge,
-    reached_labels,
-)
+from geomstats_vae.estimators.assignment import Assignment, Labels, assign, merge, reached_labels
 from geomstats_vae.estimators.base import (
     Ending,
     SharesSpace,
@@ -40,6 +33,7 @@ from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
 from geomstats_vae.estimators.region import IN_FIT, IN_USE, warn_outside
 from geomstats_vae.estimators.rows import check_weights, distinct_rows, with_metric
 from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
@@ -244,10 +238,12 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         points = validate_rows(self, X, dtype=np.float64, order="C")
         weights = check_weights(sample_weight, points)
         space = self._check_fit(points)
-        drawn = isinstance(self.init, str) or callable(self.init)
-        given = None if drawn else self._check_centers(space, points, self.init)
+        asked = isinstance(self.init, str) or callable(self.init)
+        given = None if asked else self._check_centers(space, points, self.init)
         deadline = Deadline.after(self.max_seconds)
-        with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
+        with progress_bar(
+            desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose
+        ) as progress:
             working = space, self.n_jobs, progress
             patient = with_row_tol(space_geometry(*working))
             geometry = with_row_tol(space_geometry(*working, deadline))

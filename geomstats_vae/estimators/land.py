@@ -14,7 +14,6 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from tqdm import tqdm
 
 from geomstats_vae.estimators.base import Ending, space_geometry
 from geomstats_vae.estimators.em import TangentEM
@@ -26,6 +25,7 @@ from geomstats_vae.estimators.region import IN_FIT, warn_outside
 from geomstats_vae.estimators.rows import canonical_order, check_weights, with_metric
 from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
 from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.failures import caller_level
@@ -294,7 +294,7 @@ class LAND(TangentDensity):
         defined = with_metric(space_geometry(space), rows)
         used = self._usable(mass, defined)
         used = used[canonical_order(rows[used], mass[used])]
-        with tqdm(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
+        with progress_bar(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
             best, mixture, ending = self._run(space, rows[used], mass[used], progress)
         self._keep(space, best, mixture)
         self.n_failed_ += self.n_components * int((~defined & (mass > 0.0)).sum())

@@ -26,9 +26,9 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.time_limit import check_time
 
 Columns = tuple[NDArray[Any], ...]
@@ -203,7 +203,7 @@ class Blocks:
         if self.progress is not None:
             yield self.progress
             return
-        with tqdm(
+        with progress_bar(
             desc="Geodesics", unit="pair", total=n_pairs, disable=not self.verbose
         ) as progress:
             yield progress

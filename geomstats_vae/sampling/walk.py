@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
-from tqdm import tqdm
 
 from geomstats_vae.geodesics.deadline import Deadline, check_seconds
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.geometry.time_limit import OutOfTimeError, check_time
 from geomstats_vae.manifolds import failures
@@ -303,7 +303,7 @@ class WalkSampler(abc.ABC):
         geometry = geometry_of(self.space, deadline=deadline)
         walkers = self._walkers(geometry, z, random_state, origin.device)
         step = end_time / n_steps
-        with tqdm(
+        with progress_bar(
             desc=type(self).__name__,
             unit=" steps",
             total=len(z) * n_steps,
