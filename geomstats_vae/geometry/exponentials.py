@@ -69,10 +69,16 @@ def follow_dense(
 
     Parameters
     ----------
-    immersion, exponential, start, velocity, deadline : Immersion, ExponentialSolver, ...
-        As of `follow`.
+    immersion : Immersion
+        The decoder's F, smooth.
+    exponential : ExponentialSolver
+        Integrates the geodesic equation.
+    start, velocity : torch.Tensor, shape=[n, dim]
+        Points and velocities at time 0.
     times : numpy.ndarray, shape=[n_times]
         Times, also beyond 1 and negative.
+    deadline : Deadline
+        When there must be an answer.
 
     Returns
     -------

@@ -175,6 +175,7 @@ def land_out_of_time(clock, monkeypatch, method):
         return function(self, *args)
 
     monkeypatch.setattr(TangentEM, method, late)
+    clock.allow()
     land = LAND(SPHERE, 2, random_state=0, n_normalizer_samples=8, tol=1e-9, max_seconds=1.0)
     with pytest.warns(ConvergenceWarning, match=r"stopped by max_seconds=1 after \d moves"):
         land.fit(on_sphere(X[::2]))
