@@ -287,6 +287,72 @@ def assign(geometry: Geometry, X: Floats, centers: Floats, *, sparing: bool = Tr
     return merge(Assigner(geometry, X[defined], sparing=sparing)(centers), lost, defined)
 
 
+def unsolved_lengths(geometry: Geometry, X: Floats, centers: Floats) -> Floats:
+    """Measure from centers to points without a geodesic, where there is no time for any.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    centers : numpy.ndarray, shape=[n_clusters, n_features]
+        Centers.
+
+    Returns
+    -------
+    length : numpy.ndarray, shape=[n_samples, n_clusters]
+        Lengths of graph paths; without a graph, distances in data space; in closed form, distances.
+        Infinite where the metric is not defined.
+    """
+    bounds = geometry.bounds
+    if bounds is None:
+        start, end = np.tile(centers, (len(X), 1)), np.repeat(X, len(centers), axis=0)
+        return geometry.lengths(start, end).length.reshape(len(X), -1)
+    length = (bounds.chords if geometry.codes is None else bounds.graph_lengths)(X, centers)
+    return np.where(with_metric(geometry, X)[:, None], length, np.inf)
+
+
+def assign_unsolved(geometry: Geometry, X: Floats, centers: Floats) -> Assignment:
+    """Assign points to centers by `unsolved_lengths`, which are no geodesics' and not converged.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    centers : numpy.ndarray, shape=[n_clusters, n_features]
+        Centers.
+
+    Returns
+    -------
+    assignment : Assignment
+        Centers that seem nearest, without velocities and curves.
+    """
+    length = unsolved_lengths(geometry, X, centers)
+    labels = length.argmin(axis=1).astype(np.int32)
+    return Assignment(centers, labels, unsolved_logs(length[np.arange(len(X)), labels], X))
+
+
+def unsolved_logs(length: Floats, X: Floats) -> Logs:
+    """Take lengths for those of geodesics to points, which are not known.
+
+    Parameters
+    ----------
+    length : numpy.ndarray, shape=[n_samples]
+        Lengths.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+
+    Returns
+    -------
+    logs : Logs
+        Without velocities and curves, not converged.
+    """
+    return Logs(length, np.zeros_like(X), np.zeros(len(X), dtype=bool), no_curves(len(X)))
+
+
 def merge(some: Assignment, others: Assignment, where: Bools) -> Assignment:
     """Put assignments of some points among those of others.
 

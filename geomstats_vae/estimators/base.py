@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
+from enum import Enum
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from geomstats_vae.geodesics import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Bools, Geometry
 from geomstats_vae.manifolds.closed import ClosedGeometry
@@ -25,6 +27,25 @@ _MANY_DIMENSIONS, _ROW_TOL_OF_MANY = 6, 1e-3
 _FEWEST_FOR_JOBS = 32
 
 
+class Ending(Enum):
+    """Why a fit ended; `words` says it of one that did not go on to the end."""
+
+    DONE = 0
+    INTERRUPTED = 1
+    OUT_OF_TIME = 2
+
+    @classmethod
+    def of(cls, stop: BaseException) -> Ending:
+        """Tell an interrupt by the keyboard from the end of the time."""
+        return cls.INTERRUPTED if isinstance(stop, KeyboardInterrupt) else cls.OUT_OF_TIME
+
+    def words(self, max_seconds: float | None) -> str:
+        """Return the predicate of a sentence about the fit."""
+        if self is Ending.INTERRUPTED:
+            return "was interrupted"
+        return f"was stopped by max_seconds={max_seconds:g}"
+
+
 class SharesSpace(BaseEstimator):
     """Base of estimators on a space: clones share it, for a copy would copy its decoder."""
 
@@ -38,7 +59,7 @@ class SharesSpace(BaseEstimator):
 
 
 def space_geometry(
-    space: Any, n_jobs: int | None = None, progress: Any = None
+    space: Any, n_jobs: int | None = None, progress: Any = None, deadline: Deadline = NO_LIMIT
 ) -> DecoderGeometry | ClosedGeometry:
     """Take the geometry of a space, at the tolerance of its own solver.
 
@@ -50,13 +71,21 @@ def space_geometry(
         Blocks of pairs solved at a time, as joblib understands it.
     progress : tqdm.tqdm, optional
         Bar that is moved by the number of pairs.
+    deadline : Deadline
+        When work that is not done ends with `OutOfTimeError`.
 
     Returns
     -------
     geometry : DecoderGeometry or ClosedGeometry
         The geometry.
     """
-    return geometry_of(space, n_jobs=n_jobs, progress=progress, fewest_for_jobs=_FEWEST_FOR_JOBS)
+    return geometry_of(
+        space,
+        n_jobs=n_jobs,
+        progress=progress,
+        deadline=deadline,
+        fewest_for_jobs=_FEWEST_FOR_JOBS,
+    )
 
 
 def with_row_tol(geometry: Geometry) -> Geometry:

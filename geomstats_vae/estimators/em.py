@@ -12,7 +12,9 @@ from scipy import linalg
 from geomstats_vae.estimators.base import with_row_tol
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs
+from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.volume.flat_quadrature import FlatQuadrature, is_flat
 from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
 from geomstats_vae.volume.importance_grid import ImportanceGrid
@@ -95,6 +97,8 @@ class TangentEM:
         Rays or points of each normaliser.
     random_state : numpy.random.RandomState
         Draws them, once.
+    deadline : Deadline
+        When steps that are not done end with `OutOfTimeError`; that of the geometry.
 
     References
     ----------
@@ -111,8 +115,10 @@ class TangentEM:
         reg_covar: float,
         n_samples: int,
         random_state: np.random.RandomState,
+        deadline: Deadline = NO_LIMIT,
     ) -> None:
         self.geometry, self._to_space = with_row_tol(geometry), to_space
+        self._deadline = deadline
         self.X, self.mass = X, mass
         self._loose = geometry.with_tol(_NORMALIZER_TOL)
         self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean
@@ -162,6 +168,7 @@ class TangentEM:
 
         Logarithms guide it: of the rows, and of the points of a previous one at the same mean.
         """
+        check_time(self._deadline)
         scale = linalg.cholesky(covariance, lower=True)
         if is_flat(self.geometry, frame, scale):
             return FlatQuadrature(scale)
@@ -255,6 +262,7 @@ class TangentEM:
         cheap = self.geometry.bounds is None
         bound = -np.inf
         for _ in range(_MAX_STEPS_CHEAP if cheap else _MAX_STEPS):
+            check_time(self._deadline)
             previous, (bound, shares) = bound, self.expectation(mixture)
             if bound - previous < tol:
                 break

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from geomstats_vae.estimators.base import Ending
 from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.estimators.land_start import first_responsibilities
 from geomstats_vae.estimators.mixture import DegenerateError, Mixture
+from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.failures import caller_level
 
 # Times that a start is begun anew after it ended badly.
@@ -37,6 +39,8 @@ class Run:
         The state; None before the first.
     bounds : list of float
         Mean log likelihoods, from the first state to this one.
+    first : Mixture or None
+        The state from which the first is fitted.
     converged : bool
         Whether moves of the means no longer pay.
     """
@@ -44,6 +48,7 @@ class Run:
     def __init__(self, em: TangentEM, max_iter: int, tol: float, progress: Any) -> None:
         self.em, self.max_iter, self.tol, self.progress = em, max_iter, tol, progress
         self.mixture: Mixture | None = None
+        self.first: Mixture | None = None
         self.bounds: list[float] = []
         self.converged = False
 
@@ -60,7 +65,14 @@ class Run:
 
     def begin(self, mixture: Mixture) -> None:
         """Fit a first mixture, its means fixed."""
+        self.first = mixture
         self._take(self.em.fit_fixed_means(mixture, self.tol), [])
+
+    def stop(self) -> bool:
+        """Keep the best state; return whether there is one."""
+        if self.mixture is None and self.first is not None:
+            self._take(self.first, [])
+        return self.mixture is not None
 
     def iterate(self) -> None:
         """Move the means until that no longer pays."""
@@ -92,7 +104,7 @@ def run_em(
     tol: float,
     progress: Any,
     previous: Mixture | None = None,
-) -> tuple[Run, bool]:
+) -> tuple[Run, Ending]:
     """Run EM from several starts.
 
     Parameters
@@ -116,25 +128,38 @@ def run_em(
     -------
     best : Run
         The run of the highest bound; it has a state.
-    interrupted : bool
-        Whether the runs were interrupted by the keyboard.
+    ending : Ending
+        Whether the starts were run to the end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupts before the first state.
+    OutOfTimeError
+        If the time was over before that.
     """
     best: Run | None = None
-    interrupted = False
+    ending = Ending.DONE
     for _ in range(1 if previous is not None else n_init):
         run = Run(em, max_iter, tol, progress)
         try:
             _run_start(run, n_components, init_params, random_state, previous)
-        except KeyboardInterrupt:
-            if best is None and run.mixture is None:
-                raise
-            interrupted = True
+        except (KeyboardInterrupt, OutOfTimeError) as stop:
+            if not run.stop() and best is None:
+                if isinstance(stop, KeyboardInterrupt):
+                    raise
+                raise OutOfTimeError(
+                    "Expected enough time for a first state of EM, got to the end of max_seconds "
+                    "before: it takes a logarithm of each row at each component, and normalisers. "
+                    "Allow more, pass fewer rows, or ask for fewer n_normalizer_samples."
+                ) from stop
+            ending = Ending.of(stop)
         if run.mixture is not None and (best is None or run.bound > best.bound):
             best = run
-        if interrupted:
+        if ending is not Ending.DONE:
             break
     assert best is not None  # a start without a state raises
-    return best, interrupted
+    return best, ending
 
 
 def _run_start(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Labels
+from geomstats_vae.estimators.assignment import Labels, unsolved_lengths, unsolved_logs
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.hessians import distance_hessians
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, KeptCurves, Logs
@@ -104,6 +104,38 @@ def frechet_means(
     """
     *_, means = frechet_steps(geometry, X, labels, weights, start, **options)
     return means
+
+
+def unsolved_means(
+    geometry: Geometry, X: Floats, labels: Labels, weights: Floats, start: Floats
+) -> FrechetMeans:
+    """Take the starts for means where there is no time for a geodesic.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        Where each mean starts.
+
+    Returns
+    -------
+    means : FrechetMeans
+        Variances by `unsolved_lengths`, and residuals that are NaN.
+    """
+    groups = _Groups(labels, weights, len(start))
+    length = unsolved_lengths(geometry, X, start)[np.arange(len(X)), labels]
+    variance = groups.average(np.where(np.isfinite(length), length, 0.0) ** 2)
+    unknown, nothing = np.full(len(start), np.nan), np.zeros(len(start))
+    move = Move(start, np.zeros_like(start), nothing, np.ones(len(start)))
+    logs = unsolved_logs(length, X)
+    return FrechetMeans(start, logs, variance, unknown, nothing > 0.0, 0, move)
 
 
 def frechet_steps(

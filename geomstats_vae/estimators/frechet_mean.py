@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -13,16 +12,20 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from tqdm import tqdm
 
 from geomstats_vae.estimators.base import SharesSpace, report_failures, space_geometry
-from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans
+from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, unsolved_means
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_derivatives
 from geomstats_vae.estimators.mean_search import first_means, search_means
 from geomstats_vae.estimators.rows import with_metric
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geometry.bars import progress_bar
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Logs, no_curves
+from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.arrays import USES_TORCH, Array, Origin, enter, to_backend, to_host
+from geomstats_vae.manifolds.closed import ClosedGeometry
 from geomstats_vae.manifolds.geometries import check_on_space
 
 # Residuals that are asked for by default, relative to the spread: where geodesics are found by
@@ -52,7 +55,7 @@ class FrechetMean(SharesSpace):
     max_iter : int
         Largest number of steps tried.
     max_seconds : float, optional
-        No new step begins after so long.
+        Seconds after which `fit` keeps the best mean and warns; see the notes.
     verbose : int
         Show a progress bar that counts geodesics, with the residual after each step.
     n_jobs : int, optional
@@ -93,7 +96,11 @@ class FrechetMean(SharesSpace):
     these require a gradient. Its derivatives follow from the implicit function theorem, so they are
     as good as the mean is, and cost about as much as a step; in many dimensions, several.
 
-    Interrupted by Ctrl-C after its first step, `fit` keeps the best so far and warns.
+    Interrupted by Ctrl-C after its first step, `fit` keeps the best so far and warns; so it does
+    after `max_seconds`, which are over in the middle of a step, too. If not even the geodesics from
+    the start were done by then, `estimate_` is the start, and `variance_` is of lengths of graph
+    paths, or of distances in data space where the metric has no graph; `residual_` is NaN. Neither
+    the graph nor derivatives by the points have a limit.
 
     References
     ----------
@@ -217,14 +224,16 @@ class FrechetMean(SharesSpace):
         weighted = None if weights is None else to_backend(weights, "weights")
         mass = _check_weights(weighted, origin.batch_shape, n_groups)
         labels = np.repeat(np.arange(n_groups), len(rows) // n_groups)
-        with tqdm(desc="FrechetMean", unit=" geodesics", disable=not self.verbose) as bar:
-            geometry = space_geometry(space, self.n_jobs, bar if self.verbose else None)
-            usable = with_metric(geometry, rows) & (mass > 0.0)
+        deadline = Deadline.after(self.max_seconds)
+        with progress_bar(desc="FrechetMean", unit=" geodesics", disable=not self.verbose) as bar:
+            patient = space_geometry(space, self.n_jobs, bar if self.verbose else None)
+            usable = with_metric(patient, rows) & (mass > 0.0)
             if not usable.any():
                 raise ValueError(
                     "Expected the metric to be defined at some point of positive weight, got none; "
                     "check that the decoder is finite at the points."
                 )
+            geometry = patient.working(deadline=deadline)
             means, why = self._search(geometry, rows, labels, mass, usable, n_groups, bar)
         means = _spread(means, usable)
         detached = self._keep(means, labels, mass, origin)
@@ -249,7 +258,7 @@ class FrechetMean(SharesSpace):
 
     def _search(
         self,
-        geometry: Geometry,
+        geometry: DecoderGeometry | ClosedGeometry,
         X: Floats,
         labels: Any,
         mass: Floats,
@@ -258,7 +267,6 @@ class FrechetMean(SharesSpace):
         bar: Any,
     ) -> tuple[FrechetMeans, str]:
         """Descend from the start until a limit; the best means, and what stopped the descent."""
-        begin = time.perf_counter()
         points, of, weights = X[usable], labels[usable], mass[usable]
         start = self._start(geometry, points, of, weights, n_groups)
         steps = search_means(
@@ -269,9 +277,11 @@ class FrechetMean(SharesSpace):
             for means in steps:
                 spread = np.sqrt(np.maximum(means.variance, np.finfo(float).tiny))
                 bar.set_postfix(step=means.n_iter, residual=float((means.residual / spread).max()))
-                if self.max_seconds is not None and time.perf_counter() - begin > self.max_seconds:
-                    why = f"max_seconds={self.max_seconds}; allow more, or a larger tol"
-                    break
+        except OutOfTimeError:
+            why = f"max_seconds={self.max_seconds}; allow more, or a larger tol"
+            if means is None:
+                patient = geometry.working(deadline=NO_LIMIT)
+                means = unsolved_means(patient, points, of, weights, start)
         except KeyboardInterrupt:
             if means is None:
                 raise
@@ -315,6 +325,7 @@ class FrechetMean(SharesSpace):
         sound = means.converged & found
         sound &= np.bincount(labels, failed, minlength=n_groups) == 0
         self.converged_ = bool(sound[0]) if one else sound
+        self._unsolved = bool(np.isnan(means.residual).any())
         self._descended = bool((means.converged & found).all())
         self.n_iter_, self.n_failed_ = means.n_iter, int(failed.sum())
         self._n_lost, self._n_counted = int((counted & ~reached).sum()), int(counted.sum())
@@ -326,10 +337,10 @@ class FrechetMean(SharesSpace):
         message, consequence, remedies = "", "", []
         if not self._descended:
             residual = float(np.nanmax(np.append(to_host(self.residual_), 0.0)))
-            message += (
-                f"The Frechet mean did not converge: its residual is {residual:.1e} of the spread, "
-                f"and it was stopped by {why}."
-            )
+            state = f"its residual is {residual:.1e} of the spread"
+            if self._unsolved:
+                state = "the geodesics from its start were not done"
+            message += f"The Frechet mean did not converge: {state}, and it was stopped by {why}."
             consequence += "estimate_ is the best found."
         if self.n_failed_:
             message += (

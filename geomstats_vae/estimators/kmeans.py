@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,20 +19,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
-from geomstats_vae.estimators.assignment import (
-    Assignment,
-    Labels,
-    assign,
-    merge,
-    reached_labels,
+from geomstats_vae.estimators.assignment import Assignment, Labels, assign, merge, reached_labels
+from geomstats_vae.estimators.base import (
+    Ending,
+    SharesSpace,
+    report_rows,
+    space_geometry,
+    with_row_tol,
 )
-from geomstats_vae.estimators.base import SharesSpace, report_rows, space_geometry, with_row_tol
+from geomstats_vae.estimators.kmeans_run import assign_in_time, run_kmeans
 from geomstats_vae.estimators.kmeans_start import asked_centers, drawn_centers
-from geomstats_vae.estimators.lloyd import Partition, descend, mean_variance
 from geomstats_vae.estimators.region import IN_FIT, IN_USE, warn_outside
 from geomstats_vae.estimators.rows import check_weights, distinct_rows, with_metric
+from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
@@ -66,6 +66,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     tol : float
         A start has converged when the squared distances that its centers moved sum to no more
         than `tol` times the variance of the data per dimension, or no label changes.
+    max_seconds : float, optional
+        Seconds after which `fit` keeps the best state and warns; see the notes.
     random_state : int, numpy.random.RandomState or None
         Source of the draws.
     verbose : int
@@ -83,7 +85,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         Weighted sum of squared distances of the points that have a label to their nearest centers,
         in squared units of distance.
     n_iter_ : int
-        Iterations of the best start, as `sklearn.cluster.KMeans` counts them.
+        Iterations of the best start, as `sklearn.cluster.KMeans` counts them; 0 if the time was
+        over before the first assignment.
     n_failed_ : int
         Points whose geodesic to their center did not converge: their distances are those of the
         best curves found.
@@ -122,7 +125,11 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     geodesics. Given centers and those of a callable are left alone.
 
     A geodesic is known to be stationary and not to be the shortest. Interrupted by Ctrl-C, `fit`
-    keeps the last assignment and warns.
+    keeps the last assignment and warns; so it does after `max_seconds`, which are over in the
+    middle of an iteration, too. If not one assignment was done by then, the centers are those of
+    the first start, and points are assigned to them by lengths of graph paths, or by distances in
+    data space where the metric has no graph: `n_iter_` is 0, and `n_failed_` counts all points. The
+    graph is built whatever its time.
 
     References
     ----------
@@ -148,6 +155,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "n_jobs": [Integral, None],
@@ -165,6 +173,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         n_init: str | int = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
+        max_seconds: float | None = None,
         random_state: Any = None,
         verbose: int = 0,
         n_jobs: int | None = None,
@@ -175,6 +184,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.max_seconds = max_seconds
         self.random_state = random_state
         self.verbose = verbose
         self.n_jobs = n_jobs
@@ -211,6 +221,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             If the data are not finite, are no points of the space, or are fewer than the
             clusters; if weights are negative or all zero; if given centers do not fit; if the
             metric is not defined at any row.
+        OutOfTimeError
+            If `max_seconds` were over before the first centers were drawn.
         GeodesicConvergenceError
             If a geodesic did not converge and the metric's `on_failure` is 'raise'.
 
@@ -221,25 +233,39 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         UserWarning
             If most rows lie outside the region of the space's codes.
         sklearn.exceptions.ConvergenceWarning
-            If clusters are empty, or the fit was interrupted.
+            If clusters are empty, or the fit was interrupted or out of time.
         """
         points = validate_rows(self, X, dtype=np.float64, order="C")
         weights = check_weights(sample_weight, points)
         space = self._check_fit(points)
-        drawn = isinstance(self.init, str) or callable(self.init)
-        given = None if drawn else self._check_centers(space, points, self.init)
-        with tqdm(desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose) as progress:
-            geometry = with_row_tol(space_geometry(space, self.n_jobs, progress))
-            rows, place = distinct_rows(geometry, points)
+        asked = isinstance(self.init, str) or callable(self.init)
+        given = None if asked else self._check_centers(space, points, self.init)
+        deadline = Deadline.after(self.max_seconds)
+        with progress_bar(
+            desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose
+        ) as progress:
+            working = space, self.n_jobs, progress
+            patient = with_row_tol(space_geometry(*working))
+            geometry = with_row_tol(space_geometry(*working, deadline))
+            rows, place = distinct_rows(patient, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
-            weighted = (mass > 0.0) & with_metric(geometry, rows)
+            weighted = (mass > 0.0) & with_metric(patient, rows)
             self._check_enough(weighted)
             data = rows[weighted], mass[weighted]
             starts = self._starts(space, geometry, *data, points, given)
-            best, interrupted = self._best(geometry, *data, starts, progress)
+            best, ending = run_kmeans(
+                geometry,
+                patient,
+                *data,
+                starts,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                sparing=self._sparing,
+                progress=progress,
+            )
             found = best.assignment
             if not weighted.all():
-                rest = assign(geometry, rows[~weighted], found.centers)
+                rest = assign_in_time(geometry, patient, rows[~weighted], found.centers)
                 found = merge(found, rest, weighted)
         self.space_ = space
         self.cluster_centers_ = best.assignment.centers
@@ -247,7 +273,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
         self.n_failed_ = report_rows(space, found.geodesics.converged[place], self.labels_ >= 0)
-        self._warn_of_clusters(interrupted)
+        self._warn_of_clusters(ending)
         return self
 
     def _check_fit(self, X: Floats) -> Any:
@@ -306,42 +332,11 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
                 random_state=random_state,
             )
 
-    def _best(
-        self,
-        geometry: Geometry,
-        rows: Floats,
-        mass: Floats,
-        starts: Iterator[Floats],
-        progress: Any,
-    ) -> tuple[Partition, bool]:
-        """Run the starts; the best partition, and whether the runs were interrupted."""
-        tol = self.tol * mean_variance(geometry, rows, mass) if self.tol else 0.0
-        run = partial(descend, max_iter=self.max_iter, tol=tol, sparing=self._sparing)
-        best: Partition | None = None
-        partition: Partition | None = None
-        try:
-            for number, centers in enumerate(starts):
-                partition = None
-                for partition in run(geometry, rows, mass, centers):
-                    progress.set_postfix(
-                        start=number, iteration=partition.n_iter, inertia=partition.inertia
-                    )
-                assert partition is not None  # there is at least one
-                if best is None or partition.cost < best.cost:
-                    best = partition
-        except KeyboardInterrupt:
-            kept = [state for state in (best, partition) if state is not None]
-            if not kept:
-                raise
-            return min(kept, key=lambda state: state.cost), True
-        assert best is not None  # there is at least one start
-        return best, False
-
-    def _warn_of_clusters(self, interrupted: bool) -> None:
-        if interrupted:
+    def _warn_of_clusters(self, ending: Ending) -> None:
+        if ending is not Ending.DONE:
             warnings.warn(
-                f"The fit was interrupted after {self.n_iter_} iterations; the best state was "
-                "kept. Pass its cluster_centers_ as init to go on.",
+                f"The fit {ending.words(self.max_seconds)} after {self.n_iter_} iterations; the "
+                "best state was kept. Pass its cluster_centers_ as init to go on.",
                 ConvergenceWarning,
                 stacklevel=caller_level(),
             )

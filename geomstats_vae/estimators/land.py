@@ -14,9 +14,8 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from tqdm import tqdm
 
-from geomstats_vae.estimators.base import space_geometry
+from geomstats_vae.estimators.base import Ending, space_geometry
 from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.estimators.em_run import Run, run_em
 from geomstats_vae.estimators.land_density import TangentDensity, most_probable
@@ -25,7 +24,10 @@ from geomstats_vae.estimators.mixture import Component, Mixture
 from geomstats_vae.estimators.region import IN_FIT, warn_outside
 from geomstats_vae.estimators.rows import canonical_order, check_weights, with_metric
 from geomstats_vae.estimators.tangent_normal import COVARIANCE_TYPES
+from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
+from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.failures import caller_level
 from geomstats_vae.manifolds.geometries import check_on_space, resolve_space
 from geomstats_vae.models.validation import validate_rows
@@ -67,6 +69,8 @@ class LAND(TangentDensity):
     tol : float
         A start has converged when the mean log likelihood rises by less, or when that is all the
         rise that the means' next move promises.
+    max_seconds : float, optional
+        Seconds after which `fit` keeps the best state and warns; see the notes.
     reg_covar : float
         Added to variances along all directions, in squared units of Riemannian length.
     n_normalizer_samples : int
@@ -145,8 +149,11 @@ class LAND(TangentDensity):
     The fit does not depend on the order of the rows, and equal rows are one row of their common
     weight. With normalisers along rays it does not depend
     on a linear change of latent coordinates either, but for 'diag'. With importance sampling such a
-    change moves normalisers within their standard errors. Interrupted by Ctrl-C, `fit` keeps the
-    best state and warns.
+    change moves normalisers within their standard errors.
+
+    Interrupted by Ctrl-C, `fit` keeps the best state and warns; so it does after `max_seconds`,
+    which are over in the middle of a move, too. The first state is there when the means of the
+    start have logarithms of all rows, and normalisers. The graph is built whatever its time.
 
     References
     ----------
@@ -173,6 +180,7 @@ class LAND(TangentDensity):
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0.0, None, closed="left")],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "n_normalizer_samples": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -190,6 +198,7 @@ class LAND(TangentDensity):
         n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-3,
+        max_seconds: float | None = None,
         reg_covar: float = 1e-6,
         n_normalizer_samples: int = 256,
         random_state: Any = None,
@@ -203,6 +212,7 @@ class LAND(TangentDensity):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.max_seconds = max_seconds
         self.reg_covar = reg_covar
         self.n_normalizer_samples = n_normalizer_samples
         self.random_state = random_state
@@ -235,6 +245,8 @@ class LAND(TangentDensity):
             If the data are not finite, are no points of the space, or are fewer than the
             components or than two; if weights are negative or all zero; if the metric is not
             defined at any row; or if 'diag' is asked for on an embedded space.
+        OutOfTimeError
+            If `max_seconds` were over before the first state.
         GeodesicConvergenceError
             If a geodesic did not converge and the metric's `on_failure` is 'raise'.
 
@@ -246,7 +258,8 @@ class LAND(TangentDensity):
             If most rows lie outside the region of the space's codes, as scaled rows do.
         sklearn.exceptions.ConvergenceWarning
             If there are fewer distinct rows than components, or EM did not converge, was
-            interrupted, or had to start again because a component collapsed or left the data.
+            interrupted or out of time, or had to start again because a component collapsed or left
+            the data.
         """
         self.fit_predict(X, sample_weight=sample_weight)
         return self
@@ -281,14 +294,12 @@ class LAND(TangentDensity):
         defined = with_metric(space_geometry(space), rows)
         used = self._usable(mass, defined)
         used = used[canonical_order(rows[used], mass[used])]
-        with tqdm(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
-            best, mixture, interrupted = self._run(space, rows[used], mass[used], progress)
+        with progress_bar(desc="LAND", unit=" geodesics", disable=not self.verbose) as progress:
+            best, mixture, ending = self._run(space, rows[used], mass[used], progress)
         self._keep(space, best, mixture)
         self.n_failed_ += self.n_components * int((~defined & (mass > 0.0)).sum())
         labels = self._label(rows, used, mixture)[place]
-        self._warn(
-            best, interrupted, n_rows=len(used), n_lost=int((labels[weights > 0.0] < 0).sum())
-        )
+        self._warn(best, ending, n_rows=len(used), n_lost=int((labels[weights > 0.0] < 0).sum()))
         return labels
 
     def _usable(self, mass: Floats, defined: Bools) -> Ints:
@@ -309,11 +320,14 @@ class LAND(TangentDensity):
             labels[rest] = most_probable(self._view(rows[rest])[0])
         return labels
 
-    def _run(self, space: Any, X: Floats, mass: Floats, progress: Any) -> tuple[Run, Mixture, bool]:
-        """Run EM; the best start, its mixture with finer normalisers, and if it was interrupted."""
+    def _run(
+        self, space: Any, X: Floats, mass: Floats, progress: Any
+    ) -> tuple[Run, Mixture, Ending]:
+        """Run EM; the best start, its mixture with finer normalisers, and how it ended."""
+        deadline = Deadline.after(self.max_seconds)
         random_state = check_random_state(self.random_state)
         em = TangentEM(
-            space_geometry(space, progress=progress),
+            space_geometry(space, progress=progress, deadline=deadline),
             partial(to_space, space),
             X,
             mass,
@@ -321,8 +335,9 @@ class LAND(TangentDensity):
             self.reg_covar,
             self.n_normalizer_samples,
             random_state,
+            deadline,
         )
-        best, interrupted = run_em(
+        best, ending = run_em(
             em,
             self.n_components,
             self.init_params,
@@ -333,12 +348,12 @@ class LAND(TangentDensity):
             progress=progress,
             previous=self._mixture if self.warm_start and hasattr(self, "converged_") else None,
         )
-        if interrupted:
-            return best, best.state, True
+        if ending is not Ending.DONE:
+            return best, best.state, ending
         try:
-            return best, em.refine(best.state), False
-        except KeyboardInterrupt:
-            return best, best.state, True
+            return best, em.refine(best.state), ending
+        except (KeyboardInterrupt, OutOfTimeError) as stop:
+            return best, best.state, Ending.of(stop)
 
     def _check_fit(self, X: Floats) -> Any:
         if len(X) < self.n_components:
@@ -389,7 +404,7 @@ class LAND(TangentDensity):
             return np.diagonal(covariance).copy(), np.diagonal(precision).copy()
         return 1.0 / component.precision[0, 0], component.precision[0, 0]
 
-    def _warn(self, run: Run, interrupted: bool, *, n_rows: int, n_lost: int) -> None:
+    def _warn(self, run: Run, ending: Ending, *, n_rows: int, n_lost: int) -> None:
         if n_rows < self.n_components:
             warnings.warn(
                 f"Number of distinct rows ({n_rows}) found smaller than n_components "
@@ -397,9 +412,10 @@ class LAND(TangentDensity):
                 ConvergenceWarning,
                 stacklevel=caller_level(),
             )
-        if interrupted:
+        if ending is not Ending.DONE:
             message = (
-                f"The fit was interrupted after {self.n_iter_} moves; the best state was kept."
+                f"The fit {ending.words(self.max_seconds)} after {self.n_iter_} moves; the best "
+                "state was kept."
             )
             warnings.warn(
                 message + " Set warm_start and fit again to go on.",

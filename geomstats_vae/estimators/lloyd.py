@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels
+from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, assign_unsolved
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, Move, frechet_means
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
@@ -166,6 +166,30 @@ def lloyd(
             n_iter = min(n_iter + 1, max_iter)
             break
     yield _partition(assignment, weights, n_iter, move)
+
+
+def unsolved_partition(
+    geometry: Geometry, X: Floats, weights: Floats, centers: Floats
+) -> Partition:
+    """Divide points among initial centers where there is no time for a geodesic.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of a space.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Positive weights.
+    centers : numpy.ndarray, shape=[n_clusters, n_features]
+        Initial centers.
+
+    Returns
+    -------
+    partition : Partition
+        By `unsolved_lengths`, after no iteration.
+    """
+    return _partition(assign_unsolved(geometry, X, centers), weights, 0, None)
 
 
 def _partition(

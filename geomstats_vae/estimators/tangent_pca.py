@@ -31,6 +31,12 @@ class TangentPCA(geomstats_pca.TangentPCA):
         Equipped space.
     n_components : int, float, 'mle' or None
         Number of components, or the share of the variance that they explain.
+    max_seconds : float, optional
+        Seconds after which `fit` takes the best Frechet mean that it has and warns; the logarithms
+        at it are found after that, within the limits of the metric's solver. Of spaces whose points
+        are vectors.
+    verbose : int
+        Show the progress bar of the Frechet mean.
     **options : dict
         Options of geomstats' class, which it ignores too.
 
@@ -82,8 +88,17 @@ class TangentPCA(geomstats_pca.TangentPCA):
     # The frame of the base point, while geomstats' class decomposes coordinates in it.
     _frame: TangentFrame | None = None
 
-    def __init__(self, space: Any, n_components: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        space: Any,
+        n_components: Any = None,
+        *,
+        max_seconds: float | None = None,
+        verbose: int = 0,
+        **options: Any,
+    ) -> None:
         super().__init__(space, n_components, **options)
+        self.max_seconds, self.verbose = max_seconds, verbose
         if self._has_frames:
             self.mean_estimator = FrechetMean(space)
 
@@ -101,7 +116,7 @@ class TangentPCA(geomstats_pca.TangentPCA):
             return self._decompose(X, base_point)
         X = to_backend(X, "points")
         if base_point is None:
-            base_point = self.mean_estimator.fit(X).estimate_
+            base_point = self._mean(X)
         base_point = to_backend(base_point, "base_point")
         frame = frame_at(geometry_of(self.space), to_host(base_point))
         self._frame = frame
@@ -114,6 +129,13 @@ class TangentPCA(geomstats_pca.TangentPCA):
         self.components_ = gs.matmul(self.components_, basis)
         self.mean_ = gs.matmul(self.mean_[None], basis)[0]
         return left, values, right
+
+    def _mean(self, X: Array) -> Array:
+        if self.max_seconds is not None:
+            self.mean_estimator.set(max_seconds=self.max_seconds)
+        if self.verbose:
+            self.mean_estimator.set(verbose=self.verbose)
+        return self.mean_estimator.fit(X).estimate_
 
     def _decompose(self, X: Array, base_point: Array | None) -> tuple[Array, Array, Array]:
         # geomstats' class hands tensors to scikit-learn.

@@ -26,7 +26,10 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
-from tqdm import tqdm
+
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geometry.bars import progress_bar
+from geomstats_vae.geometry.time_limit import check_time
 
 Columns = tuple[NDArray[Any], ...]
 PairFunction = Callable[..., Columns]
@@ -49,6 +52,8 @@ class Blocks:
         Show a progress bar, in pairs.
     progress : tqdm.tqdm, optional
         A bar that is moved by the number of pairs instead.
+    deadline : Deadline
+        When work that is not done ends with `OutOfTimeError`.
     size : int
         Largest number of pairs of a block.
     first_size, seconds : int, float
@@ -66,6 +71,7 @@ class Blocks:
     n_jobs: int | None = 1
     verbose: bool = False
     progress: Any = None
+    deadline: Deadline = NO_LIMIT
     size: int = 512
     first_size: int = 16
     seconds: float = 1.0
@@ -83,7 +89,7 @@ class Blocks:
     @property
     def in_one(self) -> bool:
         """Whether pairs that fit a block are worked on at once, in this process and in silence."""
-        here = self.n_jobs == 1 and not self.options
+        here = self.n_jobs == 1 and not self.options and self.deadline.remaining is None
         return here and not self.verbose and self.progress is None
 
     @property
@@ -122,6 +128,8 @@ class Blocks:
 
         Raises
         ------
+        OutOfTimeError
+            If the deadline passes before all pairs are done.
         RuntimeError
             If workers are killed again and again, or a block comes back without all of its rows.
         TypeError
@@ -138,6 +146,7 @@ class Blocks:
             n_blocks = self.blocks_per_job * max(1, effective_n_jobs(n_jobs))
             size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
+        check_time(self.deadline)
         order = _by_common_ends(start, end)
         ordered, checked = [column[order] for column in (start, end, *others)], []
         with self._bar(len(start)) as progress:
@@ -153,6 +162,7 @@ class Blocks:
             for n_pairs, result in done:
                 checked.append(_check_result(result, n_pairs))
                 progress.update(n_pairs)
+                check_time(self.deadline)
         columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
         inverse = np.argsort(order)
         return [column[inverse] for column in columns]
@@ -193,7 +203,7 @@ class Blocks:
         if self.progress is not None:
             yield self.progress
             return
-        with tqdm(
+        with progress_bar(
             desc="Geodesics", unit="pair", total=n_pairs, disable=not self.verbose
         ) as progress:
             yield progress

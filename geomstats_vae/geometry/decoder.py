@@ -11,12 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics import (
-    GeodesicPath,
-    GeodesicSolver,
-    LatentGraph,
-    Solver,
-)
+from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, LatentGraph, Solver
 from geomstats_vae.geodesics.curves.path import SolvedCurves
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.kinked import kink_codes
@@ -25,6 +20,7 @@ from geomstats_vae.geodesics.polish import PolishOptions
 from geomstats_vae.geometry import local, pairs
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
+from geomstats_vae.geometry.exponentials import follow, follow_dense
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
 from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
@@ -259,13 +255,17 @@ class DecoderGeometry:
         ends : Ends
             What distances need of them: no curves.
         """
-        if len(start) == 1 and not self.blocks.verbose and self.blocks.progress is None:
+        if len(start) == 1 and self._in_one:
             with torch.no_grad():
                 return Ends.of(self.solver.solve(self._immersion, start, end, self._graph))
         return Ends(*self._in_blocks(solve_ends, start, end))
 
+    @cached_property
+    def _in_one(self) -> bool:
+        return self.blocks.in_one
+
     def _in_blocks(self, function: Any, start: Floats, *others: Any) -> Any:
-        if self.blocks.in_one and len(start) <= self.blocks.size:
+        if self._in_one and len(start) <= self.blocks.size:
             return function(self, start, *others)
         return pairs.work(self, function, start, *others)
 
@@ -352,9 +352,8 @@ class DecoderGeometry:
             Codes of `ExponentialStatus`.
         """
         immersion, start, vector = self.tensors(base, velocity)
-        at = torch.as_tensor(np.asarray(times, dtype=float), device=immersion.device)
-        points, status = self.exponential.solve_dense(immersion, start, vector, at)
-        return host(points), status.cpu().numpy()
+        parts = immersion, self.exponential, start, vector
+        return follow_dense(*parts, np.asarray(times, dtype=float), self.blocks.deadline)
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
         """Follow geodesics for unit time; see `Geometry.exps`."""
@@ -368,12 +367,7 @@ class DecoderGeometry:
         self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
     ) -> tuple[Floats, Ints]:
         immersion, start, vector = self.tensors(base, velocity)
-        immersion = immersion.condensed()
-        if len(start) > exponential.chunk_size:
-            size = max(exponential.chunk_size, local.chunk_size(immersion))
-            exponential = replace(exponential, chunk_size=size)
-        result = exponential.solve(immersion, start, vector)
-        return host(result.point), result.status.cpu().numpy()
+        return follow(immersion, exponential, start, vector, self.blocks.deadline)
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
@@ -382,11 +376,15 @@ class DecoderGeometry:
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return DecoderRays(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        start, vector = rows(base, velocity)
+        parts = self.smooth_immersion(), self.ray_exponential, start, vector
+        return DecoderRays(*parts, self.blocks.deadline)
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        return volume_changes(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        start, vector = rows(base, velocity)
+        parts = self.smooth_immersion(), self.ray_exponential, start, vector
+        return volume_changes(*parts, self.blocks.deadline)
 
     # -- parallel transport ------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
 from geomstats_vae.geodesics.deadline import Deadline
-from geomstats_vae.geodesics.solver import Solver, within
+from geomstats_vae.geodesics.solver import within
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.geometry.time_limit import earlier
 
 
 def solve(
@@ -35,7 +36,7 @@ def solve(
     path : GeodesicPath
         Curves of all pairs. The solver's limit of time is that of all together.
     """
-    deadline, paths = _deadline(geometry.solver), []
+    deadline, paths = _deadline(geometry), []
     curves = guess.curves if isinstance(guess, GeodesicPath) else guess
     immersion, graph = geometry.immersion(), geometry.build_graph()
     for part in geometry.blocks.slices(len(start)):
@@ -64,8 +65,13 @@ def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDAr
     -------
     columns : list of numpy.ndarray, shape=[n_pairs, ...]
         The arrays of all pairs. The solver's limit of time is that of all together.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline of the geometry's blocks passes; that of the solver gives statuses.
     """
-    deadline = _deadline(geometry.solver)
+    deadline = _deadline(geometry)
     each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
     limited = deadline.remaining is not None
     return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
@@ -95,8 +101,9 @@ def for_workers(geometry: Any, n_pairs: int) -> Any:
     return here if blocks.jobs(n_pairs) == 1 else replace(here, graph=graph.get(geometry.decoder))
 
 
-def _deadline(solver: Solver) -> Deadline:
-    return Deadline.after(getattr(solver, "max_seconds", None))
+def _deadline(geometry: Any) -> Deadline:
+    own = Deadline.after(getattr(geometry.solver, "max_seconds", None))
+    return earlier(own, geometry.blocks.deadline)
 
 
 def _block(*columns: Any, geometry: Any, function: Any, deadline: Deadline) -> Any:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.flow.dense import Samples, cubic_states
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.flow.jacobi import JacobiSystem
 from geomstats_vae.geometry import local
+from geomstats_vae.geometry.exponentials import limited
 from geomstats_vae.geometry.protocol import Bools, Floats
 from geomstats_vae.geometry.rows import host
+from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.immersions import Immersion
 
 # Far more exact than the quadratures that rays serve. A ray that takes more steps for a stretch is
@@ -35,12 +38,20 @@ class DecoderRays:
         Integrates the equations.
     base, velocity : numpy.ndarray, shape=[n_rays, dim]
         Initial points and velocities.
+    deadline : Deadline
+        When `advance` ends with `OutOfTimeError`.
     """
 
     def __init__(
-        self, immersion: Immersion, exponential: ExponentialSolver, base: Floats, velocity: Floats
+        self,
+        immersion: Immersion,
+        exponential: ExponentialSolver,
+        base: Floats,
+        velocity: Floats,
+        deadline: Deadline = NO_LIMIT,
     ) -> None:
         self._immersion, self._exponential = immersion, exponential
+        self._deadline = deadline
         self._system = JacobiSystem(immersion, exponential.chunk_size)
         start, vector = (_tensor(immersion, rows) for rows in (base, velocity))
         self._state = self._system.start(start, vector)
@@ -54,7 +65,9 @@ class DecoderRays:
         states = state.new_full((len(state), n_times, state.shape[1]), torch.nan)
         columns = torch.arange(n_times, device=state.device)
         record = Samples(states, columns, times, cubic_states)
-        self._state, code, _ = self._exponential.integrate(self._system, state, record)
+        exponential = limited(self._exponential, self._deadline)
+        self._state, code, _ = exponential.integrate(self._system, state, record)
+        check_time(self._deadline)
         points, jacobian = self._read(states, self._time + times)
         self._time += 1.0
         volume = _volume(self._immersion, points, jacobian, self._density)
@@ -78,7 +91,11 @@ class DecoderRays:
 
 
 def volume_changes(
-    immersion: Immersion, exponential: ExponentialSolver, base: Floats, velocity: Floats
+    immersion: Immersion,
+    exponential: ExponentialSolver,
+    base: Floats,
+    velocity: Floats,
+    deadline: Deadline = NO_LIMIT,
 ) -> tuple[Floats, Floats]:
     """Follow geodesics, and measure the change of volume there; see `Geometry.volume_changes`.
 
@@ -90,6 +107,8 @@ def volume_changes(
         Integrates the geodesic and Jacobi equations.
     base, velocity : numpy.ndarray, shape=[n, dim]
         Initial points and velocities.
+    deadline : Deadline
+        When there must be an answer.
 
     Returns
     -------
@@ -97,9 +116,16 @@ def volume_changes(
         Ends; NaN where the geodesic cannot be followed.
     volume : numpy.ndarray, shape=[n]
         Change of volume, not negative.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline passes.
     """
     start, vector = (_tensor(immersion, rows) for rows in (base, velocity))
-    end, by_vector, _, status = exponential.differential(immersion, start, vector)
+    limit = limited(exponential, deadline)
+    end, by_vector, _, status = limit.differential(immersion, start, vector)
+    check_time(deadline)
     points = torch.where((status == 0)[:, None], end, torch.nan)
     density = _density(immersion, start)
     volume = _volume(immersion, points[:, None], by_vector[:, None], density)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from geomstats_vae.geometry.blocks import Blocks, Columns
 from geomstats_vae.geometry.protocol import Bools, Floats, KeptCurves, Lengths, Logs, no_curves
 from geomstats_vae.geometry.rows import rows
+from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.manifolds.arrays import Array
 from geomstats_vae.volume.frames import frame_at
 
@@ -198,6 +199,7 @@ class ClosedGeometry:
         start, end = rows(start, end)
         function = partial(function, self.space.metric)
         if not len(start) or self.blocks.jobs(len(start)) == 1:
+            check_time(self.blocks.deadline)
             columns = function(start, end)
             if self.blocks.progress is not None:
                 self.blocks.progress.update(len(start))

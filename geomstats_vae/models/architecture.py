@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +30,11 @@ class Architecture:
         A key of `geomstats_vae.models.networks.ACTIVATIONS`.
     bounded : bool
         Whether the decoder's mean lies between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If hidden_dims are not positive integers.
     """
 
     n_features: int
@@ -35,6 +42,13 @@ class Architecture:
     hidden_dims: tuple[int, ...]
     activation: str
     bounded: bool
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(n, Integral) and n > 0 for n in self.hidden_dims):
+            raise ValueError(
+                f"Expected hidden_dims to be positive integers, got {self.hidden_dims!r}; "
+                "pass the units of every hidden layer, such as (64, 32)."
+            )
 
     def _sizes(self) -> tuple[int, int, tuple[int, ...], str]:
         return self.n_features, self.dim, self.hidden_dims, self.activation
@@ -114,3 +128,36 @@ def join_decoders(
     """
     decoders = [GaussianDecoder(*parts) for parts in zip(means, precisions, strict=True)]
     return decoders[0] if len(decoders) == 1 else EnsembleDecoder(decoders)
+
+
+def resolve_activation(output_activation: str, X: np.ndarray) -> str:
+    """Choose the activation of the decoder's mean.
+
+    Parameters
+    ----------
+    output_activation : str, {'auto', 'identity', 'sigmoid'}
+        What was asked for.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Data.
+
+    Returns
+    -------
+    output_activation : str
+        'identity' or 'sigmoid'; for 'auto' the latter if the data lie in [0, 1] and span at least
+        half of it.
+
+    Raises
+    ------
+    ValueError
+        If the data leave [0, 1] with 'sigmoid'.
+    """
+    low, high = float(X.min()), float(X.max())
+    in_unit_interval = low >= 0.0 and high <= 1.0
+    if output_activation == "sigmoid" and not in_unit_interval:
+        raise ValueError(
+            f"Expected data in [0, 1] for output_activation='sigmoid', got data in "
+            f"[{low:.6g}, {high:.6g}]; rescale the data or use output_activation='auto'."
+        )
+    if output_activation == "auto":
+        return "sigmoid" if in_unit_interval and high - low >= 0.5 else "identity"
+    return output_activation

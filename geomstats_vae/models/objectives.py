@@ -187,7 +187,7 @@ class NegativeElbo:
         loss : torch.Tensor, shape=[]
             Loss of a batch, with the weight of the KL divergence at this epoch.
         """
-        total_error, total_kl = 0.0, 0.0
+        total_error, total_kl, seen = 0.0, 0.0, 0
         for rows in batches:
             mean, std = self.model.encoder(self.inputs[rows])
             noise = _normal(mean, self.generator, len(self.model.decoders))
@@ -196,11 +196,11 @@ class NegativeElbo:
             kl = kl_divergence(mean, std).sum(dim=1).mean()
             reconstruction = 0.5 * self.targets.shape[1] * torch.log(error + self.variance_floor)
             yield reconstruction + self._kl_weight(epoch) * kl
-            share = len(rows) / len(self.targets)
-            total_error += share * error.item()
-            total_kl += share * kl.item()
-        self.noise_variance = total_error + self.variance_floor
-        self.train_loss = self._negative_elbo(total_error, total_kl)
+            seen += len(rows)
+            total_error += len(rows) * error.item()
+            total_kl += len(rows) * kl.item()
+        self.noise_variance = total_error / seen + self.variance_floor
+        self.train_loss = self._negative_elbo(total_error / seen, total_kl / seen)
 
     def _error(
         self,
@@ -296,12 +296,13 @@ class ResidualLikelihood:
         loss : torch.Tensor, shape=[]
             Loss of a batch.
         """
-        total = 0.0
+        total, seen = 0.0, 0
         for rows in batches:
             loss = self._loss(*self._residuals(self.x[rows]))
             yield loss
-            total += len(rows) / len(self.x) * loss.item()
-        self.train_loss = total
+            seen += len(rows)
+            total += len(rows) * loss.item()
+        self.train_loss = total / seen
 
     @torch.no_grad()
     def held_out_loss(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models.architecture import Architecture
 from geomstats_vae.models.networks import (
@@ -154,6 +155,7 @@ def fit_mean(
     *,
     n_decoders: int,
     device: torch.device,
+    deadline: Deadline,
     verbose: bool,
 ) -> MeanStage:
     """First stage: encoder and means, by the ELBO with one noise variance for all outputs.
@@ -172,6 +174,8 @@ def fit_mean(
         Number of decoders, which share the encoder.
     device : torch.device
         Where they are trained.
+    deadline : Deadline
+        When the training ends.
     verbose : bool
         Show a progress bar.
 
@@ -206,6 +210,7 @@ def fit_mean(
         options,
         generator,
         shares={"decoders": 1.0 / n_decoders},
+        deadline=deadline,
         desc="VAE: mean",
         verbose=verbose,
     )
@@ -256,6 +261,7 @@ def fit_variance_head(
     options: TrainingOptions,
     generator: torch.Generator,
     *,
+    deadline: Deadline,
     verbose: bool,
 ) -> tuple[StdNetwork, TrainingResult]:
     """Second stage, for comparison: the decoder's own variance head, with the mean frozen.
@@ -274,6 +280,8 @@ def fit_variance_head(
         How it is trained.
     generator : torch.Generator
         Source of all randomness.
+    deadline : Deadline
+        When the training ends.
     verbose : bool
         Show a progress bar.
 
@@ -299,6 +307,7 @@ def fit_variance_head(
         len(rows.train),
         options,
         generator,
+        deadline=deadline,
         desc="VAE: variance head",
         verbose=verbose,
     )

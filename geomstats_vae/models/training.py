@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from tqdm import tqdm
+
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+
+# Seconds that the bar stands still in a long epoch.
+_SECONDS_SHOWN = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,20 @@ class TrainingResult:
         Epoch of the state that was kept, from zero.
     interrupted : bool
         Whether the user stopped the training.
+    out_of_time : bool
+        Whether its deadline did; the last epoch may then have fewer steps.
     """
 
     train_loss: list[float]
     held_out_loss: list[float]
     best_epoch: int
     interrupted: bool
+    out_of_time: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the training ended before its time."""
+        return self.interrupted or self.out_of_time
 
 
 class Objective(Protocol):
@@ -121,6 +135,7 @@ def train(
     generator: torch.Generator,
     *,
     shares: Mapping[str, float] | None = None,
+    deadline: Deadline = NO_LIMIT,
     desc: str = "",
     verbose: bool = False,
 ) -> TrainingResult:
@@ -141,6 +156,9 @@ def train(
     shares : mapping of str to float, optional
         Weight in the loss of what the named parts of the module are trained by; one for others. A
         part's weight decay gets the same weight.
+    deadline : Deadline
+        When the training ends, after the step that is under way; there is at least one. The epoch
+        counts with the steps that it had.
     desc : str
         Label of the progress bar.
     verbose : bool
@@ -162,13 +180,16 @@ def train(
     best, optimizer = _BestState(module), _optimizer(module, n_rows, options, shares or {})
     train_loss: list[float] = []
     held_out_loss: list[float] = []
-    interrupted = False
+    interrupted = out_of_time = False
     try:
         for epoch_train, epoch_held_out in _epochs(
-            optimizer, objective, n_rows, options, generator, best, desc, verbose
+            optimizer, objective, n_rows, options, generator, best, deadline, desc, verbose
         ):
             train_loss.append(epoch_train)
             held_out_loss.append(epoch_held_out)
+            if deadline.passed and len(train_loss) < options.max_epochs:
+                out_of_time = True
+                break
     except KeyboardInterrupt:
         if best.state is None:
             raise
@@ -179,7 +200,7 @@ def train(
             "reduce learning_rate or check the scale of X."
         )
     best.restore()
-    return TrainingResult(train_loss, held_out_loss, best.epoch, interrupted)
+    return TrainingResult(train_loss, held_out_loss, best.epoch, interrupted, out_of_time)
 
 
 def _epochs(
@@ -189,6 +210,7 @@ def _epochs(
     options: TrainingOptions,
     generator: torch.Generator,
     best: _BestState,
+    deadline: Deadline,
     desc: str,
     verbose: bool,
 ) -> Iterator[tuple[float, float]]:
@@ -198,7 +220,8 @@ def _epochs(
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate_at(epoch)
             batches = torch.randperm(n_rows, generator=generator).split(options.batch_size)
-            _run_epoch(objective.epoch_losses(batches, epoch), optimizer)
+            in_time = _in_time(batches, deadline, progress)
+            _run_epoch(objective.epoch_losses(in_time, epoch), optimizer)
             loss = objective.held_out_loss()
             best.keep_if_better(epoch, loss)
             progress.set_postfix(loss=f"{loss:.4g}", best=f"{best.loss:.4g}", refresh=False)
@@ -206,6 +229,20 @@ def _epochs(
             start = max(best.epoch, options.warmup_epochs)
             if epoch - start >= options.patience or not math.isfinite(loss):
                 return
+
+
+def _in_time(
+    batches: Sequence[torch.Tensor], deadline: Deadline, progress: tqdm
+) -> Iterator[torch.Tensor]:
+    """Give batches until the time is over, at least one; long epochs show how far they are."""
+    shown = time.perf_counter()
+    for number, rows in enumerate(batches):
+        if number and deadline.passed:
+            return
+        if time.perf_counter() - shown > _SECONDS_SHOWN:
+            progress.set_postfix(step=f"{number}/{len(batches)}")
+            shown = time.perf_counter()
+        yield rows
 
 
 def _optimizer(

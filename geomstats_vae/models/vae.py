@@ -18,9 +18,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import persistence
-from geomstats_vae.models.architecture import Architecture, join_decoders
+from geomstats_vae.models.architecture import Architecture, join_decoders, resolve_activation
 from geomstats_vae.models.base import LatentVariableModel
 from geomstats_vae.models.networks import ACTIVATIONS, StdNetwork, freeze
 from geomstats_vae.models.objectives import kl_divergence
@@ -31,7 +32,7 @@ from geomstats_vae.models.stages import (
     fit_precisions,
     fit_variance_head,
 )
-from geomstats_vae.models.training import TrainingOptions
+from geomstats_vae.models.training import TrainingOptions, TrainingResult
 from geomstats_vae.models.validation import validate_rows
 
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
@@ -93,6 +94,8 @@ class VAE(LatentVariableModel):
         Share of the data that is held out to choose the best epoch.
     patience : int
         Stop after this many epochs without a better held-out loss.
+    max_seconds : float, optional
+        Seconds after which training ends, in either stage; see the notes.
     random_state : int, numpy.random.RandomState or None
         Source of all randomness. No global generator is used or changed.
     verbose : bool
@@ -142,7 +145,9 @@ class VAE(LatentVariableModel):
     features of different units, for instance with `sklearn.preprocessing.StandardScaler`.
 
     Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns. During
-    the first epoch, or if pressed twice, it ends `fit` and leaves the estimator as it was.
+    the first epoch, or if pressed twice, it ends `fit` and leaves the estimator as it was. After
+    `max_seconds` the same happens at the end of a step, also of the first epoch, which then counts
+    with its steps. The second stage fits the precision, with a loose tolerance, whatever its time.
 
     References
     ----------
@@ -176,6 +181,7 @@ class VAE(LatentVariableModel):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "patience": [Interval(Integral, 1, None, closed="left")],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "device": [None, str, torch.device],
@@ -198,6 +204,7 @@ class VAE(LatentVariableModel):
         weight_decay: float = 1.0,
         validation_fraction: float = 0.1,
         patience: int = 100,
+        max_seconds: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
         device: str | torch.device | None = None,
@@ -216,6 +223,7 @@ class VAE(LatentVariableModel):
         self.weight_decay = weight_decay
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.max_seconds = max_seconds
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
@@ -259,11 +267,13 @@ class VAE(LatentVariableModel):
         LatentCollapseWarning
             If a latent dimension carries no information.
         sklearn.exceptions.ConvergenceWarning
-            If the training was interrupted.
+            If the training was interrupted or out of time.
         """
         X = validate_rows(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self._check_rows(X)
-        architecture = self._architecture(X.shape[1], self._resolve_output_activation(X))
+        deadline = Deadline.after(self.max_seconds)
+        activation = resolve_activation(self.output_activation, X)
+        architecture = self._architecture(X.shape[1], activation)
         random_state = check_random_state(self.random_state)
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
 
@@ -276,18 +286,19 @@ class VAE(LatentVariableModel):
             generator,
             n_decoders=self.n_decoders,
             device=torch.device(self.device or "cpu"),
+            deadline=deadline,
             verbose=self.verbose,
         )
-        first_interrupted = stage.training.interrupted
-        parts = (stage, x, rows, architecture, generator, random_state)
+        first = stage.training
+        parts = stage, x, rows, architecture, generator, random_state, deadline
         try:
-            precisions, head, second_interrupted = self._fit_noise(*parts, quick=first_interrupted)
+            precisions, head, second = self._fit_noise(*parts, quick=first.stopped)
         except KeyboardInterrupt:
-            precisions, head, _ = self._fit_noise(*parts, quick=True)
-            second_interrupted = True
+            precisions, head, second = self._fit_noise(*parts, quick=True)
+            second = replace(second, interrupted=True)
         self._set_fitted(x, architecture, stage, precisions, head)
-        if first_interrupted or second_interrupted:
-            self._warn_interrupted("first" if first_interrupted else "second")
+        if first.stopped or second.stopped:
+            self._warn_stopped(*(("first", first) if first.stopped else ("second", second)))
         if not self.active_dims_.all():
             self._warn_collapsed()
         return self
@@ -299,29 +310,11 @@ class VAE(LatentVariableModel):
                 "reduce n_centers or pass more data."
             )
 
-    def _resolve_output_activation(self, X: np.ndarray) -> str:
-        low, high = float(X.min()), float(X.max())
-        in_unit_interval = low >= 0.0 and high <= 1.0
-        if self.output_activation == "sigmoid" and not in_unit_interval:
-            raise ValueError(
-                f"Expected data in [0, 1] for output_activation='sigmoid', got data in "
-                f"[{low:.6g}, {high:.6g}]; rescale the data or use output_activation='auto'."
-            )
-        if self.output_activation == "auto":
-            return "sigmoid" if in_unit_interval and high - low >= 0.5 else "identity"
-        return self.output_activation
-
     def _architecture(self, n_features: int, output_activation: str) -> Architecture:
-        hidden_dims = tuple(self.hidden_dims)
-        if not all(isinstance(n, Integral) and n > 0 for n in hidden_dims):
-            raise ValueError(
-                f"Expected hidden_dims to be positive integers, got {hidden_dims!r}; "
-                "pass the units of every hidden layer, such as (64, 32)."
-            )
         return Architecture(
             n_features=n_features,
             dim=self.latent_dim,
-            hidden_dims=hidden_dims,
+            hidden_dims=tuple(self.hidden_dims),
             activation=self.activation,
             bounded=output_activation == "sigmoid",
         )
@@ -344,8 +337,9 @@ class VAE(LatentVariableModel):
         architecture: Architecture,
         generator: torch.Generator,
         random_state: np.random.RandomState,
+        deadline: Deadline,
         quick: bool,
-    ) -> tuple[list[RBFPrecision], StdNetwork, bool]:
+    ) -> tuple[list[RBFPrecision], StdNetwork, TrainingResult]:
         precisions = fit_precisions(
             stage,
             x,
@@ -363,9 +357,9 @@ class VAE(LatentVariableModel):
             warmup_epochs=0,
         )
         head, training = fit_variance_head(
-            stage, rows, architecture, options, generator, verbose=self.verbose
+            stage, rows, architecture, options, generator, deadline=deadline, verbose=self.verbose
         )
-        return precisions, head, training.interrupted
+        return precisions, head, training
 
     def _set_fitted(
         self,
@@ -380,8 +374,8 @@ class VAE(LatentVariableModel):
             mean, std = stage.encoder(x)
             self.noise_std_ = (x - stage.mean(mean)).square().mean().sqrt().item()
         codes = mean.numpy()
-        evenly_spaced = np.linspace(0, len(codes) - 1, min(len(codes), _MAX_CODES))
-        self.codes_ = codes[np.unique(evenly_spaced.round().astype(int))]
+        spaced = np.linspace(0, len(codes) - 1, min(len(codes), _MAX_CODES))
+        self.codes_ = codes[np.unique(spaced.round().astype(int))]
         self.kl_per_dim_ = kl_divergence(mean, std).mean(dim=0).numpy()
         self.active_dims_ = codes.var(axis=0) > _ACTIVE_VARIANCE
         self.encoder_ = stage.encoder
@@ -431,10 +425,13 @@ class VAE(LatentVariableModel):
         """
         return persistence.load(cls, path)
 
-    def _warn_interrupted(self, stage: str) -> None:
+    def _warn_stopped(self, stage: str, training: TrainingResult) -> None:
+        late = training.out_of_time
+        how = f"stopped by max_seconds={self.max_seconds:g}" if late else "interrupted"
+        remedy = "Allow more" if late else "Call fit again"
         warnings.warn(
-            f"The {stage} stage was interrupted, after {self.n_iter_} of {self.max_epochs} epochs "
-            "of the first; the best state was kept. Call fit again to train to the end.",
+            f"The {stage} stage was {how}, after {self.n_iter_} of {self.max_epochs} epochs of the "
+            f"first; the best state was kept. {remedy} to train to the end.",
             ConvergenceWarning,
             stacklevel=4,
         )

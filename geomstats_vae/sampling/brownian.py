@@ -55,6 +55,11 @@ class BrownianMotion(WalkSampler):
         Relative error that a geodesic step may have. The error of the walk in steps is far larger.
     random_state : int, numpy.random.RandomState or None
         Seed of the noise. With an integer every call gives the same paths.
+    max_seconds : float, optional
+        Seconds after which a call returns: walkers that are under way stop where they are, with the
+        status ``OUT_OF_TIME``. The move that is under way is finished.
+    verbose : bool
+        Show a progress bar that counts steps of walkers.
 
     Raises
     ------
@@ -103,8 +108,10 @@ class BrownianMotion(WalkSampler):
         max_substeps: int = 4,
         rtol: float = 1e-5,
         random_state: Seed = None,
+        max_seconds: float | None = None,
+        verbose: bool = False,
     ) -> None:
-        super().__init__(space, random_state)
+        super().__init__(space, random_state, max_seconds, verbose)
         for name, value, known in (("method", method, METHODS), ("boundary", boundary, BOUNDARIES)):
             if value not in known:
                 raise ValueError(

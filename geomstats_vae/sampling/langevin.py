@@ -42,6 +42,11 @@ class LangevinDynamics(WalkSampler):
         is far below the noise by such a step, and so is that of an inexact log_density.
     random_state : int, numpy.random.RandomState or None
         Seed of the noise. With an integer every call gives the same paths.
+    max_seconds : float, optional
+        Seconds after which a call returns: walkers that are under way stop where they are, with the
+        status ``OUT_OF_TIME``. The move that is under way is finished.
+    verbose : bool
+        Show a progress bar that counts steps of walkers.
 
     Raises
     ------
@@ -77,8 +82,10 @@ class LangevinDynamics(WalkSampler):
         adjust: bool = True,
         difference_step: float = 0.1,
         random_state: Seed = None,
+        max_seconds: float | None = None,
+        verbose: bool = False,
     ) -> None:
-        super().__init__(space, random_state)
+        super().__init__(space, random_state, max_seconds, verbose)
         for name, function in (("log_density", log_density), ("gradient", gradient)):
             if not callable(function) and not (name == "gradient" and function is None):
                 raise ValueError(

@@ -12,7 +12,10 @@ import torch
 from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
 
+from geomstats_vae.geodesics.deadline import Deadline, check_seconds
+from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
+from geomstats_vae.geometry.time_limit import OutOfTimeError, check_time
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import Array, enter
 from geomstats_vae.manifolds.geometries import geometry_of
@@ -31,6 +34,8 @@ class WalkStatus(IntEnum):
     NON_FINITE = 3
     LOST = 4
     OUTSIDE = 5
+    OUT_OF_TIME = 6
+    INTERRUPTED = 7
 
     @property
     def message(self) -> str:
@@ -50,6 +55,8 @@ _MESSAGES = {
     ),
     WalkStatus.LOST: "The geodesic of a step could not be followed to its end; take shorter steps.",
     WalkStatus.OUTSIDE: "A step ended outside the space; take shorter steps, or pass a domain.",
+    WalkStatus.OUT_OF_TIME: "The time was over before the end; raise max_seconds.",
+    WalkStatus.INTERRUPTED: "The walk was interrupted before the end.",
 }
 
 
@@ -173,14 +180,25 @@ class WalkSampler(abc.ABC):
         Equipped space in intrinsic coordinates.
     random_state : int, numpy.random.RandomState or None
         Seed of the noise.
+    max_seconds : float, optional
+        Seconds after which walkers that are under way stop.
+    verbose : bool
+        Show a progress bar that counts steps of walkers.
 
     Raises
     ------
     ValueError
-        If the space is not in intrinsic coordinates, or has no metric.
+        If max_seconds is negative, the space is not in intrinsic coordinates, or has no metric.
     """
 
-    def __init__(self, space: Any, random_state: Seed) -> None:
+    def __init__(
+        self,
+        space: Any,
+        random_state: Seed,
+        max_seconds: float | None = None,
+        verbose: bool = False,
+    ) -> None:
+        check_seconds(max_seconds)
         if not hasattr(space, "metric"):
             raise ValueError(
                 f"Expected a space with a metric, got {type(space).__name__} without one; "
@@ -192,6 +210,7 @@ class WalkSampler(abc.ABC):
                 f"{type(space).__name__} with points of shape {list(space.shape)}."
             )
         self.space, self.random_state = space, random_state
+        self.max_seconds, self.verbose = max_seconds, verbose
 
     @abc.abstractmethod
     def _walkers(
@@ -230,6 +249,12 @@ class WalkSampler(abc.ABC):
         -----
         RandomWalkWarning
             If some walker had to stop before the end; not if it was absorbed.
+
+        Notes
+        -----
+        Ctrl-C does not lose the paths so far: they are returned, with the status ``INTERRUPTED``
+        of `sample_walk`, and a warning. In the middle of a move, walkers may be one step ahead of
+        the ``stop_time`` that is reported.
         """
         return self.sample_walk(end_time, n_steps, initial_point).points
 
@@ -274,9 +299,17 @@ class WalkSampler(abc.ABC):
                 f"{type(self.space).__name__}; project them with space.projection."
             )
         random_state = check_random_state(self.random_state)
-        walkers = self._walkers(geometry_of(self.space), z, random_state, origin.device)
+        deadline = Deadline.after(self.max_seconds)
+        geometry = geometry_of(self.space, deadline=deadline)
+        walkers = self._walkers(geometry, z, random_state, origin.device)
         step = end_time / n_steps
-        kept, completed = _follow(walkers, step, n_steps, every)
+        with progress_bar(
+            desc=type(self).__name__,
+            unit=" steps",
+            total=len(z) * n_steps,
+            disable=not self.verbose,
+        ) as progress:
+            kept, completed = _follow(walkers, step, n_steps, every, deadline, progress)
         self._report(walkers.status)
         acceptance = walkers.acceptance
         origin = replace(origin, requires_grad=False)
@@ -292,8 +325,11 @@ class WalkSampler(abc.ABC):
 
     def _report(self, status: Ints) -> None:
         """Warn of walkers that had to stop, or raise, as the metric is told to."""
+        policy = getattr(self.space.metric, "on_failure", "warn")
+        if policy == "ignore" and (status == WalkStatus.INTERRUPTED).any():
+            policy = "warn"  # an interrupt is never swallowed in silence
         failures.report(
-            getattr(self.space.metric, "on_failure", "warn"),
+            policy,
             np.where(status == WalkStatus.ABSORBED, WalkStatus.COMPLETED, status),
             WalkStatus,
             "walkers",
@@ -311,7 +347,9 @@ def _belongs(space: Any, z: Floats, device: torch.device | None) -> Bools:
     return truth_values(space.belongs, "space.belongs", z, device)
 
 
-def _follow(walkers: Walkers, step: float, n_steps: int, every: int) -> tuple[Floats, Ints]:
+def _follow(
+    walkers: Walkers, step: float, n_steps: int, every: int, deadline: Deadline, progress: Any
+) -> tuple[Floats, Ints]:
     """Points kept, shape=[n_walkers, n_kept, dim], and the steps that each walker completed.
 
     Walkers are independent, and each has a clock of its own: none waits for those that take more
@@ -320,17 +358,40 @@ def _follow(walkers: Walkers, step: float, n_steps: int, every: int) -> tuple[Fl
     z = walkers.z
     kept = np.repeat(z[:, None], n_steps // every + 1, axis=1)
     completed = np.zeros(len(z), dtype=np.int64)
-    while True:
-        rows = np.flatnonzero((walkers.status == 0) & (completed < n_steps))
-        if not len(rows):
-            break
-        done = walkers.advance(rows, step)
-        completed[done] += 1
-        keep = done if every == 1 else done[completed[done] % every == 0]
-        kept[keep, completed[keep] // every] = z[keep]
+    try:
+        _advance(walkers, step, n_steps, kept, completed, deadline, progress)
+    except (KeyboardInterrupt, OutOfTimeError) as stop:
+        late = isinstance(stop, OutOfTimeError)
+        going = (walkers.status == 0) & (completed < n_steps)
+        walkers.status[going] = WalkStatus.OUT_OF_TIME if late else WalkStatus.INTERRUPTED
     for row in np.flatnonzero(completed < n_steps):
         kept[row, completed[row] // every + 1 :] = z[row]
     return kept, completed
+
+
+def _advance(
+    walkers: Walkers,
+    step: float,
+    n_steps: int,
+    kept: Floats,
+    completed: Ints,
+    deadline: Deadline,
+    progress: Any,
+) -> None:
+    """Move walkers until all have stopped, and write their points and steps."""
+    every = n_steps // (kept.shape[1] - 1)
+    while True:
+        rows = np.flatnonzero((walkers.status == 0) & (completed < n_steps))
+        if not len(rows):
+            return
+        check_time(deadline)
+        done = walkers.advance(rows, step)
+        # Points first: an interrupt must not leave a step that counts without its point.
+        count = completed[done] + 1
+        keep = count % every == 0
+        kept[done[keep], count[keep] // every] = walkers.z[done[keep]]
+        completed[done] = count
+        progress.update(len(done))
 
 
 def _check_times(end_time: float, n_steps: int, every: int) -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.models.training import TrainingOptions, train
+from tests.geodesics.test_deadline import Steps
 
 OPTIONS = TrainingOptions(
     max_epochs=20, batch_size=4, learning_rate=0.1, weight_decay=0.0, patience=5, warmup_epochs=3
@@ -118,3 +120,24 @@ def test_progress_bar_only_when_verbose(capsys):
     assert capsys.readouterr().err == ""
     run([1.0] * 20, desc="A stage", verbose=True)[2]()
     assert "A stage" in capsys.readouterr().err
+
+
+def test_time_is_over_in_an_epoch_whose_state_counts(monkeypatch):
+    monkeypatch.setattr("geomstats_vae.geodesics.deadline.time", Steps(6))
+    module, script, fit = run([3.0, 1.0, 2.0], deadline=Deadline.after(1.0))
+    result = fit()
+    assert result.out_of_time
+    assert result.stopped
+    assert not result.interrupted
+    assert len(result.held_out_loss) == 2
+    assert result.best_epoch == 1
+    assert torch.equal(module.weight, script.states[1])
+    assert 3 < len(script.rows) < 6  # of three a whole epoch
+
+
+def test_no_time_is_one_step(monkeypatch):
+    monkeypatch.setattr("geomstats_vae.geodesics.deadline.time", Steps(2))
+    module, script, fit = run([3.0, 1.0], deadline=Deadline.after(1.0))
+    assert fit().best_epoch == 0
+    assert len(script.rows) == 1
+    assert torch.equal(module.weight, script.states[0])

@@ -351,6 +351,20 @@ class TestCollapse:
         assert (vae.kl_per_dim_[~vae.active_dims_] < 0.05).all()
 
 
+def test_no_time_makes_a_model_nevertheless(quick, plane):
+    quick.set_params(max_epochs=50, max_seconds=1e-9, batch_size=32)
+    with pytest.warns(
+        ConvergenceWarning, match=r"first stage was stopped by max_seconds=1e-09, af"
+    ) as told:
+        vae = quick.fit(plane)
+    assert not any("interrupted" in str(each.message) for each in told)
+    assert vae.n_iter_ == len(vae.history_["epoch"]) == 1
+    assert np.isfinite(vae.history_["train_loss"]).all()
+    assert np.isfinite(vae.score(plane))
+    assert vae.transform(plane).shape == (200, 2)
+    assert torch.isfinite(vae.variance_head_(torch.as_tensor(vae.codes_))).all()
+
+
 class TestInterrupt:
     @pytest.fixture
     def patient(self, quick):

@@ -15,6 +15,8 @@ from geomstats_vae.sampling import (
     RandomWalkWarning,
     WalkStatus,
 )
+from geomstats_vae.sampling.walk import Walkers
+from tests.geodesics.test_deadline import Steps
 from tests.manifolds.spaces import ON_TORCH, array, host, vae_like_decoder
 
 START = [[0.3, -0.4], [1.0, 0.2], [0.0, 0.5]]
@@ -271,3 +273,65 @@ def test_spaces_must_be_intrinsic_and_have_a_metric(sampler):
 def test_options_are_checked(space, options, message):
     with pytest.raises(ValueError, match=message):
         BrownianMotion(space, **options)
+
+
+# -- limits of time, interrupts --------------------------------------------------------------------
+
+
+def stopped(sampler, space, match, **options):
+    made = sampler(space, random_state=0, **options)
+    with pytest.warns(RandomWalkWarning, match=match):
+        return made.sample_walk(0.1, 6, array(START), every=2)
+
+
+def check_prefix(walk, whole, n_kept, status):
+    """The paths are those of a whole walk up to some point, and stay there."""
+    points = host(walk.points)
+    np.testing.assert_array_equal(host(walk.status), np.full(3, status))
+    np.testing.assert_array_equal(points[:, :n_kept], host(whole.points)[:, :n_kept])
+    np.testing.assert_array_equal(points[:, n_kept:], points[:, -1:].repeat(4 - n_kept, axis=1))
+    assert (host(walk.stop_time) < 0.1).all()
+
+
+def test_walkers_that_are_out_of_time_stop_where_they_are(sampler, space, monkeypatch):
+    whole = sampler(space, random_state=0).sample_walk(0.1, 6, array(START), every=2)
+    clock = Steps(10**9)
+    monkeypatch.setattr("geomstats_vae.geodesics.deadline.time", clock)
+    sampler(space, random_state=0, max_seconds=1.0).sample_walk(0.1, 6, array(START), every=2)
+    n_looks = 10**9 - clock.n_looks
+    for share, n_kept in ((0.0, 1), (0.7, 2)):
+        monkeypatch.setattr(
+            "geomstats_vae.geodesics.deadline.time", Steps(max(2, int(share * n_looks)))
+        )
+        walk = stopped(sampler, space, "raise max_seconds", max_seconds=1.0)
+        check_prefix(walk, whole, n_kept, WalkStatus.OUT_OF_TIME)
+        assert (host(walk.n_substeps) > 0).any() == (share > 0.0)
+
+
+@pytest.mark.parametrize("policy", ["warn", "ignore"])
+def test_interrupted_walks_are_not_lost(sampler, monkeypatch, policy):
+    space = LatentSpace(vae_like_decoder(), 2)
+    whole = sampler(space, random_state=0).sample_walk(0.1, 6, array(START), every=2)
+    space.metric.on_failure = policy
+    noise, calls = Walkers.noise, []
+
+    def interrupted(self, n):
+        calls.append(n)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return noise(self, n)
+
+    monkeypatch.setattr(Walkers, "noise", interrupted)
+    walk = stopped(sampler, space, "interrupted before the end")
+    check_prefix(walk, whole, 2, WalkStatus.INTERRUPTED)
+
+
+def test_progress_counts_steps(sampler, space, capsys):
+    made = sampler(space, random_state=0, verbose=True)
+    made.sample_walk(0.1, 6, array(START))
+    assert "18/18" in capsys.readouterr().err
+
+
+def test_negative_limits_are_refused(sampler, space):
+    with pytest.raises(ValueError, match="max_seconds"):
+        sampler(space, max_seconds=-1.0)
