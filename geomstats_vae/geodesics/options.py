@@ -205,10 +205,13 @@ class DescentOptions:
     coarse_chords, coarse_modes, coarse_rtol : int, int, float
         The same of a descent before, to a looser ``rtol``, that all curves of a pair take part in;
         the shortest goes on. Without chords there is none.
-    n_elements : int
-        Elements that curves have afterwards.
     max_iter : int
         Most steps of each of the two.
+    newton_chords, newton_modes, newton_max_iter : int
+        The same where Newton's method goes on: it needs no more than a start, and takes fewer steps
+        along the flat valleys in which gradients crawl.
+    n_elements : int
+        Elements that curves have afterwards.
     rtol, patience : float, int
         A curve is done when the last so many steps together lowered its energy by less than this
         share.
@@ -238,8 +241,11 @@ class DescentOptions:
     coarse_chords: int = 16
     coarse_modes: int = 12
     coarse_rtol: float = 1e-4
-    n_elements: int = 4
     max_iter: int = 600
+    newton_chords: int = 32
+    newton_modes: int = 24
+    newton_max_iter: int = 200
+    n_elements: int = 4
     rtol: float = 1e-5
     patience: int = 5
     share: float = 0.1
@@ -258,7 +264,11 @@ class DescentOptions:
     def with_tol(self, tol: float) -> DescentOptions:
         """Descend no farther than a tolerance of the solver makes use of."""
         coarse, fine = (max(rtol, self.share * tol) for rtol in (self.coarse_rtol, self.rtol))
-        return replace(self, coarse_rtol=coarse, rtol=fine)
+        options = replace(self, coarse_rtol=coarse, rtol=fine)
+        if tol >= self.alone:
+            return options
+        mesh = {"chords": self.newton_chords, "modes": self.newton_modes}
+        return replace(options, **mesh, max_iter=min(self.max_iter, self.newton_max_iter))
 
 
 @dataclass(frozen=True)

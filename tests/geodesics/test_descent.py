@@ -135,8 +135,10 @@ def test_a_coarse_descent_chooses_among_the_curves_of_a_pair():
 
 def test_a_loose_tolerance_ends_descents_earlier():
     options = DescentOptions()
-    assert options.with_tol(1e-6) == options
-    loose = options.with_tol(1e-2)
+    tight, loose = options.with_tol(1e-6), options.with_tol(1e-2)
+    assert (tight.rtol, tight.coarse_rtol) == (options.rtol, options.coarse_rtol)
+    # Newton's method goes on from a coarser curve.
+    assert tight.chords < loose.chords == options.chords
     assert loose.rtol == loose.coarse_rtol == 1e-3
     steps = [descend(immersion(stereographic), lines(), each).n_iter for each in (options, loose)]
     assert (steps[1] <= steps[0]).all()
