@@ -13,6 +13,7 @@ from tests.properties.decoders import KINDS, decoded
 from tests.properties.watching import call
 
 TIMES = np.linspace(0.0, 1.0, 4)
+SECONDS = 2.0  # of the solvers; what they do after that is bounded, too
 
 
 def host(value):
@@ -90,7 +91,7 @@ METHODS = {
 
 def any_call(data, max_side=2):
     """One call of a method, with codes that may not be used for anything after it."""
-    case = data.draw(decoded())
+    case = data.draw(decoded(seconds=SECONDS))
     name = data.draw(st.sampled_from(sorted(METHODS)))
     a, b = data.draw(codes.pairs(case.dim, max_side=max_side, relations=codes.REMOTE))
     found, shape = METHODS[name](case.metric, name, a, b)

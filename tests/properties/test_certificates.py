@@ -12,6 +12,7 @@ from tests.properties.watching import call
 
 RTOL = LOOSE.rtol
 N_CHORDS = 4096
+SECONDS = 1.0  # after which curves that are not done are said to be late
 NEAR = {name: share for name, share in codes.RELATIONS.items() if name != "far"}
 BROKEN = ("half", "band", "steps", "sign")
 # A cusp of infinite slope has a length that chords approach by the root of their number only.
@@ -51,7 +52,7 @@ def rounding(case, start):
 
 def any_certificate(data):
     """Lengths of converged curves are those of the curves, and at most those of straight lines."""
-    case = data.draw(decoded(MEASURABLE))
+    case = data.draw(decoded(MEASURABLE, seconds=SECONDS))
     # What is narrower than a chord of the certificate is not seen, nor measured here.
     far = {} if case.kind in BROKEN else {"far": 30.0}
     start, end = data.draw(codes.rows(case.dim, relations=NEAR | far))

@@ -19,7 +19,7 @@ def solve(decoder, dim, start, end, solver=LOOSE):
 @pytest.mark.parametrize("dim", [2, 4])
 def test_points_far_out_of_the_graph_take_no_more_elements(dim):
     """As many elements as the box would take for a way that is a million boxes long: a hang."""
-    metric = Decoded("linear", dim, 0, graph=True, loose=True).metric
+    metric = Decoded("linear", dim, graph=True).metric
     path = call(metric.solve_geodesic, array(np.zeros(dim)), array(np.full(dim, 1e6)))
     assert host(path.points).shape[0] <= 1 + 8 * LOOSE.max_elements
 
