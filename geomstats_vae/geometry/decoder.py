@@ -27,7 +27,7 @@ from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
-from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
+from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, ray_solver, volume_changes
 from geomstats_vae.geometry.refined_paths import refine_paths
 from geomstats_vae.geometry.rows import Box, Ends, host, rows
 from geomstats_vae.geometry.solved import CURVES_BYTES, solve_ends, solve_logs
@@ -377,16 +377,16 @@ class DecoderGeometry:
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
-        geometry = replace(self, exponential=self.ray_exponential)
+        geometry = replace(self, exponential=ray_solver(self))
         return geometry.follow_dense(base, velocity, times)[0]
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        return DecoderRays(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        return DecoderRays(self.smooth_immersion(), ray_solver(self), *rows(base, velocity))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
-        return volume_changes(self.smooth_immersion(), self.ray_exponential, *rows(base, velocity))
+        return volume_changes(self.smooth_immersion(), ray_solver(self), *rows(base, velocity))
 
     # -- parallel transport ------------------------------------------------------------------------
 

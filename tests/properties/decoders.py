@@ -133,9 +133,7 @@ def _space(case):
     if case.graph and case.kind in ("half", "band"):
         points = points - 1.5
     solvers = {"solver": LOOSE, "exponential": EXPONENTIAL}
-    options = {
-        name: replace(solver, max_seconds=case.seconds) for name, solver in solvers.items()
-    }
+    options = {name: replace(solver, max_seconds=case.seconds) for name, solver in solvers.items()}
     if case.graph and case.dim in GRIDS:
         size = GRIDS[case.dim]
         return coarse_space(case.decoder, points, grid_size=size, **options)
