@@ -105,14 +105,14 @@ def any_call(data, max_side=2):
         assert tuple(found.shape) == (*batch, *shape)
 
 
-@settings(max_examples=50)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_calls(data):
     any_call(data, max_side=1)
 
 
 @pytest.mark.long
-@settings(max_examples=900)
+@settings(max_examples=800)
 @given(data=st.data())
 def test_many_calls(data):
     any_call(data)

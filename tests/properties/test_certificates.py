@@ -121,14 +121,14 @@ def test_axioms(data):
 
 
 @pytest.mark.long
-@settings(max_examples=150)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_many_certificates(data):
     any_certificate(data)
 
 
 @pytest.mark.long
-@settings(max_examples=300)
+@settings(max_examples=350)
 @given(data=st.data())
 def test_many_exact_distances(data):
     any_exact(data)

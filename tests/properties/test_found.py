@@ -1,5 +1,7 @@
 """Faults that the properties found: each was a hang, a wrong certificate or an unnamed error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from geomstats_vae import (
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.manifolds.arrays import LARGEST
 from geomstats_vae.sampling import WalkStatus
+from geomstats_vae.volume.ray_quadrature import RayQuadrature
 from tests.manifolds.spaces import array, draw, host
 from tests.properties.decoders import LOOSE, Decoded
 from tests.properties.watching import call
@@ -129,3 +132,15 @@ def test_rays_keep_to_the_time_of_exponentials():
     space = LatentSpace(lambda z: z**3, 2, exponential=ExponentialSolver(max_seconds=0.0))
     rays = space.metric.geometry.rays(np.ones((3, 2)), np.ones((3, 2)))
     assert rays.advance(2)[2].all()
+
+
+def test_rays_that_are_fewer_than_their_control_needs():
+    """The logarithm of a negative integral, before: the control missed more than the integral."""
+    unit = np.array([[[1.0, 0.0], [-1.0, 0.0]]])
+    radii = np.full((2, 1), 0.1)
+    quadrature = RayQuadrature(unit, np.eye(2), np.full(2, 0.2), radii, np.full((2, 1), 0.02), 0)
+    moments = quadrature.moments(1e-3 * np.eye(2))
+    assert np.isfinite(moments.log_normalizer)
+    assert (np.linalg.eigvalsh(moments.second) >= 0.0).all()
+    nothing = replace(quadrature, weights=np.zeros((2, 1))).moments(np.eye(2))
+    assert nothing.log_normalizer == -np.inf

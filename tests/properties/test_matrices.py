@@ -36,7 +36,7 @@ def test_matrices(data):
 
 
 @pytest.mark.long
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_many_matrices(data):
     any_matrix(data)

@@ -64,7 +64,7 @@ def test_walks(data):
 
 
 @pytest.mark.long
-@settings(max_examples=200)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_many_walks(data):
     any_walk(data)
