@@ -108,7 +108,7 @@ def test_certificates(data):
     any_certificate(data)
 
 
-@settings(max_examples=30)
+@settings(max_examples=35)
 @given(data=st.data())
 def test_exact_distances(data):
     any_exact(data)

@@ -136,11 +136,20 @@ def test_rays_keep_to_the_time_of_exponentials():
 
 def test_rays_that_are_fewer_than_their_control_needs():
     """The logarithm of a negative integral, before: the control missed more than the integral."""
-    unit = np.array([[[1.0, 0.0], [-1.0, 0.0]]])
-    radii = np.full((2, 1), 0.1)
-    quadrature = RayQuadrature(unit, np.eye(2), np.full(2, 0.2), radii, np.full((2, 1), 0.02), 0)
-    moments = quadrature.moments(1e-3 * np.eye(2))
-    assert np.isfinite(moments.log_normalizer)
-    assert (np.linalg.eigvalsh(moments.second) >= 0.0).all()
-    nothing = replace(quadrature, weights=np.zeros((2, 1))).moments(np.eye(2))
+    unit, one = np.array([[[1.0, 0.0]]]), np.ones((1, 1))
+    quadrature = RayQuadrature(unit, np.eye(2), one[0], 0.1 * one, 0.02 * one, 0)
+    moments = quadrature.moments(np.diag([1e-3, 1.0]))
+    exact = 2.0 * np.pi * 0.02 * np.exp(-0.5 * 0.1**2 * 1e-3)  # area of the circle, weight, kernel
+    np.testing.assert_allclose(moments.log_normalizer, np.log(exact), rtol=1e-12)
+    np.testing.assert_allclose(moments.second, np.diag([0.1**2, 0.0]), atol=1e-12)
+    nothing = replace(quadrature, weights=np.zeros((1, 1))).moments(np.eye(2))
     assert nothing.log_normalizer == -np.inf
+
+
+def test_curves_that_are_given_up_have_velocities():
+    """NaN, before, and so were the derivatives of distances by their ends."""
+    solver = replace(LOOSE, max_seconds=0.02)
+    path = solve(Decoded("walls", 2).decoder, 2, draw(3, 2), 30.0 * draw(3, 2, seed=1), solver)
+    reached = np.isfinite(path.length)
+    assert np.isfinite(path.initial_velocity[reached]).all()
+    assert np.isfinite(path.final_velocity[reached]).all()

@@ -29,7 +29,7 @@ def any_matrix(data):
         np.testing.assert_allclose(matrix[first, second], host(dist), rtol=LOOSE.rtol)
 
 
-@settings(max_examples=20)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_matrices(data):
     any_matrix(data)

@@ -57,7 +57,7 @@ def any_walk(data):
     assert (stop <= time * (1.0 + 1e-12)).all()
 
 
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_walks(data):
     any_walk(data)
