@@ -60,6 +60,7 @@ class TangentPCA(geomstats_pca.TangentPCA):
     Notes
     -----
     Two runs on the same space differ in the sign of components at most.
+    Equal points have components without variance, whose ratios are zero; a single point is refused.
 
     References
     ----------
