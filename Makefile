@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 ON_PYTORCH := GEOMSTATS_BACKEND=pytorch SCIPY_ARRAY_API=1
-BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py space.py) tests/properties/test_threads.py
+BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py space.py) $(addprefix tests/properties/test_,derivatives.py threads.py)
 REPORT ?= report
 
 INTEGRATIONS := .venv-integrations

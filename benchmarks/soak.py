@@ -95,12 +95,12 @@ def main():
     killer.start()
     for call in range(n_calls):
         rows = generator.integers(len(vae.codes_), size=(2, options.call))
-        a, b = vae.codes_[rows]
         try:
-            found, failed, lost = distances(a, b, options.jobs)
+            found, failed, lost = distances(*vae.codes_[rows], options.jobs)
+            a, b = vae.codes_[rows]
         except RuntimeError as error:
             n_errors += 1
-            print(error)
+            print(error, flush=True)
             continue
         n_answered += int(np.isfinite(found).sum())
         n_failed, n_lost = n_failed + failed, n_lost + lost
@@ -112,6 +112,8 @@ def main():
         if share >= 1.0:
             break
     killer.over.set()
+    if not n_answered:
+        raise SystemExit("no pair was answered")
     alone = distances(a[:100], b[:100], 1)[0]
     print(
         f"largest difference from this process alone, 100 pairs: {abs(alone - found[:100]).max()}"

@@ -187,7 +187,10 @@ class TangentEM:
     def component(self, view: View, precision: Floats) -> Component:
         """Component of a precision, with a quadrature made for it."""
         quadrature = self.quadrature(view.frame, view.coordinates, linalg.inv(precision))
-        return Component(*view, quadrature, precision, quadrature.moments(precision))
+        moments = quadrature.moments(precision)
+        if not np.isfinite(moments.log_normalizer):
+            raise DegenerateError("a mean left the data: no geodesic from it can be followed")
+        return Component(*view, quadrature, precision, moments)
 
     def expectation(self, mixture: Mixture) -> tuple[float, Floats]:
         """E-step for the rows and their weights; see `mixture.expectation`."""

@@ -66,6 +66,7 @@ class TangentPCA(geomstats_pca.TangentPCA):
     Notes
     -----
     Two runs on the same space differ in the sign of components at most.
+    Equal points have components without variance, whose ratios are zero; a single point is refused.
 
     References
     ----------
@@ -138,9 +139,17 @@ class TangentPCA(geomstats_pca.TangentPCA):
         return self.mean_estimator.fit(X).estimate_
 
     def _decompose(self, X: Array, base_point: Array | None) -> tuple[Array, Array, Array]:
-        # geomstats' class hands tensors to scikit-learn.
-        with sklearn.config_context(array_api_dispatch=USES_TORCH):
-            return super()._fit(X, base_point=base_point)
+        if len(X) < 2:
+            raise ValueError(
+                f"Expected two points or more, got {len(X)}; a single point has no variance."
+            )
+        # geomstats' class hands tensors to scikit-learn, and divides by the variance of all.
+        context = sklearn.config_context(array_api_dispatch=USES_TORCH)
+        with context, np.errstate(invalid="ignore"):
+            decomposed = super()._fit(X, base_point=base_point)
+        if not to_host(self.explained_variance_).any():
+            self.explained_variance_ratio_ = 0.0 * self.explained_variance_
+        return decomposed
 
     def transform(self, X: Array, y: Any = None) -> Array:
         """Project points on the components.

@@ -1,42 +1,39 @@
 """Many pairs, in blocks of bounded memory: in this process, or through joblib.
 
 Pairs are independent, so blocks change memory and not results. A worker process gets the function
-once for all of its blocks. Blocks of a worker that was killed are worked on again.
+once for all of its blocks. What was lost with a worker that was killed is worked on again.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import operator
-import pickle
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import repeat
 from typing import Any
 
 import numpy as np
-import torch
-from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
+from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geometry.bars import progress_bar
+from geomstats_vae.geometry.tasks import Columns, PairFunction, Task
 from geomstats_vae.geometry.time_limit import check_time
 
-Columns = tuple[NDArray[Any], ...]
-PairFunction = Callable[..., Columns]
 Block = tuple[NDArray[Any], ...]
 
 # Least number of pairs of a block where a bar is shown: fewer take nearly as long.
 _LEAST_WATCHED = 4
+# Tries in a row that get no block done before blocks count as what kills the workers; after each,
+# blocks are divided by this number: they take less memory, and end before the next kill.
+_MOST_IN_VAIN, _PARTS = 4, 4
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,8 @@ class Blocks:
         OutOfTimeError
             If the deadline passes before all pairs are done.
         RuntimeError
-            If workers are killed again and again, or a block comes back without all of its rows.
+            If workers are killed again and again before any block is done, or a block comes back
+            without all of its rows.
         TypeError
             If other processes work on the blocks, and the function cannot be pickled.
 
@@ -148,22 +146,23 @@ class Blocks:
         # One search of the graph serves all pairs of a block that share their start, or their end.
         check_time(self.deadline)
         order = _by_common_ends(start, end)
-        ordered, checked = [column[order] for column in (start, end, *others)], []
+        ordered, checked = [column[order] for column in (start, end, *others)], {}
         with self._bar(len(start)) as progress:
             if serial:
                 watched = limited or not getattr(progress, "disable", False)
                 sizes = self._watched_sizes() if watched else repeat(size)
                 done = _one_by_one(function, ordered, sizes)
             else:
-                cuts = range(size, len(start), size)
-                blocks = list(zip(*(np.split(ends, cuts) for ends in ordered), strict=True))
-                results = _work(function, blocks, n_jobs, dict(self.options))
-                done = zip(map(len, next(zip(*blocks, strict=True))), results, strict=True)
-            for n_pairs, result in done:
-                checked.append(_check_result(result, n_pairs))
-                progress.update(n_pairs)
-                check_time(self.deadline)
-        columns = [np.concatenate(parts) for parts in zip(*checked, strict=True)]
+                pieces = _divided(slice(0, len(start)), size)
+                done = _work(function, pieces, ordered, n_jobs, dict(self.options))
+            with closing(done):
+                for rows, result in done:
+                    n_pairs = rows.stop - rows.start
+                    checked[rows.start] = _check_result(result, n_pairs)
+                    progress.update(n_pairs)
+                    check_time(self.deadline)
+        results = [checked[begin] for begin in sorted(checked)]
+        columns = [np.concatenate(parts) for parts in zip(*results, strict=True)]
         inverse = np.argsort(order)
         return [column[inverse] for column in columns]
 
@@ -211,14 +210,19 @@ class Blocks:
 
 def _one_by_one(
     function: PairFunction, columns: Sequence[NDArray[Any]], sizes: Iterator[int]
-) -> Iterator[tuple[int, Columns]]:
-    """Yield the number of pairs of each block, and what the function returns of it."""
-    begin = 0
-    while begin == 0 or begin < len(columns[0]):  # a block without pairs, where there are none
-        rows = slice(begin, begin + next(sizes))
-        block = [column[rows] for column in columns]
-        yield len(block[0]), function(*block)
-        begin = rows.stop
+) -> Generator[tuple[slice, Columns], None, None]:
+    """Yield the rows of each block, and what the function returns of it."""
+    begin, n_pairs = 0, len(columns[0])
+    while begin == 0 or begin < n_pairs:  # a block without pairs, where there are none
+        rows = slice(begin, min(begin + next(sizes), n_pairs))
+        yield rows, function(*(column[rows] for column in columns))
+        begin = max(rows.stop, 1)
+
+
+def _divided(rows: slice, size: int) -> list[slice]:
+    """Divide rows into blocks of a size; at least one, if empty."""
+    begins = range(rows.start, max(rows.stop, rows.start + 1), max(size, 1))
+    return [slice(begin, min(begin + size, rows.stop)) for begin in begins]
 
 
 def _check_result(result: Any, n_pairs: int) -> Columns:
@@ -244,47 +248,72 @@ def _by_common_ends(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDA
 
 
 def _work(
-    function: PairFunction, blocks: Sequence[Block], n_jobs: int, options: dict[str, Any]
-) -> Iterator[Columns]:
-    """Yield what the function returns of each block, in their order."""
-    task, backend = _Task(function), _parallel(n_jobs, options)._backend
+    function: PairFunction,
+    pieces: Sequence[slice],
+    columns: Sequence[NDArray[Any]],
+    n_jobs: int,
+    options: dict[str, Any],
+) -> Generator[tuple[slice, Columns], None, None]:
+    """Yield rows, and what the function returns of them, as they get done.
+
+    A worker that is killed now and then, by whom ever, costs what was under way. Where nothing gets
+    done between one kill and the next, blocks become smaller, and are worked on by fewer.
+    """
+    task, backend = Task(function), _parallel(n_jobs, options)._backend
     if hasattr(backend, "client"):
-        yield from _work_by_dask(task, blocks, backend)
+        blocks = [tuple(column[rows] for column in columns) for rows in pieces]
+        yield from zip(pieces, _work_by_dask(task, blocks, backend), strict=True)
         return
-    n_done = n_vain = 0  # tries in a row that got no block done
-    while True:
-        before = n_done
+    open_ = dict(enumerate(pieces))
+    n_pairs, n_in_vain = pieces[-1].stop, 0
+    while open_:
+        n_before, error = len(open_), None
+        calls = (
+            delayed(_numbered)(k, task, *(column[rows] for column in columns))
+            for k, rows in open_.copy().items()
+        )
         try:
-            calls = (delayed(task)(*block) for block in blocks[n_done:])
-            for result in _closing(_parallel(n_jobs, options)(calls)):
-                n_done += 1
-                yield result
+            with _quiet(_parallel(n_jobs, options)(calls)) as results:
+                for k, result in results:
+                    yield open_.pop(k), result
+        except TerminatedWorkerError as killed:
+            error = killed
+        if not open_:
             return
-        except TerminatedWorkerError as error:
-            n_vain = n_vain + 1 if n_done == before else 0
-            if n_vain > 1:
-                raise _killed(n_done, len(blocks)) from error
-        n_jobs = max(2, effective_n_jobs(n_jobs) // 2)  # a single job would run in this process
+        n_open = sum(rows.stop - rows.start for rows in open_.values())
+        n_in_vain = n_in_vain + 1 if len(open_) == n_before else 0
+        if n_in_vain == _MOST_IN_VAIN:
+            raise _killed(n_pairs - n_open, n_pairs) from error
+        if n_in_vain:
+            n_jobs = max(2, effective_n_jobs(n_jobs) // 2)  # a single one would run in this process
+            smaller = (_divided(r, -(-(r.stop - r.start) // _PARTS)) for r in open_.values())
+            open_ = dict(enumerate(rows for parts in smaller for rows in parts))
         warnings.warn(
-            f"A worker was killed after {n_done} of {len(blocks)} blocks of pairs were done; the "
-            f"others are worked on once more, with {n_jobs} jobs.",
+            f"A worker was killed after {n_pairs - n_open} of {n_pairs} pairs were done; the "
+            f"others are worked on once more, with {effective_n_jobs(n_jobs)} jobs.",
             RuntimeWarning,
             stacklevel=5,
         )
 
 
+def _numbered(number: int, task: Task, *block: NDArray[np.float64]) -> tuple[int, Columns]:
+    return number, task(*block)
+
+
 def _parallel(n_jobs: int, options: dict[str, Any]) -> Any:
-    # In the order of the blocks, whatever was asked for: rows are told apart by it.
+    # One by one, as they get done, whatever was asked for: so little is lost with a worker.
+    options = {"batch_size": 1} | options
     try:
-        return Parallel(n_jobs=n_jobs, **options | {"return_as": "generator"})
+        return Parallel(n_jobs=n_jobs, **options | {"return_as": "generator_unordered"})
     except ValueError:  # joblib's pool of multiprocessing gives lists only
         return Parallel(n_jobs=n_jobs, **options | {"return_as": "list"})
 
 
-def _closing(results: Any) -> Iterator[Columns]:
-    """Yield results, and stop the work on the others, without a word, if no more are wanted."""
+@contextmanager
+def _quiet(results: Any) -> Iterator[Any]:
+    """Give results, and stop the work on the others, without a word, if no more are wanted."""
     try:
-        yield from results
+        yield results
     finally:
         if hasattr(results, "close"):
             with warnings.catch_warnings():
@@ -293,7 +322,7 @@ def _closing(results: Any) -> Iterator[Columns]:
                 results.close()
 
 
-def _work_by_dask(task: _Task, blocks: Sequence[Block], backend: Any) -> Iterator[Columns]:
+def _work_by_dask(task: Task, blocks: Sequence[Block], backend: Any) -> Iterator[Columns]:
     """Work on blocks by the client that joblib is configured with.
 
     joblib itself would send the task to one worker only, and wait for ever for a block that kills
@@ -316,125 +345,16 @@ def _work_by_dask(task: _Task, blocks: Sequence[Block], backend: Any) -> Iterato
                 n_done += 1
                 yield result
     except (KilledWorker, CancelledError) as error:
-        raise _killed(n_done, len(blocks)) from error
+        n_pairs = [len(block[0]) for block in blocks]
+        raise _killed(sum(n_pairs[:n_done]), sum(n_pairs)) from error
     finally:
         if n_done < len(futures):
             client.cancel(futures[n_done:])
 
 
-def _killed(n_done: int, n_blocks: int) -> RuntimeError:
+def _killed(n_done: int, n_pairs: int) -> RuntimeError:
     return RuntimeError(
-        f"Expected workers to do {n_blocks} blocks of pairs, got {n_done} before too many workers "
+        f"Expected workers to do {n_pairs} pairs, got {n_done} before too many workers "
         "were killed. Most are for the memory they take: ask for fewer n_jobs, give the metric a "
         "solver with a smaller memory_limit, or give workers more memory."
     )
-
-
-class _Task:
-    """A function of blocks, as it is in this process, pickled once for others.
-
-    Parameters
-    ----------
-    function : callable
-        Function of the items of a block.
-    """
-
-    def __init__(self, function: PairFunction) -> None:
-        self._function, self._caller = function, threading.get_ident()
-
-    def __call__(self, *block: NDArray[np.float64]) -> Columns:
-        if threading.get_ident() == self._caller:
-            return self._function(*block)
-        with one_torch_thread():
-            return self._function(*block)
-
-    @cached_property
-    def _pickled(self) -> tuple[str, NDArray[np.uint8]]:
-        # Decoders may be functions that only cloudpickle, which this takes, can pickle.
-        wrapped = wrap_non_picklable_objects(self._function, keep_wrapper=False)
-        try:
-            pickled = pickle.dumps(wrapped)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise TypeError(
-                f"Expected a metric that can be sent to other processes, got one that cannot be "
-                f"pickled: {error}. Pass a decoder that can be, or n_jobs=1."
-            ) from error
-        # joblib's own processes map large arrays from a file.
-        return hashlib.blake2b(pickled).hexdigest(), np.frombuffer(pickled, dtype=np.uint8)
-
-    def sent(self) -> _SentTask:
-        """Form in which other processes get it."""
-        return _SentTask(*self._pickled)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _SentTask, self._pickled
-
-
-class _SentTask:
-    """A function of blocks in the process of a worker.
-
-    Parameters
-    ----------
-    digest : str
-        Identifies the function.
-    pickled : numpy.ndarray of uint8
-        Pickle of the function.
-    """
-
-    def __init__(self, digest: str, pickled: NDArray[np.uint8]) -> None:
-        self._digest, self._bytes = digest, pickled
-
-    def __sizeof__(self) -> int:
-        return self._bytes.nbytes  # for dask's scheduler
-
-    def work_block(self, *block: NDArray[np.float64]) -> Columns:
-        """Call the function on a block."""
-        with one_torch_thread():
-            return _unpickled(self._digest, self._bytes)(*block)
-
-    __call__ = work_block
-
-
-class _Unpickled:
-    """The function that was unpickled last: it serves all blocks of a call, and further calls."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._digest: str | None = None
-        self._function: Any = None
-
-    def __call__(self, digest: str, pickled: NDArray[np.uint8]) -> PairFunction:
-        with self._lock:
-            if digest != self._digest:
-                self._digest = self._function = None  # frees memory before the next takes some
-                self._function = pickle.loads(pickled.data)
-                self._digest = digest
-            return self._function
-
-
-_unpickled = _Unpickled()
-
-
-class _OneTorchThread:
-    """Counts who needs one thread, for torch's number of threads is one for all new threads."""
-
-    def __init__(self) -> None:
-        self._lock, self._n_users, self._before = threading.Lock(), 0, 1
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if not self._n_users:
-                self._before = torch.get_num_threads()
-            self._n_users += 1
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_users -= 1
-                # Of this thread, and of new ones; others that are at work keep their one.
-                torch.set_num_threads(self._before)
-
-
-one_torch_thread = _OneTorchThread()

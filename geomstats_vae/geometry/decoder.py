@@ -23,7 +23,7 @@ from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph
 from geomstats_vae.geometry.exponentials import follow, follow_dense
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
-from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, volume_changes
+from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, ray_solver, volume_changes
 from geomstats_vae.geometry.refined_paths import refine_paths
 from geomstats_vae.geometry.rows import Box, Ends, host, rows
 from geomstats_vae.geometry.solved import CURVES_BYTES, solve_ends, solve_logs
@@ -371,19 +371,19 @@ class DecoderGeometry:
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
-        geometry = replace(self, exponential=self.ray_exponential)
+        geometry = replace(self, exponential=ray_solver(self))
         return geometry.follow_dense(base, velocity, times)[0]
 
     def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
         start, vector = rows(base, velocity)
-        parts = self.smooth_immersion(), self.ray_exponential, start, vector
+        parts = self.smooth_immersion(), ray_solver(self), start, vector
         return DecoderRays(*parts, self.blocks.deadline)
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""
         start, vector = rows(base, velocity)
-        parts = self.smooth_immersion(), self.ray_exponential, start, vector
+        parts = self.smooth_immersion(), ray_solver(self), start, vector
         return volume_changes(*parts, self.blocks.deadline)
 
     # -- parallel transport ------------------------------------------------------------------------

@@ -8,6 +8,9 @@ ray, which one integration gives at every radius.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -25,6 +28,24 @@ from geomstats_vae.immersions import Immersion
 # Far more exact than the quadratures that rays serve. A ray that takes more steps for a stretch is
 # on its way out of the data.
 RAY_EXPONENTIAL = ExponentialSolver(rtol=1e-6, atol=1e-9, max_steps=200)
+
+
+def ray_solver(geometry: Any) -> ExponentialSolver:
+    """Choose the solver of a geometry's rays, within the time that it gives to exponentials.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        Geometry of a latent space.
+
+    Returns
+    -------
+    exponential : ExponentialSolver
+        Its ``ray_exponential``. Each stretch of the rays has a limit of time of its own.
+    """
+    limits = geometry.ray_exponential.max_seconds, geometry.exponential.max_seconds
+    seconds = min((limit for limit in limits if limit is not None), default=None)
+    return replace(geometry.ray_exponential, max_seconds=seconds)
 
 
 class DecoderRays:

@@ -156,6 +156,8 @@ class _LangevinWalkers(Walkers):
         if self.state is None:
             self.state = self._begin(step)
             rows = rows[self.status[rows] == 0]
+            if not len(rows):  # the metric is irregular wherever they start
+                return rows
         here, start = self.state.take(rows), self.z[rows]
         noise = self.noise(len(rows))
         with np.errstate(invalid="ignore", over="ignore"):

@@ -80,7 +80,9 @@ class GridDistribution:
         row = np.zeros(n_points, dtype=int)
         for axis in range(dim):
             marginal = given.reshape(*given.shape[:2], -1).sum(axis=2)
-            share = marginal / marginal.sum(axis=1, keepdims=True)
+            # Where there is no mass, no point is drawn.
+            total = marginal.sum(axis=1, keepdims=True)
+            share = marginal / np.where(total > 0.0, total, 1.0)
             ladder = np.cumsum(share, axis=1)[row]
             cell = np.minimum((ladder < uniform[:, axis, None]).sum(axis=1), share.shape[1] - 1)
             chosen = share[row, cell]

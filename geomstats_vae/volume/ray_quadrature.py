@@ -152,12 +152,19 @@ class RayQuadrature(TangentQuadrature):
 
         The standard error of log C is by the delta method. Control variates are the integrals of
         `control` along each ray, which are known in closed form over a ray and over the whole
-        tangent space.
+        tangent space. Few rays may miss more of it than the integral is; then there is none.
         """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moments = self._moments(precision, self.control)
+            if np.isfinite(moments.log_normalizer):
+                return moments
+            return self._moments(precision, (0.0, np.zeros((self.dim, self.dim))))
+
+    def _moments(self, precision: Floats, control: tuple[float, Floats]) -> TangentMoments:
         dim, theta = self.dim, self.directions
         b, kernel = self._kernel(precision)
         volume = self._area * abs(np.linalg.det(self.scale))
-        centre, quadratic = self.control
+        centre, quadratic = control
         q = np.einsum("ni,ij,nj->n", self._unit_rows, quadratic, self._unit_rows)
 
         def along(power: int) -> Floats:
@@ -165,7 +172,7 @@ class RayQuadrature(TangentQuadrature):
             control = centre * _half_normal(dim + power, b) + q * _half_normal(dim + power + 2, b)
             return volume * ((kernel * self.radii**power).sum(axis=1) - control)
 
-        exact, exact_second = self._exact(precision)
+        exact, exact_second = self._exact(precision, control)
         each = along(0) + exact
         normalizer = each.mean()
         error = 0.0
@@ -254,9 +261,9 @@ class RayQuadrature(TangentQuadrature):
         b = np.einsum("ni,ij,nj->n", self.directions, precision, self.directions)
         return b, self.weights * np.exp(-0.5 * self.radii**2 * b[:, None])
 
-    def _exact(self, precision: Floats) -> tuple[float, Floats]:
-        """Integrals of the control over the whole tangent space: of 1 and of w w'."""
-        centre, quadratic = self.control
+    def _exact(self, precision: Floats, control: tuple[float, Floats]) -> tuple[float, Floats]:
+        """Integrals of a control over the whole tangent space: of 1 and of w w'."""
+        centre, quadratic = control
         covariance = linalg.inv(precision)
         inverse = linalg.inv(self.scale)
         c = inverse.T @ quadratic @ inverse

@@ -92,3 +92,21 @@ def rows(draw, dim, n_pairs=2, relations=RELATIONS):
     start = draw(values((n_pairs, dim)))
     share = relations[draw(st.sampled_from(sorted(relations)))]
     return start, start + share * draw(values((n_pairs, dim)))
+
+
+# What data may be like, as functions of normal rows.
+DATA = {
+    "apart": lambda rows: rows,
+    "same": lambda rows: np.zeros_like(rows) + rows[:1],
+    "twice": lambda rows: np.repeat(rows[::2], 2, axis=0)[: len(rows)],
+    "close": lambda rows: rows[:1] + 1e-9 * rows,
+    "one far": lambda rows: rows * np.where(np.arange(len(rows)) == 0, 1e3, 1.0)[:, None],
+    "far": lambda rows: 30.0 * rows,
+}
+
+
+@st.composite
+def data(draw, dim, max_rows=5):
+    """Rows as estimators get them."""
+    rows = draw(values((draw(st.integers(1, max_rows)), dim)))
+    return DATA[draw(st.sampled_from(sorted(DATA)))](rows)

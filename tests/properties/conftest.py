@@ -24,6 +24,6 @@ def loaded():
     """What torch and numpy load when they are first asked is no change made by a call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metric = Decoded("function", 2, 0, graph=False, loose=True).metric
+        metric = Decoded("function", 2).metric
         metric.solve_geodesic(np.zeros(2), np.ones(2), polish=True)
         metric.parallel_transport(np.ones(2), np.zeros(2), direction=np.ones(2))

@@ -2,19 +2,21 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
 from geomstats_vae import GeodesicSolver, LatentSpace
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from tests import surfaces
 from tests.manifolds.spaces import array, coarse_space
 
 MAX_DIM = 9
 GRIDS = {2: 24, 3: 10}  # nodes per side: built and searched in a moment
 LOOSE = GeodesicSolver(tol=1e-4, max_iter=10, max_elements=64)
+EXPONENTIAL = ExponentialSolver(rtol=1e-5)
 
 
 def _weights(seed, *shape):
@@ -91,13 +93,13 @@ EXACT = ("linear", "sphere")
 
 @dataclass(frozen=True)
 class Decoded:
-    """A space, with what its decoder is."""
+    """A space, with what its decoder is, and the seconds that its solvers may take for a call."""
 
     kind: str
     dim: int
-    seed: int
-    graph: bool
-    loose: bool
+    seed: int = 0
+    graph: bool = False
+    seconds: float | None = None
 
     @property
     def decoder(self):
@@ -130,7 +132,8 @@ def _space(case):
     points = np.random.default_rng(case.seed).normal(size=(24, case.dim)) if case.graph else None
     if case.graph and case.kind in ("half", "band"):
         points = points - 1.5
-    options = {"solver": LOOSE} if case.loose else {}
+    solvers = {"solver": LOOSE, "exponential": EXPONENTIAL}
+    options = {name: replace(solver, max_seconds=case.seconds) for name, solver in solvers.items()}
     if case.graph and case.dim in GRIDS:
         size = GRIDS[case.dim]
         return coarse_space(case.decoder, points, grid_size=size, **options)
@@ -138,7 +141,7 @@ def _space(case):
     return LatentSpace(case.decoder, case.dim, points=points, **options)
 
 
-def decoded(kinds=tuple(KINDS), dims=tuple(range(1, MAX_DIM + 1)), graph=None, loose=True):
+def decoded(kinds=tuple(KINDS), dims=tuple(range(1, MAX_DIM + 1)), graph=None, seconds=None):
     """Strategy of spaces."""
     return st.builds(
         Decoded,
@@ -146,5 +149,5 @@ def decoded(kinds=tuple(KINDS), dims=tuple(range(1, MAX_DIM + 1)), graph=None, l
         dim=st.sampled_from(dims),
         seed=st.integers(0, 1),
         graph=st.booleans() if graph is None else st.just(graph),
-        loose=st.just(loose),
+        seconds=st.just(seconds),
     )

@@ -24,8 +24,9 @@ BUDGET = 30.0
 PATIENCE = 10.0
 NAMED = (GeodesicConvergenceWarning, RandomWalkWarning, ConvergenceWarning)
 # Of torch's forward mode on first use, which pyproject.toml lets pass, too; and of far points.
-_EXPECTED = re.compile(r"(?s).*torch\.jit\.script.*|Expected points near the space's codes, .*")
-_STYLE = re.compile(r"(?s)Expected .*|.*should be .*")
+_EXPECTED = re.compile(r"(?s).*torch\.jit\.script.*|Expected (points near|latent codes) .*")
+# Of the package, and of scikit-learn's checks of data.
+_STYLE = re.compile(r"(?s)Expected .*|.*should be .*|Found array with .*|Sample weights must .*")
 
 
 def call(function, *args, seconds=BUDGET, **kwargs):
