@@ -112,7 +112,9 @@ class GeodesicSolver:
 
     The kinks of a decoder that is known to have some (``immersion.smooth`` is false) are rounded,
     at first much and then less; see `KinkOptions`. The certificate of such a path is that of the
-    smoothed decoder of its ``width``. Its length is measured on the decoder itself.
+    smoothed decoder of its ``width``. Its length is measured on the decoder itself. A decoder whose
+    second derivatives jump, as those of ELU do, is taken as such in many dimensions: Newton's
+    method would refine the mesh around every jump.
     """
 
     tol: float = 1e-6
@@ -223,7 +225,7 @@ class GeodesicSolver:
         immersion = immersion.condensed()
         length, near = self._short_lines(immersion, start, end)
         target, end = end, np.where(near[:, None], start, end)
-        smooth = immersion.smooth is not False
+        smooth = not self._by_kinks(immersion)
         single = _single(immersion, graph) if smooth else None
         models = (
             {0.0: self._models(immersion, single)} if smooth else self._smoothed(immersion, graph)
@@ -247,6 +249,11 @@ class GeodesicSolver:
                 paths.append(kinked.run(len(ends[0]), known))
         path = paths[0] if len(paths) == 1 else join_paths(paths)
         return _with_lines(path, np.flatnonzero(near), target, length) if near.any() else path
+
+    def _by_kinks(self, immersion: Immersion) -> bool:
+        """Whether Newton's method is not for this decoder: it has kinks, or their like."""
+        jumps = immersion.curvature_jumps and immersion.dim >= self.descent.min_dim
+        return immersion.smooth is False or jumps
 
     def _short_lines(
         self, immersion: Immersion, start: Floats, end: Floats

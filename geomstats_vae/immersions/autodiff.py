@@ -17,7 +17,12 @@ from geomstats_vae.immersions.linearization import (
     Function,
     pushforward,
 )
-from geomstats_vae.immersions.smoothed import SmoothedFunction, has_kinks, kink_spreads
+from geomstats_vae.immersions.smoothed import (
+    SmoothedFunction,
+    has_curvature_jumps,
+    has_kinks,
+    kink_spreads,
+)
 
 Result = TypeVar("Result", torch.Tensor, tuple[torch.Tensor, torch.Tensor])
 Arguments = ParamSpec("Arguments")
@@ -83,6 +88,12 @@ class AutodiffImmersion(Immersion):
         """False if the function calls kinked functions of torch, else None: it may have others."""
         origin = torch.zeros(1, self.dim, dtype=self.dtype, device=self.device)
         return False if has_kinks(self.function, origin) else None
+
+    @functools.cached_property
+    def curvature_jumps(self) -> bool:  # type: ignore[override]
+        """Whether the function calls functions of torch whose second derivatives jump."""
+        origin = torch.zeros(1, self.dim, dtype=self.dtype, device=self.device)
+        return has_curvature_jumps(self.function, origin)
 
     def smoothed(self, width: float, codes: torch.Tensor) -> Immersion:
         """Round the kinks that torch's functions make; see `Immersion.smoothed`."""

@@ -41,7 +41,7 @@ class ScaledImmersion(Immersion):
             immersion.dim, n_mean=immersion.n_mean, dtype=immersion.dtype, device=immersion.device
         )
         self.immersion, self.factor = immersion, _positive(factor, "factor")
-        self.smooth = immersion.smooth
+        self.smooth, self.curvature_jumps = immersion.smooth, immersion.curvature_jumps
 
     @property
     def has_std(self) -> bool:
@@ -137,6 +137,7 @@ class ConcatenatedImmersion(Immersion):
         self._std_parts = tuple(part for part in self.parts if part.has_std)
         smooth = [part.smooth for part in self.parts]
         self.smooth = False if False in smooth else None if None in smooth else True
+        self.curvature_jumps = any(part.curvature_jumps for part in self.parts)
 
     @property
     def has_std(self) -> bool:

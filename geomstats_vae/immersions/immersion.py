@@ -64,9 +64,12 @@ class Immersion(abc.ABC):
     ----------
     smooth : bool or None
         Whether F has no kinks; None where unknown.
+    curvature_jumps : bool
+        Whether second derivatives of F are known to jump, as those of ELU do.
     """
 
     smooth: bool | None = None
+    curvature_jumps: bool = False
 
     def __init__(
         self,

@@ -24,6 +24,45 @@ _INPLACE_LAST = {
 _GUARDS = {"clamp", "clip", "clamp_min", "clamp_max", "hardtanh"}
 
 
+# Functions whose second derivatives jump.
+_CURVATURE_JUMPS = {"elu", "elu_", "celu", "celu_"}
+
+
+def has_curvature_jumps(function: Function, z: Tensor) -> bool:
+    """Tell whether a function calls any function of torch whose second derivatives jump.
+
+    Parameters
+    ----------
+    function : callable
+        Maps shape=[n_points, dim] to shape=[n_points, n_outputs].
+    z : torch.Tensor, shape=[n_points, dim]
+        Where to evaluate it.
+
+    Returns
+    -------
+    jumps : bool
+        Whether it calls ELU or CELU.
+    """
+    called = _Called()
+    with torch.no_grad(), called:
+        function(z)
+    return not called.names.isdisjoint(_CURVATURE_JUMPS)
+
+
+class _Called(TorchFunctionMode):
+    """Notes the names of the functions of torch that are called meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.names.add(getattr(func, "__name__", "").partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
 class _ReplacedReLUs(TorchFunctionMode):
     """Evaluates the kinked functions that are called meanwhile by a ReLU that is given.
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from geomstats_vae.geodesics import GeodesicSolver, GeodesicStatus, LatentGraph
 from geomstats_vae.geodesics.kinked import kink_codes
-from geomstats_vae.geodesics.options import KinkOptions
+from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.immersions import Decoder
 
@@ -65,6 +65,20 @@ def test_geodesics_are_certified_and_measured_on_the_decoder(dim, activation):
     graph = LatentGraph(immersion, CODES[:, :dim], grid_size=8 if dim < 4 else None)
     line = graph.line_lengths(path.points[:, 0], path.points[:, -1])
     assert (path.length <= line * 1.001).all()
+
+
+@pytest.mark.parametrize("activation", [nn.ELU(), nn.CELU(0.5)])
+@pytest.mark.parametrize("plain", [False, True])
+def test_jumps_of_the_curvature_need_no_fine_mesh(activation, plain):
+    """Newton's method would bisect the mesh around each: the curves are those of chords."""
+    module = network(5, activation)
+    immersion, path = solve((lambda z: module(z)) if plain else module, 5, n_pairs=3)
+    assert immersion.curvature_jumps
+    assert path.converged.all()
+    assert max(len(nodes) for nodes in path.curves.nodes) <= 16
+    np.testing.assert_allclose(path.length, chord_length(immersion, path), rtol=1e-4)
+    newton = solve(module, 5, 3, descent=DescentOptions(min_dim=100))[1]
+    np.testing.assert_allclose(path.length, newton.length, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dim", [2, 5])

@@ -26,8 +26,13 @@ def _line(slope: Number, shift: float = 0.0) -> Activation:
     return Activation(lambda u: slope * u + shift, derivatives)
 
 
-def _activation(derivatives: Callable[[torch.Tensor], Formula]) -> Activation:
-    return Activation(lambda u: derivatives(u)[0], derivatives)
+def _activation(
+    derivatives: Callable[[torch.Tensor], Formula], *, curvature_jumps: bool = False
+) -> Activation:
+    def value(u: torch.Tensor) -> torch.Tensor:
+        return derivatives(u)[0]
+
+    return Activation(value, derivatives, curvature_jumps=curvature_jumps)
 
 
 def _tanh(u: torch.Tensor) -> Formula:
@@ -191,7 +196,7 @@ def _smooth_elu(alpha: float) -> Activation:
             lambda: torch.where(positive, torch.zeros_like(u), tail),
         )
 
-    return _activation(derivatives)
+    return _activation(derivatives, curvature_jumps=True)
 
 
 def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Activation | None:
@@ -210,7 +215,7 @@ def _celu(alpha: float = 1.0) -> Activation:
         value, slope, curve = inner.derivatives(u / alpha)
         return value, slope / alpha, lambda: curve() / alpha**2
 
-    return _activation(derivatives)
+    return _activation(derivatives, curvature_jumps=True)
 
 
 def _leaky_relu(negative_slope: Number = 0.01) -> Activation:

@@ -66,6 +66,7 @@ class ChainImmersion(Immersion):
         # Inputs of layers are tensors, those of joints, in wired networks, tuples of them.
         self.layers: tuple[Any, ...] = tuple(layers)
         self.smooth = all(layer.smooth for layer in self.layers)
+        self.curvature_jumps = any(layer.curvature_jumps for layer in self.layers)
 
     @property
     def inputs(self) -> tuple[tuple[int, ...], ...]:

@@ -23,6 +23,7 @@ class Joint(abc.ABC):
     """A layer of several inputs; see `Layer` for its methods."""
 
     smooth = True
+    curvature_jumps = False
 
     @abc.abstractmethod
     def value(self, a: Parts) -> torch.Tensor:

@@ -31,11 +31,14 @@ class Activation:
         Maps inputs to f(u), f'(u), and a function that evaluates f''(u).
     recipe : tuple, optional
         A function and its arguments that build this again; what is pickled in its place.
+    curvature_jumps : bool
+        Whether f'' jumps somewhere, as that of ELU does.
     """
 
     value: Callable[[torch.Tensor], torch.Tensor]
     derivatives: Callable[[torch.Tensor], Formula]
     recipe: tuple[Any, ...] = (None,)
+    curvature_jumps: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.recipe

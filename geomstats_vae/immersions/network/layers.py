@@ -33,9 +33,12 @@ class Layer(abc.ABC):
     ----------
     smooth : bool
         Whether the layer has no kinks.
+    curvature_jumps : bool
+        Whether its second derivatives jump somewhere.
     """
 
     smooth: bool = True
+    curvature_jumps: bool = False
 
     @abc.abstractmethod
     def value(self, a: torch.Tensor) -> torch.Tensor:
@@ -236,6 +239,7 @@ class ElementwiseLayer(Layer):
     def __init__(self, activation: Activation) -> None:
         self.activation = activation
         self.smooth = activation.smooth
+        self.curvature_jumps = activation.curvature_jumps
 
     def value(self, a: torch.Tensor) -> torch.Tensor:
         """See `Layer.value`."""
