@@ -436,7 +436,7 @@ class Minimisation:
         status[self._late & (status != GeodesicStatus.CONVERGED)] = GeodesicStatus.OUT_OF_TIME
         status[~self.finite | ~np.isfinite(self.chords)] = GeodesicStatus.NON_FINITE
         length = np.where(self.finite, np.maximum(self.chords, self.length), np.inf)
-        late = np.flatnonzero(self.finite & np.isnan(self.velocity).any(axis=(1, 2)))
+        late = np.flatnonzero(np.isfinite(length) & np.isnan(self.velocity).any(axis=(1, 2)))
         curves, ends = self.curves.take(late), self.end_metrics[late]
         self.velocity[late] = velocities(self.model, curves, 0.0, length[late], ends)
         settled = (residual <= limits.tol) & (error <= limits.rtol) & ~self._saddle

@@ -75,7 +75,9 @@ def _polished(
             polished = polish_velocities(immersion, rough, rtol, options=options)
         else:
             polished = polish_velocities(smooth, rough, _KINKS_RTOL, options=options)
-            share = np.where(polished.length > 0.0, rough.length / polished.length, 1.0)[:, None]
+            known = np.isfinite(rough.length) & (polished.length > 0.0)
+            share = np.ones((len(known), 1))
+            share[known, 0] = rough.length[known] / polished.length[known]
             polished = replace(
                 polished,
                 length=rough.length,

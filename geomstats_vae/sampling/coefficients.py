@@ -110,6 +110,7 @@ def from_symbols(metric: Floats, symbols: Floats) -> Coefficients:
     )
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def times(matrix: Floats, vector: Floats) -> Floats:
     """Matrices times vectors, row by row, shape=[n, dim]."""
     return (matrix @ vector[:, :, None])[:, :, 0]

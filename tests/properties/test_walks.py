@@ -22,7 +22,8 @@ def brownian(space, method, **options):
 
 
 def normal(z):
-    return -0.5 * (z * z).sum(-1)
+    with np.errstate(over="ignore"):  # walkers may be thrown far out
+        return -0.5 * (z * z).sum(-1)
 
 
 def langevin(space, adjust):
