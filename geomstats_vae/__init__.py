@@ -14,6 +14,7 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
 )
+from geomstats_vae.geometry import OutOfTimeError
 from geomstats_vae.immersions import (
     DecoderError,
     EnsembleDecoder,
@@ -57,6 +58,7 @@ __all__ = [
     "LangevinDynamics",
     "LatentCollapseWarning",
     "LatentSpace",
+    "OutOfTimeError",
     "PullbackDecoderMetric",
     "RBFPrecision",
     "RandomWalk",

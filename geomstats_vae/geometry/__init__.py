@@ -4,6 +4,7 @@ from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Bounds, Geometry, Lengths, Logs, Rays
+from geomstats_vae.geometry.time_limit import OutOfTimeError
 
 __all__ = [
     "Blocks",
@@ -13,5 +14,6 @@ __all__ = [
     "GraphOnDemand",
     "Lengths",
     "Logs",
+    "OutOfTimeError",
     "Rays",
 ]
