@@ -43,6 +43,7 @@ def test_its_codes_tell_the_digits(vae, digits):
     assert cross_val_score(neighbors, vae.codes_, digits.target, cv=5).mean() > 0.7
 
 
+@pytest.mark.long
 def test_geodesics_between_its_digits_converge(vae):
     rows = np.random.default_rng(0).choice(len(vae.codes_), (2, 20), replace=False)
     start, end = vae.codes_[rows]

@@ -118,6 +118,7 @@ def test_other_starts(init_params, n_init, best_bound):
 
 @pytest.mark.parametrize("covariance_type", ["full", "spherical"])
 @pytest.mark.parametrize("std", [0.4, 1.2])
+@pytest.mark.long
 def test_mass_on_the_sphere(covariance_type, std):
     # Of the wide distribution a good part would lie behind the antipode: E|w| is about half of pi.
     X = on_sphere([0, 0.6, 0.8], std, 200)

@@ -193,6 +193,7 @@ def test_land_keeps_the_state_of_its_start(clock, monkeypatch):
 
 
 @spaces.on_numpy_alone
+@pytest.mark.long
 def test_land_keeps_the_last_move(clock, monkeypatch):
     land = land_out_of_time(clock, monkeypatch, "move")
     assert land.n_iter_ == 1

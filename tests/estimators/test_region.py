@@ -55,6 +55,7 @@ def test_a_scaler_in_front_is_told_of(estimator):
     fitted._check_fit(CODES)  # in silence
 
 
+@pytest.mark.long
 def test_fit_and_predict_warn_once():
     space = spaces.coarse_space(surfaces.plane_network(), CODES)
     pipeline = make_pipeline(StandardScaler(), GeodesicKMeans(space, 1, max_iter=1))

@@ -147,6 +147,7 @@ def _hill(z):
     return torch.cat((z, 2.0 * torch.exp(-4.0 * (z * z).sum(-1, keepdim=True))), dim=-1)
 
 
+@pytest.mark.long
 def test_equal_valleys_are_equally_long():
     immersion = surfaces.immersion_of(_hill)
     start = np.array([[-1.2, 0.0], [-1.2, 0.01], [-1.2, -0.01]])

@@ -119,6 +119,7 @@ def known():
     return LatentSpace(spaces.network(), 2, points=array(draw(30, 2)))
 
 
+@pytest.mark.long
 def test_spaces_are_pickled_without_their_graph(known):
     fresh = LatentSpace(spaces.network(), 2, points=array(draw(30, 2)))
     before = len(pickle.dumps(fresh))

@@ -207,6 +207,7 @@ def test_code_far_outside_the_data_is_answered_honestly():
     assert np.isfinite(host(path.length)) or path.status == GeodesicStatus.NON_FINITE
 
 
+@pytest.mark.long
 def test_global_start_takes_the_way_around_a_wall():
     """A bump of 20 in the way: the straight line climbs it, the graph's way goes around."""
 

@@ -77,6 +77,7 @@ def test_mean_on_nfold_manifold_is_the_mean_of_every_copy():
 # -- tangent bundle --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_tangent_bundle_of_the_plane_is_flat():
     bundle, steps = TangentBundle(FLAT), array(draw(2, 2, scale=0.3, seed=3))
     a, b = gs.stack((A, steps), axis=1), gs.stack((B, 0.5 * steps), axis=1)

@@ -40,6 +40,7 @@ METHODS = pytest.mark.parametrize("method", ["exact", "graph"])
 
 
 @METHODS
+@pytest.mark.long
 def test_order_of_the_points_does_not_matter(metric, codes, method):
     points = codes[:12]
     matrix = host(metric.dist_pairwise(array(points), method=method))

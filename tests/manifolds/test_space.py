@@ -80,6 +80,7 @@ def test_geomstats_idiom():
         lambda s: pickle.loads(pickle.dumps(s)),
     ],
 )
+@pytest.mark.long
 def test_copies_give_the_same_numbers(space, duplicate):
     a, b = array(draw(2, 2, scale=0.5)), array(draw(2, 2, scale=0.5, seed=1))
     expected = host(space.metric.dist(a, b))

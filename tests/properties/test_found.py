@@ -118,6 +118,7 @@ def test_principal_components_of_equal_points():
         pca.fit(array(np.ones((1, 2))))
 
 
+@pytest.mark.long
 def test_importance_grid_with_empty_rows():
     """A warning of numpy's, before: the mass of cells far from a mean underflows."""
     space = Decoded("linear", 3, graph=True, seconds=1.0).space
