@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
 from geomstats_vae.geodesics.curves.reference import reference_element
-from geomstats_vae.geodesics.graph import search as search_module
+from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geodesics.graph.edges import symmetric_graph
 from geomstats_vae.geodesics.graph.options import GraphOptions, SearchOptions
-from geomstats_vae.geodesics.graph.search import GraphSearch, trace
+from geomstats_vae.geodesics.graph.search import GraphSearch
 from tests import surfaces
 
 
@@ -202,25 +202,21 @@ def test_islands_are_islands():
 
 
 def test_a_part_of_the_graph_is_searched(monkeypatch):
-    """Of a large graph a pair needs little, and never what its bounds exclude."""
-    sizes, part = [], search_module._part
+    """Of a large graph the search for one pair reaches little."""
+    reached, search_once = [], Dijkstra.search
 
-    def spy(graph, nodes):
-        sizes.append(len(nodes))
-        return part(graph, nodes)
+    def spy(self, *args, **kwargs):
+        search_once(self, *args, **kwargs)
+        reached.append(self.n_reached)
 
-    monkeypatch.setattr(search_module, "_part", spy)
     graph = neighbours(8000)
     source, target = draw(graph, 30)
-    search(graph, source, target).paths(source, target, np.full(30, np.inf))
-    assert len(sizes) == 30
-    assert np.median(sizes) < 0.5 * graph.shape[0]
-
-
-def test_trace_follows_predecessors():
-    before = np.array([-9999, 0, 1, 2, 0])
-    np.testing.assert_array_equal(trace(before, 3), [3, 2, 1, 0])
-    np.testing.assert_array_equal(trace(before, 0), [0])
+    finder = search(graph, source, target)
+    assert finder._to_landmarks.shape == (8000, 24)
+    monkeypatch.setattr(Dijkstra, "search", spy)
+    finder.paths(source, target, np.full(30, np.inf))
+    assert len(reached) == 30
+    assert np.median(reached) < 0.1 * graph.shape[0]
 
 
 def test_assembly_of_a_grid():

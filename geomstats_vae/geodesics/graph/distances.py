@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
@@ -50,31 +50,29 @@ def graph_distances(
         np.repeat(points, near.shape[1], axis=0), nodes[near.ravel()], options.edge_chords
     )
     links = np.maximum(links, np.finfo(float).tiny).reshape(near.shape)
-    # Every point is a vertex that paths leave but never pass through.
-    indptr = near.shape[1] * np.arange(len(points) + 1)
-    leaving = sparse.csr_matrix(
-        (links.ravel(), near.ravel(), indptr), (len(points), graph.shape[1])
-    )
-    joined = sparse.vstack((graph, leaving), format="csr")
-    joined.resize((joined.shape[0],) * 2)
     bounding = options.search.bounding
     n_landmarks = min(bounding, len(np.unique(source)) // bounding)
-    to_landmarks = _landmark_distances(graph, near, links, n_landmarks)
+    dijkstra = Dijkstra(graph)
+    to_landmarks = _landmark_distances(dijkstra, near, links, n_landmarks)
     length = np.full(len(start), np.inf)
     for vertex in np.unique(source):
         pairs = np.flatnonzero(source == vertex)
         ends = target[pairs]
         around = to_landmarks[:, ends] + to_landmarks[:, vertex, None]
         limit = 1.001 * around.min(axis=0, initial=np.inf).max()
-        reached = dijkstra(joined, indices=len(nodes) + vertex, limit=limit)
-        length[pairs] = (reached[near[ends]] + links[ends]).min(axis=1)
+        # Paths leave a point by its links, and never pass through another point.
+        dijkstra.search(near[vertex], np.unique(near[ends]), limit, offsets=links[vertex])
+        length[pairs] = (dijkstra.lengths(near[ends]) + links[ends]).min(axis=1)
     return length
 
 
 def _landmark_distances(
-    graph: sparse.csr_matrix, near: Ints, links: Floats, n_landmarks: int
+    dijkstra: Dijkstra, near: Ints, links: Floats, n_landmarks: int
 ) -> Floats:
     """Distances of points to some nodes, which bound those between points from above."""
     chosen = np.linspace(0, len(near) - 1, n_landmarks).astype(int)
-    reached = dijkstra(graph, indices=near[chosen, 0])
-    return (reached[:, near] + links).min(axis=2)
+    length = np.empty((n_landmarks, len(near)))
+    for row, node in enumerate(near[chosen, 0]):
+        dijkstra.search(np.array([node]), np.unique(near))
+        length[row] = (dijkstra.lengths(near) + links).min(axis=1)
+    return length

@@ -7,12 +7,10 @@ the norm of sigma; in more dimensions it is over the codes.
 from __future__ import annotations
 
 import copy
-import itertools
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
@@ -25,7 +23,7 @@ from geomstats_vae.geodesics.graph.distances import graph_distances
 from geomstats_vae.geodesics.graph.grid import Grid
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
-from geomstats_vae.geodesics.graph.search import GraphSearch, trace
+from geomstats_vae.geodesics.graph.search import GraphSearch
 from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.immersion import Immersion
 
@@ -270,28 +268,26 @@ class LatentGraph:
             Their lengths on the graph as it is; infinite where there is none within the limit.
         """
         limit = np.full(len(paths), np.inf) if limit is None else limit
+        if not paths:
+            return [], limit
+        options, search = self.options, self._search
+        if isinstance(search, CodeGraph):
+            search = GraphSearch(search.matrix, np.arange(len(self.nodes)), options.search)
+        ends = self._tree.query(np.stack([path[[0, -1]] for path in paths]))[1]
+        reach = options.alternative_reach * self._size
+        balls = (self._tree.query_ball_point(path, reach) for path in paths)
+        near = (np.concatenate(ball).astype(int) for ball in balls)
         # No edge is dearer than by the whole factor: a path beyond that is too long as it is.
-        farthest = self.options.alternative_factor * limit / self.factor
-        graph = self._search.matrix
-        rows = np.repeat(np.arange(len(self.nodes)), np.diff(graph.indptr))
-        others, length = [], np.full(len(paths), np.inf)
-        for k, path in enumerate(paths):
-            ends = self._tree.query(path[[0, -1]])[1]
-            near = self._tree.query_ball_point(path, self.options.alternative_reach * self._size)
-            factor = np.ones(len(self.nodes))
-            factor[np.unique(np.concatenate(near)).astype(int)] = self.options.alternative_factor
-            weights = graph.data * np.sqrt(factor[rows] * factor[graph.indices])
-            dear = sparse.csr_matrix((weights, graph.indices, graph.indptr), graph.shape)
-            distance, before = dijkstra(
-                dear, indices=ends[0], return_predecessors=True, limit=farthest[k]
-            )
-            if not np.isfinite(distance[ends[1]]):
-                others.append(path)
-                continue
-            vertices = trace(before, ends[1])[::-1]
-            length[k] = sum(graph[a, b] for a, b in itertools.pairwise(vertices))
-            middle = self.nodes[vertices][1:-1]
-            others.append(np.concatenate((path[:1], middle, path[-1:])))
+        farthest = options.alternative_factor * limit / self.factor
+        found, length = search.paths_around(
+            *ends.T, farthest, near, options.alternative_factor
+        )
+        others = [
+            np.concatenate((path[:1], self.nodes[vertices[1:-1]], path[-1:]))
+            if len(vertices)
+            else path
+            for path, vertices in zip(paths, found, strict=True)
+        ]
         return others, self.factor * length
 
     def distances(self, start: Floats, end: Floats) -> Floats:

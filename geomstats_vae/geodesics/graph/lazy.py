@@ -21,8 +21,8 @@ from scipy import sparse
 from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
-from geomstats_vae.geodesics.graph.search import paths_from
 
 # Of sums of a path's lengths in another order.
 _ROUNDING = 1e3 * np.finfo(float).eps
@@ -155,13 +155,15 @@ def lazy_paths(
         measured = np.concatenate([part.measured for part in parts])
         index = pattern.data, pattern.indices, pattern.indptr
         graph = sparse.csr_matrix((weight[index[0]], *index[1:]), pattern.shape)
-        edges: dict[int, Ints] = {}
+        dijkstra, edges = Dijkstra(graph), dict[int, Ints]()
         for vertex in np.unique(source[unsure]):
             pairs = unsure[source[unsure] == vertex]
-            found = paths_from(graph, vertex, target[pairs], bound[pairs].max())
-            for pair, (path, total) in zip(pairs, found, strict=True):
+            dijkstra.search(np.array([vertex]), target[pairs], bound[pairs].max())
+            found = dijkstra.lengths(target[pairs])
+            for pair, total in zip(pairs, found, strict=True):
                 if not total <= limit[pair] or np.isinf(total):
                     continue
+                path = dijkstra.path(target[pair])
                 numbers = _numbers(pattern, path)
                 if measured[numbers].all():
                     paths[pair], length[pair] = path, total

@@ -12,24 +12,21 @@ class SearchOptions:
     Parameters
     ----------
     shared : int
-        One search of the whole graph is faster than one for each pair from this many pairs with a
-        common node on.
+        One search for all pairs with a common node is faster than one for each from this many
+        pairs on.
     small_graph : int
-        Nodes of a graph that is always searched whole.
+        Graphs of fewer nodes are searched without landmarks.
     n_landmarks : int
         Nodes whose distances to all others are known.
-    first_landmarks : int
-        Landmarks that look at all nodes. The others look at those left.
     slack : float
         Share by which bounds are loosened, because they are kept in single precision.
     bounding : int
         Most searches whose distances bound those from other points; one for so many points.
     """
 
-    shared: int = 6
+    shared: int = 96
     small_graph: int = 5000
-    n_landmarks: int = 16
-    first_landmarks: int = 3
+    n_landmarks: int = 24
     slack: float = 1e-5
     bounding: int = 8
 
