@@ -135,7 +135,9 @@ def settings():
 
 before = settings()
 import geomstats_vae
+from geomstats_vae.geodesics.graph import dijkstra
 print(json.dumps({
+    "compiled": [repr(f) for f in (dijkstra._search, dijkstra._trace) if f.signatures],
     "changed": [key for key, value in settings().items() if value != before[key]],
     "loaded": [name for name in HEAVY if name in sys.modules],
 }))
@@ -151,6 +153,10 @@ def fresh_import():
 
 def test_import_changes_no_global_setting(fresh_import):
     assert fresh_import["changed"] == []
+
+
+def test_import_compiles_nothing(fresh_import):
+    assert fresh_import["compiled"] == []
 
 
 def test_import_loads_nothing_heavy_that_most_do_not_need(fresh_import):

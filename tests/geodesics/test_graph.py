@@ -212,7 +212,7 @@ def test_a_part_of_the_graph_is_searched(monkeypatch):
     graph = neighbours(8000)
     source, target = draw(graph, 30)
     finder = search(graph, source, target)
-    assert finder._to_landmarks.shape == (8000, 24)
+    assert finder._to_landmarks.shape == (8000, finder.options.n_landmarks)
     monkeypatch.setattr(Dijkstra, "search", spy)
     finder.paths(source, target, np.full(30, np.inf))
     assert len(reached) == 30

@@ -50,7 +50,7 @@ class Dijkstra:
     graph : csr_matrix, shape=[n_nodes, n_nodes]
         Positive edge lengths, from rows to columns.
     landmarks : array of float32, shape=[n_nodes, n_landmarks], optional
-        Distances from nodes to landmarks, for searches by A*.
+        Distances from nodes to landmarks, for searches by A*; the graph is symmetric then.
     rounding : float
         Bound on the rounding of these distances' differences.
     """
@@ -115,9 +115,9 @@ class Dijkstra:
             self._graph,
             _NO_FACTOR if factor is None else factor,
             (landmarks, towards, self._rounding),
-            np.asarray(roots, dtype=np.int64),
-            np.zeros(len(roots)) if offsets is None else offsets,
-            np.asarray(leaves, dtype=np.int64),
+            np.ascontiguousarray(roots, dtype=np.int64),
+            np.zeros(len(roots)) if offsets is None else np.ascontiguousarray(offsets),
+            np.ascontiguousarray(leaves, dtype=np.int64),
             self._limit,
             (self._distance, self._before, self._bound),
             self._wanted,
@@ -216,7 +216,7 @@ def _search(
             if len(factor) > 0:
                 length *= factor[node] * factor[other]
             length += distance[node]
-            if length >= distance[other]:
+            if not length < distance[other]:  # no shorter path, or an edge whose length is NaN
                 continue
             if distance[other] == np.inf:
                 reached[n_reached] = other

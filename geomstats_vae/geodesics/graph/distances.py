@@ -66,9 +66,7 @@ def graph_distances(
     return length
 
 
-def _landmark_distances(
-    dijkstra: Dijkstra, near: Ints, links: Floats, n_landmarks: int
-) -> Floats:
+def _landmark_distances(dijkstra: Dijkstra, near: Ints, links: Floats, n_landmarks: int) -> Floats:
     """Distances of points to some nodes, which bound those between points from above."""
     chosen = np.linspace(0, len(near) - 1, n_landmarks).astype(int)
     length = np.empty((n_landmarks, len(near)))

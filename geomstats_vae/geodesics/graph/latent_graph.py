@@ -273,15 +273,13 @@ class LatentGraph:
         options, search = self.options, self._search
         if isinstance(search, CodeGraph):
             search = GraphSearch(search.matrix, np.arange(len(self.nodes)), options.search)
-        ends = self._tree.query(np.stack([path[[0, -1]] for path in paths]))[1]
+        first, last = self._tree.query(np.stack([path[[0, -1]] for path in paths]))[1].T
         reach = options.alternative_reach * self._size
         balls = (self._tree.query_ball_point(path, reach) for path in paths)
         near = (np.concatenate(ball).astype(int) for ball in balls)
         # No edge is dearer than by the whole factor: a path beyond that is too long as it is.
         farthest = options.alternative_factor * limit / self.factor
-        found, length = search.paths_around(
-            *ends.T, farthest, near, options.alternative_factor
-        )
+        found, length = search.paths_around(first, last, farthest, near, options.alternative_factor)
         others = [
             np.concatenate((path[:1], self.nodes[vertices[1:-1]], path[-1:]))
             if len(vertices)

@@ -24,9 +24,9 @@ class SearchOptions:
         Most searches whose distances bound those from other points; one for so many points.
     """
 
-    shared: int = 96
+    shared: int = 80
     small_graph: int = 5000
-    n_landmarks: int = 24
+    n_landmarks: int = 16
     slack: float = 1e-5
     bounding: int = 8
 

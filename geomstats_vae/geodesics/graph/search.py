@@ -164,9 +164,10 @@ class GraphSearch:
         dearest: float = 1.0,
     ) -> None:
         """Search for the path of one pair, by A* where the graph is large."""
-        roots, leaves = np.array([root]), np.array([leaf])
+        ends = np.array([root]), np.array([leaf])
         if self._small:
-            return dijkstra.search(roots, leaves, limit, factor=toll)
+            dijkstra.search(*ends, limit, factor=toll)
+            return
         far = self._to_landmarks
         longest = dearest * float((far[root] + far[leaf]).min())
         apart = np.abs(far[root] - far[leaf]).max()
@@ -174,7 +175,7 @@ class GraphSearch:
             limit = min(limit, longest * (1.0 + self.options.slack) + self._rounding)
         if apart - self._rounding > limit or apart > 0.5 * _UNREACHED:
             limit = -1.0  # there is no path
-        return dijkstra.search(roots, leaves, limit, aim=leaf, factor=toll)
+        dijkstra.search(*ends, limit, aim=leaf, factor=toll)
 
 
 def _groups(values: Ints) -> list[Ints]:
