@@ -115,6 +115,17 @@ def test_several_roots_at_offsets():
     np.testing.assert_allclose(finder.lengths(np.arange(graph.shape[0])), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("node", [-1, 400])
+def test_numbers_that_are_no_nodes_are_refused(node):
+    finder = Dijkstra(undirected())
+    for ends in (([node], [0]), ([0], [1, node])):
+        with pytest.raises(IndexError, match="nodes of the graph"):
+            finder.search(*map(np.array, ends))
+    finder.search(np.array([0]), NOWHERE)
+    expected = dijkstra(undirected(), indices=0)
+    np.testing.assert_allclose(finder.lengths(np.arange(400)), expected, rtol=1e-12)
+
+
 def test_edges_without_a_length_are_none():
     graph = undirected()
     broken = graph.copy()

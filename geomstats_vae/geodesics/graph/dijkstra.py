@@ -107,6 +107,11 @@ class Dijkstra:
         factor : array, shape=[n_nodes], optional
             The length of an edge is multiplied by the factors of both of its nodes, which are at
             least one.
+
+        Raises
+        ------
+        IndexError
+            If a root or a leaf is no node of the graph.
         """
         landmarks = _NO_LANDMARKS if self._landmarks is None else self._landmarks
         towards = landmarks[0, :0] if aim is None else landmarks[aim]
@@ -187,6 +192,10 @@ def _search(
     landmarks, towards, rounding = bounds
     distance, before, bound = paths
     places = heap[2]
+    for nodes in (roots, leaves):
+        for node in nodes:
+            if not 0 <= node < len(distance):
+                raise IndexError("Expected nodes of the graph, got a number that is none.")
     for k in range(n_reached):
         distance[reached[k]] = np.inf
     n_reached = size = left = 0
