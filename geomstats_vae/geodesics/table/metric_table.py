@@ -1,0 +1,369 @@
+"""A table of a metric: splines of its components, as fine as each place asks for.
+
+What a decoder's metric costs depends on its network; what the table costs does not. A table is
+good for many geodesics in two or three dimensions, and each of them is measured again on the
+decoder itself, so that no answer depends on how exact the table is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geodesics.table.splines import (
+    PADDING,
+    SplineTree,
+    spline_coefficients,
+    spline_jets,
+    spline_speeds,
+)
+
+Metric = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How fine a table is, and when it is built.
+
+    Parameters
+    ----------
+    cells : int
+        Cells of a leaf along each axis.
+    blocks : dict
+        Blocks along each axis before any is halved, by dimension.
+    rtol : float
+        Relative error of the metric, as a quadratic form, up to which a leaf is not halved.
+    trusted : float
+        The same up to which a leaf is used at all.
+    most_halvings : int
+        Halvings of a block.
+    most_points : int
+        Points at which the metric is evaluated, about. The worst leaves are halved first.
+    stride : int
+        A leaf is tested in the middle of every so many cells along each axis.
+    margin : float
+        Share of the codes' box by which the table's box is larger on each side.
+    pairs : int
+        Geodesics of one call for which a table is worth its building, if it is not asked for.
+    """
+
+    cells: int = 32
+    blocks: dict[int, int] = None  # type: ignore[assignment]
+    rtol: float = 1e-4
+    trusted: float = 3e-3
+    most_halvings: int = 4
+    most_points: int = 600_000
+    stride: int = 3
+    margin: float = 0.08
+    pairs: int = 256
+
+
+class MetricTable:
+    """Splines of a metric over a box of two or three dimensions.
+
+    Parameters
+    ----------
+    metric : callable
+        Takes points, shape=[n_points, dim]; returns matrices, shape=[n_points, dim, dim]. Where
+        they are not finite and positive definite the table knows nothing.
+    low, high : array, shape=[dim]
+        Corners of the box.
+    wanted : array, shape=[n_points, dim], optional
+        Places where the table is to be fine; blocks without any are not halved.
+    options : TableOptions, optional
+        How fine it is.
+    verbose : bool
+        Show a progress bar, in points.
+    deadline : Deadline, optional
+        When to halve no more blocks.
+
+    Attributes
+    ----------
+    tree : SplineTree
+        The splines of the components on and above the diagonal.
+    n_points : int
+        Points at which the metric was evaluated.
+    error : array, shape=[n_leaves]
+        Largest relative error of the metric that was seen on each leaf.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        low: Floats,
+        high: Floats,
+        *,
+        wanted: Floats | None = None,
+        options: TableOptions | None = None,
+        verbose: bool = False,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.options = TableOptions() if options is None else options
+        self.low, self.high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        self._deadline = Deadline() if deadline is None else deadline
+        self.n_points = 0
+        with tqdm(desc="Table", unit="point", disable=not verbose) as progress:
+            self._metric, self._progress = metric, progress
+            leaves = self._build(wanted)
+        del self._metric, self._progress
+        self.error = np.array([leaf.error for leaf in leaves])
+        self.tree = self._tree(leaves)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.low)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the coefficients, in bytes."""
+        return int(self.tree.coefficients.nbytes)
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def _build(self, wanted: Floats | None) -> list[_Leaf]:
+        """Halve the worst blocks until all are good, or there are too many points."""
+        options = self.options
+        n_blocks, blocks = self._n_blocks, []
+        for place in itertools.product(range(n_blocks), repeat=self.dim):
+            size = (self.high - self.low) / n_blocks
+            blocks.append(_Leaf(self.low + np.array(place) * size, size, 0))
+        self._fit(blocks)
+        leaves, open_ = blocks, blocks
+        while open_ and not self._deadline.passed:
+            bad = [leaf for leaf in open_ if not leaf.error <= options.rtol]
+            bad = [leaf for leaf in bad if leaf.halvings < options.most_halvings]
+            if wanted is not None:
+                bad = [leaf for leaf in bad if leaf.holds_any(wanted)]
+            bad.sort(key=lambda leaf: -leaf.error if leaf.error < math.inf else -1e300)
+            room = (options.most_points - self.n_points) // (2**self.dim * self._points_each)
+            bad = bad[: max(0, room)]
+            open_ = [child for leaf in bad for child in leaf.halve()]
+            self._fit(open_)
+            leaves = leaves + open_
+        return leaves
+
+    @property
+    def _n_blocks(self) -> int:
+        return (self.options.blocks or {2: 8, 3: 2})[self.dim]
+
+    @property
+    def _points_each(self) -> int:
+        n_cells = self.options.cells
+        return (n_cells + 1 + 2 * PADDING) ** self.dim + (-(-n_cells // self.options.stride)) ** (
+            self.dim
+        )
+
+    def _fit(self, leaves: list[_Leaf]) -> None:
+        """Interpolate the metric on leaves, and see how far the splines are off."""
+        dim, n_cells = self.dim, self.options.cells
+        rows, columns = np.triu_indices(dim)
+        inner = np.arange(-PADDING, n_cells + PADDING + 1) / n_cells
+        middle = (np.arange(0, n_cells, self.options.stride) + 0.5) / n_cells
+        mesh = np.stack(np.meshgrid(*[inner] * dim, indexing="ij"), axis=-1)
+        tests = np.stack(np.meshgrid(*[middle] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+        for leaf in leaves:
+            points = (leaf.origin + leaf.size * mesh).reshape(-1, dim)
+            values = self._evaluate(points)[:, rows, columns].reshape(*mesh.shape[:-1], -1)
+            if not np.isfinite(values).all():
+                continue  # no more than a part of the leaf is known: its children may know theirs
+            leaf.coefficients = spline_coefficients(values, dim)
+            points = leaf.origin + leaf.size * tests
+            leaf.error = self._error(leaf, points)
+
+    def _evaluate(self, points: Floats) -> Floats:
+        self.n_points += len(points)
+        self._progress.update(len(points))
+        return self._metric(points)
+
+    def _error(self, leaf: _Leaf, points: Floats) -> float:
+        """Largest relative error of the metric at some points; infinite where it is no metric."""
+        exact = self._evaluate(points)
+        one = self._tree([_Leaf(leaf.origin, leaf.size, 0, leaf.coefficients, 0.0)], alone=True)
+        table = _matrices(one, points)
+        if not (np.isfinite(exact).all() and np.isfinite(table).all()):
+            return math.inf
+        # Coordinates may have very different scales.
+        scale = np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), np.finfo(float).tiny))
+        scale = scale[:, :, None] * scale[:, None, :]
+        try:
+            factor = np.linalg.cholesky(exact / scale)
+        except np.linalg.LinAlgError:
+            return math.inf
+        half = np.linalg.solve(factor, (table - exact) / scale)
+        off = np.linalg.solve(factor, half.transpose(0, 2, 1))
+        return float(np.linalg.norm(off, axis=(1, 2)).max())
+
+    def _tree(self, leaves: list[_Leaf], *, alone: bool = False) -> SplineTree:
+        """Put leaves into arrays; of those that were halved the children count."""
+        dim, options = self.dim, self.options
+        nodes, meshes = list(leaves), []
+        number = {id(leaf): k for k, leaf in enumerate(nodes)}
+        child = np.full((len(nodes), 2**dim), -1)
+        index = np.full(len(nodes), -1)
+        for k, leaf in enumerate(nodes):
+            if leaf.children:
+                child[k] = [number[id(part)] for part in leaf.children]
+            elif leaf.coefficients is not None and leaf.error <= options.trusted:
+                index[k] = len(meshes)
+                meshes.append(leaf)
+        shape = (options.cells + 1 + 2 * PADDING + 4,) * dim
+        n_functions = dim * (dim + 1) // 2
+        size = n_functions * math.prod(shape)
+        corner = leaves[0].origin if alone else self.low
+        width = leaves[0].size if alone else (self.high - self.low) / self._n_blocks
+        origin = [leaf.origin - PADDING * leaf.size / options.cells for leaf in meshes]
+        parts = [leaf.coefficients for leaf in meshes if leaf.coefficients is not None]
+        return SplineTree(
+            low=corner,
+            per_block=1.0 / width,
+            n_blocks=np.full(dim, 1 if alone else self._n_blocks),
+            child=child,
+            leaf=index,
+            origin=np.array(origin).reshape(-1, dim),
+            per_cell=np.array([options.cells / leaf.size for leaf in meshes]).reshape(-1, dim),
+            offset=size * np.arange(len(meshes)),
+            shape=np.tile(np.array(shape), (len(meshes), 1)),
+            error=np.array([leaf.error for leaf in meshes]),
+            coefficients=np.concatenate([part.ravel() for part in parts] or [np.zeros(0)]),
+            n_functions=n_functions,
+        )
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def metrics(self, points: Floats) -> Floats:
+        """Metric matrices at latent codes, NaN where the table knows none.
+
+        Parameters
+        ----------
+        points : array, shape=[n_points, dim]
+            Codes.
+
+        Returns
+        -------
+        metric : array, shape=[n_points, dim, dim]
+            Matrices.
+        """
+        return _matrices(self.tree, points)
+
+    def jets(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Metric matrices with their first and second derivatives, NaN where none is known.
+
+        Parameters
+        ----------
+        points : array, shape=[n_points, dim]
+            Codes.
+
+        Returns
+        -------
+        metric : array, shape=[n_points, dim, dim]
+            Matrices.
+        first : array, shape=[n_points, dim, dim, dim]
+            Entry [n, i, j, k] is the derivative of entry [i, j] by coordinate k.
+        second : array, shape=[n_points, dim, dim, dim, dim]
+            The same by coordinates k and l.
+        """
+        dim, jets = self.dim, _jets(self.tree, points)
+        first = jets[:, 1 : dim + 1].transpose(0, 2, 1)
+        second = jets[:, dim + 1 :].transpose(0, 2, 1)
+        place = _places(dim)
+        return jets[:, 0][:, place], first[:, place], second[:, place][..., place]
+
+    def speeds(self, points: Floats, velocities: Floats) -> Floats:
+        """Norms of velocities at latent codes, NaN where the table knows no metric.
+
+        Parameters
+        ----------
+        points, velocities : array, shape=[..., dim]
+            Codes, and velocities there.
+
+        Returns
+        -------
+        speed : array, shape=[...]
+            Norms.
+        """
+        return self.speeds_and_errors(points, velocities)[0]
+
+    def speeds_and_errors(self, points: Floats, velocities: Floats) -> tuple[Floats, Floats]:
+        """Norms of velocities, and how far the metric is off there.
+
+        Parameters
+        ----------
+        points, velocities : array, shape=[..., dim]
+            Codes, and velocities there.
+
+        Returns
+        -------
+        speed : array, shape=[...]
+            Norms.
+        error : array, shape=[...]
+            Largest relative error of the metric that was seen on the leaf of each point.
+        """
+        shape = np.shape(points)
+        points, velocities = (
+            np.ascontiguousarray(part, dtype=float).reshape(-1, shape[-1])
+            for part in (points, velocities)
+        )
+        speed, error = np.empty((2, len(points)))
+        spline_speeds(self.tree, points, velocities, speed, error)
+        return speed.reshape(shape[:-1]), error.reshape(shape[:-1])
+
+    def knows(self, points: Floats) -> Bools:
+        """Whether the table knows the metric at latent codes, shape=[n_points]."""
+        return np.isfinite(_jets(self.tree, points)[:, 0, 0])
+
+
+class _Leaf:
+    """A part of the box, and the splines on it."""
+
+    def __init__(
+        self,
+        origin: Floats,
+        size: Floats,
+        halvings: int,
+        coefficients: Floats | None = None,
+        error: float = math.inf,
+    ) -> None:
+        self.origin, self.size, self.halvings = origin, size, halvings
+        self.coefficients, self.error = coefficients, error
+        self.children: list[_Leaf] = []
+
+    def holds_any(self, points: Floats) -> bool:
+        inside = (points >= self.origin) & (points <= self.origin + self.size)
+        return bool(inside.all(axis=1).any())
+
+    def halve(self) -> list[_Leaf]:
+        """Make the children; bit k of their places says on which side of axis k they lie."""
+        half, dim = 0.5 * self.size, len(self.size)
+        for place in range(2**dim):
+            side = np.array([place >> k & 1 for k in range(dim)])
+            self.children.append(_Leaf(self.origin + side * half, half, self.halvings + 1))
+        self.coefficients = None
+        return self.children
+
+
+def _jets(tree: SplineTree, points: Floats) -> Floats:
+    points = np.ascontiguousarray(points, dtype=float)
+    dim = points.shape[1]
+    jets = np.empty((len(points), 1 + dim + dim * (dim + 1) // 2, tree.n_functions))
+    spline_jets(tree, points, jets)
+    return jets
+
+
+def _matrices(tree: SplineTree, points: Floats) -> Floats:
+    return _jets(tree, points)[:, 0][:, _places(points.shape[1])]
+
+
+def _places(dim: int) -> Ints:
+    """Places of the entries of a symmetric matrix among those on and above its diagonal."""
+    place = np.zeros((dim, dim), dtype=int)
+    rows, columns = np.triu_indices(dim)
+    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
+    return place

@@ -1,0 +1,201 @@
+"""Newton's method for the energy of curves in a tabulated metric, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.table.energy import Element, Work, element_variation, solve
+from geomstats_vae.geodesics.table.splines import SplineTree
+
+# How the search for a curve ended: at a minimum; where the table knows no metric; without a step
+# that helps; out of steps.
+FOUND, UNKNOWN, STALLED, UNDONE = 0, 1, 2, 3
+# Least and largest multiples of the mass that are tried.
+_FIRST_SHIFT, _LARGEST_SHIFT = 3.0, 1e8
+# What a curve is evaluated for: its first step; to see whether a step helps; to shift its Hessian.
+_FIRST, _TRIAL, _MASS = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def descend(
+    tree: SplineTree,
+    element: Element,
+    nodes: Floats,
+    dt: Floats,
+    offsets: Ints,
+    tol: Floats,
+    max_iter: int,
+    status: Ints,
+    steps: Ints,
+    energy: Floats,
+    gain: Floats,
+    trial: Floats,
+    step: Floats,
+    work: Work,
+) -> None:
+    """Shorten curves on their meshes, one after the other.
+
+    Parameters
+    ----------
+    tree : SplineTree
+        The metric.
+    element : Element
+        The reference element.
+    nodes : array, shape=[n_elements, degree + 1, dim]
+        Nodes of the elements, curve after curve; changed.
+    dt : array, shape=[n_elements]
+        Times of the elements.
+    offsets : array of int, shape=[n_curves + 1]
+        First element of each curve, and the end.
+    tol : array, shape=[n_curves]
+        Stop when the energy is expected to fall by no more than this share.
+    max_iter : int
+        Steps of a curve; without any the gains are those of the first step.
+    status, steps : array of int, shape=[n_curves]
+        Written: how the search ended, and the steps taken.
+    energy : array, shape=[n_elements]
+        Written: energies; infinite where the table knows no metric.
+    gain : array, shape=[n_elements]
+        Written: by how much the energies would fall at first order by another step.
+    trial, step, work
+        Scratch for one curve.
+    """
+    n_nodes, dim = nodes.shape[1], nodes.shape[2]
+    inner, size = (n_nodes - 1) * dim, n_nodes * dim
+    for c in range(len(offsets) - 1):
+        begin, n = offsets[c], offsets[c + 1] - offsets[c]
+        n_unknowns = n * inner + dim
+        status[c], steps[c] = UNDONE, 0
+        phase, known = _FIRST, np.inf
+        share, slope, n_trials = 0.0, 0.0, 0
+        # The least eigenvalue of the flat metric is pi^2.
+        mass, last_shift = False, _FIRST_SHIFT
+        while status[c] == UNDONE:
+            total = 0.0
+            for e in range(n):
+                at = trial[e] if phase == _TRIAL else nodes[begin + e]
+                if not element_variation(tree, element, at, dt[begin + e], mass, work, e):
+                    total = np.inf
+                    break
+                total += work.energy[e]
+            if phase == _TRIAL and not total <= known * (1.0 + 1e-14) + 1e-4 * share * slope:
+                n_trials += 1
+                if n_trials == 12:
+                    status[c] = STALLED
+                    break
+                # The least of the parabola through what is known, within limits.
+                least = 0.1
+                if total < np.inf:
+                    least = -0.5 * slope * share / (total - known - slope * share)
+                share *= min(max(least, 0.1), 0.5)
+            else:
+                if not total < np.inf:
+                    status[c] = UNKNOWN
+                    break
+                if phase == _TRIAL:
+                    steps[c] += 1
+                    for e in range(n):
+                        for a in range(n_nodes):
+                            for k in range(dim):
+                                nodes[begin + e, a, k] = trial[e, a, k]
+                known = total
+                for e in range(n):
+                    energy[begin + e] = work.energy[e]
+                shift = 0.0
+                definite = phase != _MASS and solve(n, n_nodes - 1, dim, shift, work)
+                if not definite and not mass:
+                    # The same once more, with the masses.
+                    phase, mass = _MASS, True
+                    continue
+                while not definite and shift < _LARGEST_SHIFT:
+                    shift = 4.0 * shift if shift > 0.0 else last_shift
+                    definite = solve(n, n_nodes - 1, dim, shift, work)
+                if not definite:
+                    status[c] = STALLED
+                    break
+                # Likely more shifts follow upon one, and smaller ones.
+                mass = shift > 0.0
+                last_shift = max(_FIRST_SHIFT, 0.25 * shift)
+                slope = 0.0
+                for e in range(n):
+                    part = 0.0
+                    for k in range(size):
+                        part += work.gradient[e, k] * work.right[e * inner + k]
+                    gain[begin + e] = -part
+                    slope += part
+                # Where a shift makes the steps short they show less of what is to be gained.
+                enough = 2.0 * tol[c] * known * (1.0 if shift == 0.0 else 1e-3)
+                if not -slope > enough:
+                    status[c] = FOUND if shift == 0.0 else STALLED
+                    break
+                if steps[c] >= max_iter:
+                    break
+                for k in range(n_unknowns):
+                    step[k] = work.right[k]
+                phase, share, n_trials = _TRIAL, 1.0, 0
+            for e in range(n):
+                for a in range(n_nodes):
+                    for k in range(dim):
+                        move = step[e * inner + a * dim + k]
+                        trial[e, a, k] = nodes[begin + e, a, k] + share * move
+
+
+@njit(cache=True, nogil=True)
+def correct(
+    tree: SplineTree,
+    element: Element,
+    nodes: Floats,
+    dt: Floats,
+    offsets: Ints,
+    gradient: Floats,
+    excess: Floats,
+    ends: Floats,
+    work: Work,
+) -> None:
+    """Newton's steps for another gradient, with the Hessians of the table.
+
+    Parameters
+    ----------
+    tree, element, nodes, dt, offsets
+        As of `descend`; none is changed.
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
+        Derivatives of the elements' energies by their nodes. Those of curves for which they are not
+        finite are taken from the table, and written.
+    excess : array, shape=[n_curves]
+        Written: twice what the energies are expected to fall by; infinite where nothing can be said.
+    ends : array, shape=[n_curves, 2, dim]
+        Written: derivatives of the energies by the end points after the steps.
+    work
+        Scratch for one curve.
+    """
+    n_nodes, dim = nodes.shape[1], nodes.shape[2]
+    inner, size = (n_nodes - 1) * dim, n_nodes * dim
+    for c in range(len(offsets) - 1):
+        begin, n = offsets[c], offsets[c + 1] - offsets[c]
+        known = True
+        for e in range(n):
+            at = nodes[begin + e]
+            known &= element_variation(tree, element, at, dt[begin + e], False, work, e)
+            for k in range(size):
+                if np.isfinite(gradient[begin + e, k]):
+                    work.gradient[e, k] = gradient[begin + e, k]
+                else:
+                    gradient[begin + e, k] = work.gradient[e, k]
+        last = begin + n - 1
+        for k in range(dim):
+            ends[c, 0, k], ends[c, 1, k] = gradient[begin, k], gradient[last, inner + k]
+        if not known or not solve(n, n_nodes - 1, dim, 0.0, work):
+            excess[c] = np.inf
+            continue
+        excess[c] = 0.0
+        for e in range(n):
+            for k in range(size):
+                excess[c] -= gradient[begin + e, k] * work.right[e * inner + k]
+        for k in range(dim):
+            for i in range(dim):
+                for a in range(n_nodes):
+                    ends[c, 0, k] += work.matrices[0, k, i, 0, a] * work.right[a * dim + i]
+                    move = work.right[(n - 1) * inner + a * dim + i]
+                    ends[c, 1, k] += work.matrices[n - 1, k, i, n_nodes - 1, a] * move
