@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from geomstats_vae.estimators.base import SharesSpace, report_failures, space_geometry
+from geomstats_vae.estimators.base import ROUNDS, SharesSpace, report_failures, space_geometry
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, unsolved_means
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_derivatives
@@ -226,7 +226,8 @@ class FrechetMean(SharesSpace):
         labels = np.repeat(np.arange(n_groups), len(rows) // n_groups)
         deadline = Deadline.after(self.max_seconds)
         with progress_bar(desc="FrechetMean", unit=" geodesics", disable=not self.verbose) as bar:
-            patient = space_geometry(space, self.n_jobs, bar if self.verbose else None)
+            shown, n_pairs = bar if self.verbose else None, ROUNDS * len(rows)
+            patient = space_geometry(space, self.n_jobs, shown, n_pairs=n_pairs)
             usable = with_metric(patient, rows) & (mass > 0.0)
             if not usable.any():
                 raise ValueError(

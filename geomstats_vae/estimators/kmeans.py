@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators.assignment import Assignment, Labels, assign, merge, reached_labels
 from geomstats_vae.estimators.base import (
+    ROUNDS,
     Ending,
     SharesSpace,
     report_rows,
@@ -245,8 +246,9 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose
         ) as progress:
             working = space, self.n_jobs, progress
-            patient = with_row_tol(space_geometry(*working))
-            geometry = with_row_tol(space_geometry(*working, deadline))
+            n_pairs = ROUNDS * self.n_clusters * len(points)
+            patient = with_row_tol(space_geometry(*working, n_pairs=n_pairs))
+            geometry = with_row_tol(space_geometry(*working, deadline, n_pairs))
             rows, place = distinct_rows(patient, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
             weighted = (mass > 0.0) & with_metric(patient, rows)
@@ -357,11 +359,13 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         check_on_space(self.space_, points)
         return points
 
-    def _geometry(self) -> Geometry:
-        return with_row_tol(space_geometry(self.space_, self.n_jobs))  # as in the fit
+    def _geometry(self, n_rows: int) -> Geometry:
+        n_pairs = n_rows * len(self.cluster_centers_)
+        geometry = space_geometry(self.space_, self.n_jobs, n_pairs=n_pairs)
+        return with_row_tol(geometry)  # as in the fit
 
     def _assign(self, X: Floats) -> Assignment:
-        assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
+        assignment = assign(self._geometry(len(X)), X, self.cluster_centers_, sparing=self._sparing)
         found = assignment.geodesics
         report_rows(self.space_, found.converged, np.isfinite(found.length))
         return assignment
@@ -408,7 +412,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         distances : numpy.ndarray, shape=[n_samples, n_clusters]
             Geodesic distances; infinite where there is no curve.
         """
-        points, geometry = self._check_points(X), self._geometry()
+        points = self._check_points(X)
+        geometry = self._geometry(len(points))
         defined = with_metric(geometry, points)
         n_clusters = len(self.cluster_centers_)
         distances = np.full((len(points), n_clusters), np.inf)

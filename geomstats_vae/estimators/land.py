@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from geomstats_vae.estimators.base import Ending, space_geometry
+from geomstats_vae.estimators.base import ROUNDS, Ending, space_geometry
 from geomstats_vae.estimators.em import TangentEM
 from geomstats_vae.estimators.em_run import Run, run_em
 from geomstats_vae.estimators.land_density import TangentDensity, most_probable
@@ -327,7 +327,12 @@ class LAND(TangentDensity):
         deadline = Deadline.after(self.max_seconds)
         random_state = check_random_state(self.random_state)
         em = TangentEM(
-            space_geometry(space, progress=progress, deadline=deadline),
+            space_geometry(
+                space,
+                progress=progress,
+                deadline=deadline,
+                n_pairs=ROUNDS * self.n_components * len(X),
+            ),
             partial(to_space, space),
             X,
             mass,

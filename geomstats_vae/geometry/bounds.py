@@ -156,12 +156,12 @@ class DecoderBounds:
         return variance if math.isfinite(variance) else 0.0
 
 
-def graph_lengths(graph: LatentGraph, start: Floats, end: Floats) -> tuple[Floats]:
+def graph_lengths(graph: LatentGraph | None, start: Floats, end: Floats) -> tuple[Floats]:
     """Lengths of graph paths, or of straight lines where these are shorter.
 
     Parameters
     ----------
-    graph : LatentGraph
+    graph : LatentGraph or None
         Graph over the latent space.
     start, end : numpy.ndarray, shape=[n_pairs, dim]
         End points.
@@ -170,7 +170,17 @@ def graph_lengths(graph: LatentGraph, start: Floats, end: Floats) -> tuple[Float
     -------
     length : numpy.ndarray, shape=[n_pairs]
         Lengths; infinite where the decoder is finite along neither.
+
+    Raises
+    ------
+    ValueError
+        If there is no graph.
     """
+    if graph is None:
+        raise ValueError(
+            "Expected latent codes for lengths on the graph, got a metric without points; pass "
+            "the codes of the data as points, or method='exact'."
+        )
     length = np.zeros(len(start))
     rows = np.flatnonzero((start != end).any(axis=1))
     with torch.no_grad():
