@@ -17,7 +17,12 @@ from geomstats_vae.estimators.base import SharesSpace, report_failures, space_ge
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, unsolved_means
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_derivatives
-from geomstats_vae.estimators.mean_search import first_means, search_means
+from geomstats_vae.estimators.mean_search import (
+    descends_in_one,
+    first_means,
+    near_means,
+    search_means,
+)
 from geomstats_vae.estimators.rows import with_metric
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geometry.bars import progress_bar
@@ -269,12 +274,13 @@ class FrechetMean(SharesSpace):
         """Descend from the start until a limit; the best means, and what stopped the descent."""
         points, of, weights = X[usable], labels[usable], mass[usable]
         start = self._start(geometry, points, of, weights, n_groups)
-        steps = search_means(
-            geometry, points, of, weights, start, rtol=self._rtol(geometry), max_iter=self.max_iter
-        )
         means, why = None, f"max_iter={self.max_iter} steps; allow more, or a larger tol"
+        search, guess = partial(search_means, rtol=self._rtol(geometry)), None
         try:
-            for means in steps:
+            if descends_in_one(geometry) and self.max_iter:
+                start, guess = near_means(geometry, points, of, weights, start)
+            data = geometry, points, of, weights, start
+            for means in search(*data, max_iter=self.max_iter, guess=guess):
                 spread = np.sqrt(np.maximum(means.variance, np.finfo(float).tiny))
                 bar.set_postfix(step=means.n_iter, residual=float((means.residual / spread).max()))
         except OutOfTimeError:
