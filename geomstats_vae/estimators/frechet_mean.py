@@ -18,7 +18,6 @@ from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, unsolved_
 from geomstats_vae.estimators.land_start import to_space
 from geomstats_vae.estimators.mean_gradient import differentiable_mean, mean_derivatives
 from geomstats_vae.estimators.mean_search import (
-    descends_in_one,
     first_means,
     near_means,
     search_means,
@@ -27,6 +26,7 @@ from geomstats_vae.estimators.rows import with_metric
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.fans import descends_first
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Logs, no_curves
 from geomstats_vae.geometry.time_limit import OutOfTimeError
 from geomstats_vae.manifolds.arrays import USES_TORCH, Array, Origin, enter, to_backend, to_host
@@ -277,7 +277,7 @@ class FrechetMean(SharesSpace):
         means, why = None, f"max_iter={self.max_iter} steps; allow more, or a larger tol"
         search, guess = partial(search_means, rtol=self._rtol(geometry)), None
         try:
-            if descends_in_one(geometry) and self.max_iter:
+            if descends_first(geometry) and self.max_iter:
                 start, guess = near_means(geometry, points, of, weights, start)
             data = geometry, points, of, weights, start
             for means in search(*data, max_iter=self.max_iter, guess=guess):

@@ -10,9 +10,9 @@ import numpy as np
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, assign_unsolved
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, Move, frechet_means
-from geomstats_vae.estimators.mean_search import descends_in_one
 from geomstats_vae.estimators.rough_lloyd import rough_lloyd
 from geomstats_vae.estimators.seeding import gather
+from geomstats_vae.geometry.fans import descends_first
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
 
 # Residuals of means, relative to the root of the variance: what averages of logarithms are worth in
@@ -91,7 +91,7 @@ def descend(
     """
     run, n_before = partial(lloyd, tol=tol, sparing=sparing), 0
     move, before = None, None
-    if descends_in_one(geometry):
+    if descends_first(geometry):
         cells = gather(X, weights, _N_CELLS)
         data = cells.points, cells.weights
         for assignment, n_before in rough_lloyd(geometry, *data, centers, max_iter=max_iter):
@@ -240,7 +240,7 @@ def _update(
     if geometry.bounds is None:
         means = find(centers, geodesics=geodesics, tol=_CLOSED_FORM * radius)
     else:
-        share = _SOLVED_OF_MANY if descends_in_one(geometry) else _SOLVED
+        share = _SOLVED_OF_MANY if descends_first(geometry) else _SOLVED
         centers, geodesics = _meet_lone_points(X, centers, labels, geodesics)
         means = find(
             centers,
@@ -307,7 +307,7 @@ def mean_variance(geometry: Geometry, X: Floats, weights: Floats) -> float:
         label = np.zeros(len(X), dtype=int)
         means = frechet_means(geometry, X, label, weights, first[None], max_iter=5)
         return float(means.variance[0]) / geometry.dim
-    if geometry.codes is None or descends_in_one(geometry):
+    if geometry.codes is None or descends_first(geometry):
         return bounds.variance(X, weights) / geometry.dim
     some = X[np.linspace(0, len(X) - 1, _N_ESTIMATE).astype(int)]
     squares = _finite(bounds.graph_lengths(X, some)) ** 2

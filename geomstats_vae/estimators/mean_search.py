@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -95,11 +94,6 @@ def search_means(
             yield means._replace(converged=found, n_iter=n_before + means.n_iter)
         start, guess = means.points, means.geodesics.curves
         n_before += means.n_iter
-
-
-def descends_in_one(geometry: Geometry) -> TypeGuard[DecoderGeometry]:
-    """Tell whether means and their geodesics are best found together, by `near_means`."""
-    return isinstance(geometry, DecoderGeometry) and geometry.dim > NEWTON_DIM
 
 
 def near_means(

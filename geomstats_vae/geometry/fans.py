@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geodesics.search import first_polylines
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.mean_descent import Fans, Stage, descend_to_means
-from geomstats_vae.geometry.protocol import Floats, KeptCurves, no_curves
+from geomstats_vae.geometry.protocol import Floats, Geometry, KeptCurves, no_curves
 from geomstats_vae.geometry.solved import CURVES_BYTES, unpack_curves
 from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.immersions import Immersion
@@ -32,6 +32,8 @@ from geomstats_vae.immersions import Immersion
 # thousandth.
 FIRST_STAGE, ROUGH_STAGE = Stage(8, 6, 1e-3), Stage(16, 12, 1e-3)
 LAST_STAGES = Stage(16, 12, 1e-4), Stage(32, 24, 1e-4)
+# Fewest dimensions in which curves descend by chords before anything else.
+_FEWEST_DIMENSIONS = 6
 # Most waves that curves of a guess have.
 _MODES = 24
 # A graph path is tried where it is at most this many times as long as the curve. Graph paths are
@@ -39,6 +41,22 @@ _MODES = 24
 _WORTH = 1.02
 # A curve gives way to one that is shorter by this share.
 _MARGIN = 1e-3
+
+
+def descends_first(geometry: Geometry) -> TypeGuard[DecoderGeometry]:
+    """Tell whether rough curves cost far less than geodesics, as in many dimensions.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        A geometry.
+
+    Returns
+    -------
+    descends_first : bool
+        Whether it is that of a decoder of 6 dimensions or more.
+    """
+    return isinstance(geometry, DecoderGeometry) and geometry.dim >= _FEWEST_DIMENSIONS
 
 
 def fans_of(
