@@ -12,7 +12,8 @@ each other.
 
 References
 ----------
-.. [1] Rygaard, Hauberg. "GEORCE-FM", on means and geodesics as one problem of control. 2025.
+.. [1] Rygaard, Hauberg, Markvorsen. "Simultaneous Optimization of Geodesics and Frechet Means."
+   2025. arXiv:2511.04301.
 .. [2] Liu, Nocedal. "On the limited memory BFGS method for large scale optimization."
    Mathematical Programming 45, 1989, algorithm 2.1.
 """
