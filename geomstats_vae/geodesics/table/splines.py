@@ -119,7 +119,7 @@ def spline_coefficients(values: Floats, dim: int) -> Floats:
     """
     for axis in range(dim):
         matrix = interpolation(values.shape[axis])
-        product: Floats = np.tensordot(matrix, values, axes=(1, axis))
+        product = np.asarray(np.tensordot(matrix, values, axes=(1, axis)), dtype=np.float64)
         values = np.moveaxis(product, 0, axis)
     return np.ascontiguousarray(values)
 
