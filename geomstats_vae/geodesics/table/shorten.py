@@ -212,13 +212,14 @@ def _step_and_look(
     # What neighbours gain from each other cancels in the sum.
     state.excess = halves.total(gain)
     fine, gain = fine.reshape(-1, 2).sum(axis=1), np.abs(gain).reshape(-1, 2).sum(axis=1)
-    mismatch = np.abs(energy - fine)
+    with np.errstate(invalid="ignore"):
+        mismatch = np.abs(energy - fine)
     state.coarse, state.fine = curves.total(energy), curves.total(fine)
     enough = 2.0 * tol * state.fine
     # Steps may have ended where the splines of two leaves meet: what the halves show counts.
     state.found = state.known & (seen == FOUND)
     state.found &= (state.excess <= enough) & (curves.total(mismatch) <= enough)
-    error = gain + mismatch
+    error = np.nan_to_num(gain + mismatch, nan=np.inf)
     largest = np.zeros(len(curves))
     np.maximum.at(largest, curves.owner, error)
     marked = error > np.maximum(options.share * largest, enough / curves.counts)[curves.owner]
