@@ -12,10 +12,11 @@ import numpy as np
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
-from geomstats_vae.geodesics.curves.reference import reference_element, running_integral
+from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.shorten import TabulatedOptions, certify, run, shorten
 
@@ -95,7 +96,7 @@ class TabulatedSearch:
         for k in range(0, n_pairs, self.options.block):
             which = np.flatnonzero((owner >= k) & (owner < k + self.options.block))
             part, of = curves.take(which), owner[which]
-            dt = self._times(part)
+            dt = times_of_elements(self.table, part)
             left = self._promising(part, dt, of)
             rows, of = part.rows(left), of[left]
             found = shorten(self.table, part.take(left), dt[rows], self.tol, self.options)
@@ -149,24 +150,7 @@ class TabulatedSearch:
         length : array, shape=[n_elements, degree + 1]
             Lengths in the table's metric; infinite where it is not known.
         """
-        old = nodes.shape[1] - 1
-        element = reference_element(old)
-        speed = self.table.speeds(
-            element.fine_interpolate @ nodes, element.fine_differentiate @ nodes
-        )
-        length = speed @ running_integral(old, degree).T
-        return np.where(np.isfinite(length), length, np.inf)
-
-    def _times(self, curves: Curves) -> Floats:
-        """Give elements times in proportion to their lengths."""
-        length = self.arc_lengths(curves.nodes, 1)[:, -1]
-        total = curves.total(length)[curves.owner]
-        even = 1.0 / curves.counts[curves.owner]
-        good = np.isfinite(total) & (total > 0.0)
-        share = np.where(good, length / np.where(good, total, 1.0), even)
-        # No element may stand still.
-        share = np.maximum(share, 0.01 * even)
-        return share / curves.total(share)[curves.owner]
+        return arc_lengths(self.table, nodes, degree)
 
     def _along(self, paths: list[Floats]) -> Curves:
         """Curves along graph paths, in elements of equal length."""

@@ -213,6 +213,11 @@ class DecoderGeometry:
             self.graph.get(self.decoder, verbose=verbose or self.blocks.verbose)
         return self._precomputed.graph
 
+    @property
+    def metric_table(self) -> MetricTable | None:
+        """The table of the scaled metric, where it is in use; see `for_many`."""
+        return self._precomputed.table if self.tabulated else None
+
     @cached_property
     def _precomputed(self) -> Precomputed:
         parts = self.decoder, self.graph, self.table, self.scale, self.blocks.verbose

@@ -20,6 +20,7 @@ import torch
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together
+from geomstats_vae.geodesics.table.measure import end_hessians
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import KeptCurves
 
@@ -63,6 +64,7 @@ def distance_hessians(
     """
     dim = geometry.dim
     hessians = DistanceHessians(*np.full((2, len(curves), dim, dim), np.nan))
+    table = None if n_halvings else geometry.metric_table
     immersion = geometry.smooth_immersion().condensed()
     there = [k for k, row in enumerate(curves) if row is not None]
     degree = np.array([curves[k].nodes[0].shape[1] - 1 for k in there], dtype=int)
@@ -73,6 +75,12 @@ def distance_hessians(
         sizes = np.cumsum([len(curves[k].nodes[0]) * each for k in rows])
         for block in np.split(rows, np.flatnonzero(np.diff(sizes // _MATRIX_BYTES)) + 1):
             chains = chain_together([curves[k].nodes[0] for k in block])
+            if table is not None:
+                hessians.by_start[block], hessians.mixed[block] = end_hessians(table, chains)
+                block = block[~np.isfinite(hessians.by_start[block]).all(axis=(1, 2))]
+                if not len(block):
+                    continue
+                chains = chain_together([curves[k].nodes[0] for k in block])
             for _ in range(n_halvings):
                 chains = chains.halved()
             hessians.by_start[block], hessians.mixed[block] = _between_ends(model, chains)

@@ -8,6 +8,7 @@ import torch
 
 from geomstats_vae import FrechetMean, GeodesicKMeans, LatentSpace
 from geomstats_vae.geodesics.table import TableOptions
+from geomstats_vae.geometry.hessians import distance_hessians
 from geomstats_vae.geometry.tables import TableOnDemand
 from tests.manifolds import spaces
 
@@ -105,3 +106,14 @@ def test_boxes_without_extent():
     table = TableOnDemand(np.zeros((3, 2)), options=TableOptions(cells=8))
     geometry = space_with().metric.geometry
     assert table.get(geometry.decoder).knows(np.zeros((1, 2))).all()
+
+
+def test_hessians_of_distances():
+    geometry = space_with(pairs=20).metric.geometry.for_many()
+    logs = geometry.logs(CODES[:20], CODES[20:40])
+    found = distance_hessians(geometry, logs.curves)
+    # Without a table, on the same curves and twice as many elements.
+    exact = distance_hessians(geometry, logs.curves, n_halvings=1)
+    scale = np.abs(exact.by_start).max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found.by_start / scale, exact.by_start / scale, atol=1e-3)
+    np.testing.assert_allclose(found.mixed / scale, exact.mixed / scale, atol=1e-3)

@@ -199,3 +199,69 @@ def correct(
                     ends[c, 0, k] += work.matrices[0, k, i, 0, a] * work.right[a * dim + i]
                     move = work.right[(n - 1) * inner + a * dim + i]
                     ends[c, 1, k] += work.matrices[n - 1, k, i, n_nodes - 1, a] * move
+
+
+@njit(cache=True, nogil=True)
+def end_hessians(
+    tree: SplineTree,
+    element: Element,
+    nodes: Floats,
+    dt: Floats,
+    offsets: Ints,
+    by_start: Floats,
+    mixed: Floats,
+    columns: Floats,
+    work: Work,
+) -> None:
+    """Second derivatives of energies by the end points, all other nodes eliminated.
+
+    Parameters
+    ----------
+    tree, element, nodes, dt, offsets
+        As of `descend`; none is changed.
+    by_start, mixed : array, shape=[n_curves, dim, dim]
+        Written: ordinary ones by the start, and by start and end; NaN where none can be told.
+    columns : array, shape=[2 * dim, n_unknowns]
+        Scratch.
+    work
+        Scratch for one curve.
+    """
+    n_nodes, dim = nodes.shape[1], nodes.shape[2]
+    inner = (n_nodes - 1) * dim
+    for c in range(len(offsets) - 1):
+        begin, n = offsets[c], offsets[c + 1] - offsets[c]
+        n_unknowns = n * inner + dim
+        known = True
+        for e in range(n):
+            at = nodes[begin + e]
+            known &= element_variation(tree, element, at, dt[begin + e], False, work, e)
+        if not known or not solve(n, n_nodes - 1, dim, 0.0, work):
+            for i in range(dim):
+                for j in range(dim):
+                    by_start[c, i, j] = mixed[c, i, j] = np.nan
+            continue
+        # Columns of the ends in the matrix, divided by the Cholesky factor of the others.
+        for m in range(2 * dim):
+            column, k = columns[m], m % dim
+            for i in range(n_unknowns):
+                column[i] = 0.0
+            for a in range(n_nodes):
+                for i in range(dim):
+                    if m < dim:
+                        column[a * dim + i] = work.matrices[0, k, i, 0, a]
+                    else:
+                        place = (n - 1) * inner + a * dim + i
+                        column[place] = work.matrices[n - 1, k, i, n_nodes - 1, a]
+            for i in range(dim, n_unknowns - dim):
+                first = max((i - dim) // inner * inner, dim)
+                total = column[i]
+                for j in range(first, i):
+                    total -= work.factor[i, j - first] * column[j]
+                column[i] = total / work.factor[i, i - first]
+        for i in range(dim):
+            for j in range(dim):
+                by_start[c, i, j] = work.matrices[0, i, j, 0, 0]
+                mixed[c, i, j] = work.matrices[0, i, j, 0, n_nodes - 1] if n == 1 else 0.0
+                for u in range(dim, n_unknowns - dim):
+                    by_start[c, i, j] -= columns[i, u] * columns[j, u]
+                    mixed[c, i, j] -= columns[i, u] * columns[dim + j, u]
