@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 from geomstats_vae.sampling.coefficients import Coefficients, times
+from geomstats_vae.sampling.compiled import CompiledEuler
 from geomstats_vae.sampling.domains import Box, Region, resolve_domain
-from geomstats_vae.sampling.walk import Seed, Walkers, WalkSampler, WalkStatus
+from geomstats_vae.sampling.walk import (
+    Seed,
+    Track,
+    Walkers,
+    WalkSampler,
+    WalkStatus,
+    is_everywhere,
+)
 
 METHODS = ("euler", "geodesic")
 BOUNDARIES = ("reflect", "absorb")
@@ -143,8 +152,9 @@ class BrownianMotion(WalkSampler):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> Walkers:
-        return _BrownianWalkers(self, geometry, z, random_state, device)
+        return _BrownianWalkers(self, geometry, z, random_state, device, table)
 
 
 class _BrownianWalkers(Walkers):
@@ -155,11 +165,13 @@ class _BrownianWalkers(Walkers):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> None:
-        super().__init__(geometry, motion.space, z, random_state, device)
+        super().__init__(geometry, motion.space, z, random_state, device, table)
         self.motion = motion
         self.domain = None if motion._domain is None else motion._domain.on(device)
         self.spent = np.zeros(len(z))  # of the time step that is under way
+        self.compiled = self._compiled()
         if self.domain is not None:
             n_outside = int((~self.domain.contains(z)).sum())
             if n_outside:
@@ -168,17 +180,42 @@ class _BrownianWalkers(Walkers):
                     "widen the domain or drop these walkers."
                 )
 
-    def advance(self, rows: Ints, step: float) -> Ints:
-        """Move by as much of a step as the metric's change allows; see `Walkers.advance`."""
+    def _compiled(self) -> CompiledEuler | None:
+        """Moves walkers many steps at a time; None where moves have to be looked at."""
+        motion, box = self.motion, self.domain
+        if self.table is None or motion.method != "euler" or not is_everywhere(self.space):
+            return None
+        if isinstance(box, Region):
+            return None
+        limits = motion.max_change, motion.max_substeps
+        return CompiledEuler(self.table, box, motion.drift, *limits)
+
+    def move(self, rows: Ints, track: Track) -> None:
+        """Move walkers on the table as long as they are well inside; see `Walkers.move`."""
+        if self.compiled is None:
+            super().move(rows, track)
+            return
+        stuck, noise = self.compiled.move(rows, track, self, self.spent)
+        if len(stuck):
+            track.record(self.advance(stuck, track.step, noise), self.z)
+
+    def advance(self, rows: Ints, step: float, noise: Floats | None = None) -> Ints:
+        """Move by as much of a step as the metric's change allows; see `Walkers.advance`.
+
+        The noise, shape=[n_rows, dim], is drawn if none is given.
+        """
         start = self.z[rows]
         coefficients = self.coefficients(start)
         regular = self.stop_irregular(rows, coefficients)
         if not regular.all():
             rows, start = rows[regular], start[regular]
             coefficients = coefficients.take(regular)
+            noise = None if noise is None else noise[regular]
+        if noise is None:
+            noise = self.noise(len(rows))
         left = step - self.spent[rows]
         part = self._part(step, left, coefficients.roughness)
-        self._arrive(rows, start, self._move(start, part, coefficients))
+        self._arrive(rows, start, self._move(start, part, coefficients, noise))
         self.n_substeps[rows] += 1
         over = part == left
         self.spent[rows] = np.where(over, 0.0, self.spent[rows] + part)
@@ -195,9 +232,10 @@ class _BrownianWalkers(Walkers):
         return np.where(part < left, part, left)
 
     @np.errstate(invalid="ignore", over="ignore")
-    def _move(self, start: Floats, part: Floats, coefficients: Coefficients) -> Floats:
-        noise = np.sqrt(part)[:, None] * self.noise(len(start))
-        move = times(coefficients.root, noise)
+    def _move(
+        self, start: Floats, part: Floats, coefficients: Coefficients, noise: Floats
+    ) -> Floats:
+        move = times(coefficients.root, np.sqrt(part)[:, None] * noise)
         if self.motion.method == "geodesic":
             return self.geometry.exps(start, move, rtol=self.motion.rtol)
         if self.motion.drift:
