@@ -58,7 +58,7 @@ def accelerate(jet: Floats, q: Floats, p: Floats, a: Floats, s: Floats) -> bool:
     regular : bool
         Whether the metric is positive definite.
     """
-    dim, n_functions = s.shape[1], jet.shape[1]
+    dim = s.shape[1]
     factor, slope, along, bend, rate, turn = s[0], s[1], s[2], s[3], s[4], s[5]
     with_fields = len(q) > dim
     for i in range(dim):
@@ -177,6 +177,7 @@ def follow_paths(
     p: Floats,
     times: Floats,
     rtol: float,
+    fields_rtol: float,
     atol: float,
     max_steps: int,
     dense: Floats,
@@ -195,7 +196,7 @@ def follow_paths(
         last that were reached.
     times : array, shape=[n_times]
         Times in (0, 1], in ascending order.
-    rtol, atol : float
+    rtol, fields_rtol, atol : float
         Largest error of a step: of the path relative to the velocity, of fields relative to their
         largest entry, and absolute.
     max_steps : int
@@ -284,7 +285,7 @@ def follow_paths(
                         by_acceleration += _ERRORS[o] * kp[o, k]
                     error = size * max(abs(by_rate), abs(by_acceleration))
                     # Written so that what is no number stays.
-                    share = error / (atol + rtol * (path if k < dim else fields))
+                    share = error / (atol + (rtol * path if k < dim else fields_rtol * fields))
                     ratio = ratio if ratio >= share else share
             if np.isfinite(ratio) and ratio <= 1.0:
                 # -- a step is taken

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,7 +23,7 @@ from scipy.interpolate import BSpline
 from geomstats_vae.geodesics.arrays import Floats, Ints
 
 # Options of functions that are compiled into their callers: a call would copy all arrays of the tree.
-INNER = {
+INNER: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     "forceinline": True,

@@ -1,0 +1,201 @@
+"""Geodesics from points along velocities by a table of the metric, as far as that is exact enough.
+
+Those of the table are certified one by one: each by the decoder's accelerations at some of its
+points, unless the table is known to be that exact all along. The others, and those that leave the
+table, are followed on the decoder itself. So results hold their tolerance either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geodesics.table.exponential import PathState, TabulatedExponential
+from geomstats_vae.geodesics.table.metric_table import MetricTable
+from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.geometry.rays import DecoderRays, volume_densities_of
+from geomstats_vae.geometry.time_limit import check_time
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.immersions import Immersion
+
+# Tolerance below which the table is not asked: few of its paths would be that exact.
+LEAST_RTOL = 1e-6
+# Tolerance of rays, relative to the length of each stretch. It is far below the standard errors of
+# the quadratures that rays serve, which are a hundredth to a thousandth.
+RAY_RTOL = 1e-4
+# Paths that are followed between two looks at the clock.
+_PATHS = 4096
+
+Exact = Callable[[Floats, Floats], Floats]
+
+
+def exps_on_table(
+    flow: TabulatedExponential, exact: Exact, base: Floats, velocity: Floats, deadline: Deadline
+) -> Floats:
+    """Follow geodesics for unit time.
+
+    Parameters
+    ----------
+    flow : TabulatedExponential
+        Follows them on the table, and has the tolerance.
+    exact : callable
+        Follows others, from points along velocities, shape=[n, dim]; returns ends, shape=[n, dim].
+    base, velocity : numpy.ndarray, shape=[n, dim]
+        Initial points and velocities.
+    deadline : Deadline
+        When there must be an answer.
+
+    Returns
+    -------
+    points : numpy.ndarray, shape=[n, dim]
+        Ends; NaN where a geodesic cannot be followed.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the deadline passes.
+    """
+    one = np.ones(1)
+    return points_on_table(
+        flow,
+        lambda start, vector: exact(start, vector)[:, None],
+        base,
+        velocity,
+        one,
+        deadline,
+    )[:, 0]
+
+
+def points_on_table(
+    flow: TabulatedExponential,
+    exact: Exact,
+    base: Floats,
+    velocity: Floats,
+    times: Floats,
+    deadline: Deadline,
+) -> Floats:
+    """Find points of geodesics at several times.
+
+    Parameters
+    ----------
+    flow, base, velocity, deadline
+        As of `exps_on_table`; the tolerance is that of the last point.
+    exact : callable
+        The same for others.
+    times : numpy.ndarray, shape=[n_times]
+        Positive times.
+
+    Returns
+    -------
+    points : numpy.ndarray, shape=[n, n_times, dim]
+        Points.
+    """
+    n, dim = base.shape
+    points = np.empty((n, len(times), dim))
+    good = np.zeros(n, dtype=bool)
+    horizon = times.max(initial=0.0)
+    if horizon > 0.0:
+        order = np.argsort(times, kind="stable")
+        for first in range(0, n, _PATHS):
+            check_time(deadline)
+            part = slice(first, first + _PATHS)
+            state = PathState.start(base[part], horizon * velocity[part])
+            stretch = flow.advance(state, times[order] / horizon)
+            good[part] = stretch.good
+            points[part, order] = stretch.q[:, :, :dim]
+    rest = np.flatnonzero(~good)
+    if len(rest):
+        points[rest] = exact(base[rest], velocity[rest])
+    return points
+
+
+class TabulatedRays:
+    """Rays by a table; those that it does not know well go on on the decoder.
+
+    Parameters
+    ----------
+    table : MetricTable
+        The metric.
+    immersion : Immersion
+        The decoder's F, smooth.
+    exponential : ExponentialSolver
+        Integrates the equations of rays that the table is not exact enough for.
+    base, velocity : numpy.ndarray, shape=[n_rays, dim]
+        Initial points and velocities.
+    deadline : Deadline
+        When `advance` ends with `OutOfTimeError`.
+
+    Notes
+    -----
+    After each stretch the point of a ray is off by at most `RAY_RTOL` of the stretch's length, to
+    first order, besides what comes of its errors before. So are the Jacobi fields, about.
+    """
+
+    def __init__(
+        self,
+        table: MetricTable,
+        immersion: Immersion,
+        exponential: ExponentialSolver,
+        base: Floats,
+        velocity: Floats,
+        deadline: Deadline = NO_LIMIT,
+    ) -> None:
+        self._immersion, self._deadline = immersion, deadline
+        self._flow = TabulatedExponential(table, immersion, RAY_RTOL, exact_fields=True)
+        self._on_table = np.ones(len(base), dtype=bool)
+        self._state = PathState.start(base, velocity)
+        self._density = volume_densities_of(immersion, base)
+        self._others = DecoderRays(immersion, exponential, base[:0], velocity[:0], deadline)
+        self._time = 0.0
+
+    def advance(self, n_times: int) -> tuple[Floats, Floats, Bools]:
+        """Follow all rays for a unit of time; see `Rays.advance`."""
+        check_time(self._deadline)
+        dim, n = self._immersion.dim, len(self._on_table)
+        times = np.arange(1, n_times + 1) / n_times
+        before = self._state
+        after = PathState(before.q.copy(), before.p.copy())
+        stretch = self._flow.advance(after, times)
+        good = stretch.good
+        self._others.take_over(*self._handed(before.take(~good)), self._density[~good], self._time)
+        self._state, self._density = after.take(good), self._density[good]
+        rows = np.flatnonzero(self._on_table)
+        # Those that are handed over come last.
+        order = np.concatenate((np.flatnonzero(~self._on_table), rows[~good]))
+        self._on_table[rows[~good]] = False
+        points, volume = np.empty((n, n_times, dim)), np.empty((n, n_times))
+        failed = np.zeros(n, dtype=bool)
+        points[rows[good]] = stretch.q[good, :, :dim]
+        volume[rows[good]] = self._volumes(stretch.q[good], self._time + times)
+        back = np.argsort(order, kind="stable")
+        self._others.keep(back)
+        others = np.flatnonzero(~self._on_table)
+        if len(others):
+            points[others], volume[others], failed[others] = self._others.advance(n_times)
+        self._time += 1.0
+        return points, volume, failed
+
+    def keep(self, which: Bools) -> None:
+        """Go on with some of the rays, shape=[n_rays]."""
+        mine = which[self._on_table]
+        self._state, self._density = self._state.take(mine), self._density[mine]
+        self._others.keep(which[~self._on_table])
+        self._on_table = self._on_table[which]
+
+    def _volumes(self, q: Floats, times: Floats) -> Floats:
+        """Changes of volume at points of rays, shape=[n, n_times]."""
+        n, n_times, _ = q.shape
+        dim = self._immersion.dim
+        fields = q[:, :, dim : dim + dim * dim].reshape(n, n_times, dim, dim)
+        jacobian = np.linalg.det(fields / times[:, None, None])
+        flat = np.ascontiguousarray(q[:, :, :dim]).reshape(-1, dim)
+        density = volume_densities_of(self._immersion, flat).reshape(n, n_times)
+        return jacobian * density / self._density[:, None]
+
+    def _handed(self, state: PathState) -> tuple[Floats, Floats, Floats, Floats]:
+        """Points, velocities, fields and their rates, as `DecoderRays.take_over` takes them."""
+        dim, n = self._immersion.dim, len(state.q)
+        fields, rates = (part[:, dim:].reshape(n, 2 * dim, dim).swapaxes(1, 2) for part in state)
+        return state.q[:, :dim], state.p[:, :dim], fields, rates
