@@ -81,7 +81,7 @@ class Assigner:
     def __init__(self, geometry: Geometry, X: Floats, *, sparing: bool = True) -> None:
         self.geometry, self.X = geometry, X
         self._cheap = geometry.bounds if sparing else None
-        self._before: tuple[Floats, _DistanceBounds] | None = None
+        self._before: tuple[Floats, DistanceBounds] | None = None
         self._curves: KeptCurves | None = None  # shape=[n_samples, n_clusters]
 
     def __call__(
@@ -96,7 +96,7 @@ class Assigner:
         labels : numpy.ndarray of int, shape=[n_samples], optional
             A guess, such as the assignment before the centers moved.
         geodesics : Logs, optional
-            From the guessed centers to the points; both or neither.
+            From the guessed centers to the points, if they are known.
 
         Returns
         -------
@@ -106,8 +106,9 @@ class Assigner:
         if self._cheap is None:
             return self._exhaust(centers)
         bounds = self._lower_bounds(self._cheap, centers)
-        if labels is None or geodesics is None:
-            labels = bounds.guess()
+        if labels is None:
+            labels, geodesics = bounds.guess(), None
+        if geodesics is None:
             geodesics = self._logs(centers, np.arange(len(self.X)), labels)
         labels = labels.astype(np.int32)
         geodesics = geodesics.copy()
@@ -156,7 +157,7 @@ class Assigner:
             labels[begin : begin + size] = length.reshape(-1, n_clusters).argmin(axis=1)
         return Assignment(centers, labels, self.geometry.logs(centers[labels], self.X))
 
-    def _lower_bounds(self, cheap: Bounds, centers: Floats) -> _DistanceBounds:
+    def _lower_bounds(self, cheap: Bounds, centers: Floats) -> DistanceBounds:
         chord = cheap.chords(self.X, centers)
         graph = None
         if self.geometry.codes is not None:
@@ -167,7 +168,7 @@ class Assigner:
             moved = self.geometry.lengths(old_centers, centers).length
             # From where it is now, a center may reach rows that it did not reach before.
             known = np.where(np.isfinite(old.known), old.known, 0.0) - moved * (1.0 + _SLACK)
-        return _DistanceBounds(chord, graph, np.maximum(known, chord), self._between(centers))
+        return DistanceBounds(chord, graph, np.maximum(known, chord), self._between(centers))
 
     def _between(self, centers: Floats) -> Floats:
         """Distances between centers, or zeros if they cost as much as those of the points."""
@@ -181,7 +182,7 @@ class Assigner:
         return between
 
 
-class _DistanceBounds:
+class DistanceBounds:
     """Bounds from below of the distances of all points to all centers.
 
     Parameters

@@ -23,6 +23,8 @@ ROW_TOL = 1e-4
 # The same in more dimensions than Newton's method has assembled matrices for: there the tenth of a
 # percent is the descent's alone, and each digit more takes ten times as long.
 _MANY_DIMENSIONS, _ROW_TOL_OF_MANY = 6, 1e-3
+# Geodesics of a fit for each row and center, about: what decides on a table of the metric.
+ROUNDS = 3
 # Fewer pairs take less time than to send the geometry and its graph to other processes.
 _FEWEST_FOR_JOBS = 32
 
@@ -59,7 +61,11 @@ class SharesSpace(BaseEstimator):
 
 
 def space_geometry(
-    space: Any, n_jobs: int | None = None, progress: Any = None, deadline: Deadline = NO_LIMIT
+    space: Any,
+    n_jobs: int | None = None,
+    progress: Any = None,
+    deadline: Deadline = NO_LIMIT,
+    n_pairs: int = 1,
 ) -> DecoderGeometry | ClosedGeometry:
     """Take the geometry of a space, at the tolerance of its own solver.
 
@@ -73,19 +79,22 @@ def space_geometry(
         Bar that is moved by the number of pairs.
     deadline : Deadline
         When work that is not done ends with `OutOfTimeError`.
+    n_pairs : int
+        About how many geodesics will be asked for. A table of the metric pays for many.
 
     Returns
     -------
     geometry : DecoderGeometry or ClosedGeometry
         The geometry.
     """
-    return geometry_of(
+    geometry = geometry_of(
         space,
         n_jobs=n_jobs,
         progress=progress,
         deadline=deadline,
         fewest_for_jobs=_FEWEST_FOR_JOBS,
     )
+    return geometry.for_many(n_pairs) if isinstance(geometry, DecoderGeometry) else geometry
 
 
 def with_row_tol(geometry: Geometry) -> Geometry:

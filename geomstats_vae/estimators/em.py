@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,10 +11,12 @@ import numpy as np
 from scipy import linalg
 
 from geomstats_vae.estimators.base import with_row_tol
+from geomstats_vae.estimators.mean_search import near_means
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs
+from geomstats_vae.geometry.fans import descends_first
+from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs, no_curves
 from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.volume.flat_quadrature import FlatQuadrature, is_flat
 from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
@@ -40,12 +43,15 @@ _LOSS = 1e-9
 # A step of the means after which the bound would be lower is shortened to a share of it between
 # these.
 _SHORTENING = (0.1, 0.5)
-# The normalisers that are reported have as many times more samples.
+# The normalisers that are reported have as many times more samples: of latent coordinates, and in
+# many dimensions of rays.
 _FINER = 4
 # Covariances grow on, so new quadratures are made for this many times more.
 _ROOM = 1.2
 # As `ROW_TOL`, for normalisers; their errors average.
 _NORMALIZER_TOL = 1e-3
+# Tolerances of rays in many dimensions, where each takes a tenth of a second or more.
+_RAY_RTOL, _RAY_ATOL = 1e-4, 1e-7
 # Curves to the rows are kept for the next move of the means; at most so many.
 _CURVES_KEPT = 20_000
 # A component is a point if its covariance is at most this many times reg_covar.
@@ -120,17 +126,25 @@ class TangentEM:
         self.geometry, self._to_space = with_row_tol(geometry), to_space
         self._deadline = deadline
         self.X, self.mass = X, mass
-        self._loose = geometry.with_tol(_NORMALIZER_TOL)
+        self._loose: Geometry = geometry.with_tol(_NORMALIZER_TOL)
+        if descends_first(geometry):
+            exact = geometry.ray_exponential
+            rays = replace(exact, rtol=max(exact.rtol, _RAY_RTOL), atol=max(exact.atol, _RAY_ATOL))
+            self._loose = replace(geometry.with_tol(_NORMALIZER_TOL), ray_exponential=rays)
         self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         # Common random numbers: the same for all components and all steps.
+        self._many: Floats | None = None
         if ImportanceGrid.serves(geometry):
             self.grid: ImportanceGrid | None = ImportanceGrid(geometry)
             self.random = uniform_points(n_samples, geometry.dim, random_state)
             self._many = uniform_points(_FINER * n_samples, geometry.dim, random_state)
         else:
-            self.grid = None
+            self.grid, before = None, copy.deepcopy(random_state)
             self.random = sphere_directions(n_samples, geometry.dim, random_state)
+            if descends_first(geometry):
+                self._many = self.random
+                self.random = sphere_directions(n_samples // _FINER, geometry.dim, before)
 
     # -- geometry ------------------------------------------------------------------------------
 
@@ -148,7 +162,8 @@ class TangentEM:
 
     def _logs(self, mean: Floats, previous: TangentFrame | None) -> Logs:
         """Find geodesics to the rows, from those of the mean before it moved."""
-        guess = None if previous is None else self._curves.get(previous.base.tobytes())
+        base = mean if previous is None else previous.base
+        guess = self._curves.get(base.tobytes())
         logs = self.geometry.logs(mean, self.X, guess=guess)
         self._curves[mean.tobytes()] = logs.curves
         while len(self._curves) * len(self.X) > _CURVES_KEPT:
@@ -172,14 +187,15 @@ class TangentEM:
         scale = linalg.cholesky(covariance, lower=True)
         if is_flat(self.geometry, frame, scale):
             return FlatQuadrature(scale)
+        random = self._many if fine and self._many is not None else self.random
         if self.grid is None:
-            return build_ray_quadrature(self._loose, frame, scale, self.random)
+            return build_ray_quadrature(self._loose, frame, scale, random)
         rows = self.X
         if isinstance(previous, ImportanceQuadrature):
             known = np.isfinite(previous.log_weights)
             rows = np.concatenate((rows, previous.points[known]))
             coordinates = np.concatenate((coordinates, previous.coordinates[known]))
-        geometry, random = (self.geometry, self._many) if fine else (self._loose, self.random)
+        geometry = self.geometry if fine else self._loose
         return build_importance_quadrature(
             geometry, self.grid, frame, rows, coordinates, scale, random
         )
@@ -201,8 +217,8 @@ class TangentEM:
     def start(self, responsibilities: Floats) -> Mixture:
         """First mixture, of responsibilities shape=[n_rows, n_components]."""
         components, shares = [], responsibilities * self.mass[:, None]
-        for column in shares.T:
-            view = self.see(self._first_mean(column))
+        for mean, column in zip(self._first_means(shares), shares.T, strict=True):
+            view = self.see(mean)
             weights = column * view.converged
             turned = lead_by(view.frame, view.coordinates * np.sqrt(weights)[:, None])
             coordinates = turned.coordinates(view.frame.vectors(view.coordinates))
@@ -218,6 +234,20 @@ class TangentEM:
             self.component(self.see(c.frame.base, c.frame), c.precision) for c in mixture.components
         ]
         return replace(mixture, components=tuple(components))
+
+    def _first_means(self, shares: Floats) -> list[Floats]:
+        """Coordinate means; in many dimensions points next to Frechet means of the nearest rows."""
+        means = [self._first_mean(column) for column in shares.T]
+        if not descends_first(self.geometry):
+            return means
+        labels = shares.argmax(axis=1)
+        start = np.stack(means)
+        points, curves = near_means(self.geometry, self.X, labels, shares.max(axis=1), start)
+        for k, point in enumerate(points):
+            own = no_curves(len(labels))
+            own[labels == k] = curves[labels == k]
+            self._curves[point.tobytes()] = own
+        return list(points)
 
     def _first_mean(self, weights: Floats) -> Floats:
         """Coordinate mean, put on the space; the row next to it if that is not possible."""
@@ -291,8 +321,11 @@ class TangentEM:
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def refine(self, mixture: Mixture) -> Mixture:
-        """Integrate over latent coordinates anew, more finely, for the same distributions."""
-        if self.grid is None:
+        """Integrate anew, more finely, for the same distributions, where EM itself does it roughly.
+
+        Over latent coordinates, and in many dimensions.
+        """
+        if self._many is None:
             return mixture
         components = tuple(self._refined(c) for c in mixture.components)
         return replace(mixture, components=components)

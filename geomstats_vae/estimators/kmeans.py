@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.estimators.assignment import Assignment, Labels, assign, merge, reached_labels
 from geomstats_vae.estimators.base import (
+    ROUNDS,
     Ending,
     SharesSpace,
     report_rows,
@@ -122,7 +123,10 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     ties are solved for. The geodesics from a center to its points serve the assignment and the
     mean. If the metric has a graph, draws use its distances and all starts descend on a coarse
     graph, where every distance is known. The start with the least inertia there goes on to
-    geodesics. Given centers and those of a callable are left alone.
+    geodesics. Given centers and those of a callable are left alone. On decoders of 6 dimensions and
+    more, iterations are first done by curves of few chords, which descend together with the centers
+    and are no geodesics. Those that follow assign all points by geodesics, as ever, and move
+    centers until the norm of each mean logarithm is at most a hundredth of the cluster's spread.
 
     A geodesic is known to be stationary and not to be the shortest. Interrupted by Ctrl-C, `fit`
     keeps the last assignment and warns; so it does after `max_seconds`, which are over in the
@@ -244,9 +248,9 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         with progress_bar(
             desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose
         ) as progress:
-            working = space, self.n_jobs, progress
-            patient = with_row_tol(space_geometry(*working))
-            geometry = with_row_tol(space_geometry(*working, deadline))
+            pairs = ROUNDS * self.n_clusters * len(points)
+            all_time = space_geometry(space, self.n_jobs, progress, n_pairs=pairs)
+            patient, geometry = map(with_row_tol, (all_time, all_time.working(deadline=deadline)))
             rows, place = distinct_rows(patient, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
             weighted = (mass > 0.0) & with_metric(patient, rows)
@@ -357,11 +361,12 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         check_on_space(self.space_, points)
         return points
 
-    def _geometry(self) -> Geometry:
-        return with_row_tol(space_geometry(self.space_, self.n_jobs))  # as in the fit
+    def _geometry(self, n_rows: int) -> Geometry:
+        pairs = n_rows * len(self.cluster_centers_)
+        return with_row_tol(space_geometry(self.space_, self.n_jobs, n_pairs=pairs))  # as fit
 
     def _assign(self, X: Floats) -> Assignment:
-        assignment = assign(self._geometry(), X, self.cluster_centers_, sparing=self._sparing)
+        assignment = assign(self._geometry(len(X)), X, self.cluster_centers_, sparing=self._sparing)
         found = assignment.geodesics
         report_rows(self.space_, found.converged, np.isfinite(found.length))
         return assignment
@@ -408,7 +413,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         distances : numpy.ndarray, shape=[n_samples, n_clusters]
             Geodesic distances; infinite where there is no curve.
         """
-        points, geometry = self._check_points(X), self._geometry()
+        points, geometry = self._check_points(X), self._geometry(len(X))
         defined = with_metric(geometry, points)
         n_clusters = len(self.cluster_centers_)
         distances = np.full((len(points), n_clusters), np.inf)

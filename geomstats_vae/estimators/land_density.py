@@ -61,7 +61,8 @@ class TangentDensity(DensityMixin, SharesSpace):
 
     def _view(self, X: Floats) -> tuple[Floats, int]:
         """Find it without a report, and the number of geodesics that did not converge."""
-        geometry = with_row_tol(space_geometry(self.space_))  # as in the fit
+        n_pairs = len(X) * len(self._mixture.components)
+        geometry = with_row_tol(space_geometry(self.space_, n_pairs=n_pairs))  # as in the fit
         defined = with_metric(geometry, X)
         joint = np.full((len(X), len(self._mixture.components)), -np.inf)
         n_failed = joint.shape[1] * int((~defined).sum())

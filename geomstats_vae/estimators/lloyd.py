@@ -10,12 +10,15 @@ import numpy as np
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, assign_unsolved
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, Move, frechet_means
+from geomstats_vae.estimators.rough_lloyd import rough_lloyd
 from geomstats_vae.estimators.seeding import gather
+from geomstats_vae.geometry.fans import descends_first
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
 
 # Residuals of means, relative to the root of the variance: what averages of logarithms are worth in
-# closed form (those of geomstats' hyperbolic spaces), and where they are solved for.
-_CLOSED_FORM, _SOLVED = 1e-7, 1e-4
+# closed form (those of geomstats' hyperbolic spaces), where they are solved for, and where that is
+# in many dimensions.
+_CLOSED_FORM, _SOLVED, _SOLVED_OF_MANY = 1e-7, 1e-4, 1e-2
 # The first iterations where geodesics are solved for: their tolerance, and the number of cells that
 # stand for the points.
 _LOOSE_TOL, _N_CELLS = 1e-3, 200
@@ -88,7 +91,15 @@ def descend(
     """
     run, n_before = partial(lloyd, tol=tol, sparing=sparing), 0
     move, before = None, None
-    if geometry.bounds is not None:
+    if descends_first(geometry):
+        cells = gather(X, weights, _N_CELLS)
+        data = cells.points, cells.weights
+        for assignment, n_before in rough_lloyd(geometry, *data, centers, max_iter=max_iter):
+            rough = _partition(assignment, cells.weights, n_before, None)
+            before = _spread(rough, cells.place)
+            yield before
+        centers, n_before = assignment.centers, n_before - 1
+    elif geometry.bounds is not None:
         cells, loose = gather(X, weights, _N_CELLS), geometry.with_tol(_LOOSE_TOL)
         for partition in run(loose, cells.points, cells.weights, centers, max_iter=max_iter):
             before = _spread(partition, cells.place)
@@ -140,7 +151,7 @@ def lloyd(
     move : Move, optional
         The steps that led to the centers.
     before : Partition, optional
-        A partition by these centers, from whose curves geodesics start.
+        A partition by these centers, from whose labels and curves the first assignment starts.
 
     Yields
     ------
@@ -150,7 +161,7 @@ def lloyd(
     assign = Assigner(geometry, X, sparing=sparing)
     if before is not None:
         assign.go_on_from(before.assignment)
-    assignment = assign(centers)
+    assignment = assign(centers, None if before is None else before.assignment.labels)
     for n_iter in range(1, max_iter + 1):
         yield _partition(assignment, weights, n_iter, move)
         means, labels, move = _update(geometry, X, weights, assignment, move, tol)
@@ -229,12 +240,13 @@ def _update(
     if geometry.bounds is None:
         means = find(centers, geodesics=geodesics, tol=_CLOSED_FORM * radius)
     else:
+        share = _SOLVED_OF_MANY if descends_first(geometry) else _SOLVED
         centers, geodesics = _meet_lone_points(X, centers, labels, geodesics)
         means = find(
             centers,
             geodesics=geodesics,
             move=move if filled is assignment else None,
-            tol=np.maximum(np.sqrt(tol), _SOLVED * radius),
+            tol=np.maximum(np.sqrt(tol), share * radius),
             one_step=True,
             newton=geometry.dim <= NEWTON_DIM,
         )
@@ -286,8 +298,8 @@ def mean_variance(geometry: Geometry, X: Floats, weights: Floats) -> float:
     -------
     variance : float
         Frechet variance divided by the dimension. Where geodesics cost it is estimated: half the
-        mean squared length of graph paths to some of the points, or, without a graph, the variance
-        of the embeddings in data space, which is no larger.
+        mean squared length of graph paths to some of the points, or, without a graph and in many
+        dimensions, the variance of the embeddings in data space, which is no larger.
     """
     bounds = geometry.bounds
     if bounds is None:
@@ -295,7 +307,7 @@ def mean_variance(geometry: Geometry, X: Floats, weights: Floats) -> float:
         label = np.zeros(len(X), dtype=int)
         means = frechet_means(geometry, X, label, weights, first[None], max_iter=5)
         return float(means.variance[0]) / geometry.dim
-    if geometry.codes is None:
+    if geometry.codes is None or descends_first(geometry):
         return bounds.variance(X, weights) / geometry.dim
     some = X[np.linspace(0, len(X) - 1, _N_ESTIMATE).astype(int)]
     squares = _finite(bounds.graph_lengths(X, some)) ** 2

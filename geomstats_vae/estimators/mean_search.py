@@ -9,8 +9,18 @@ import torch
 
 from geomstats_vae.estimators.assignment import Labels
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
+from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.decoder import DecoderGeometry
-from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.geometry.fans import (
+    FIRST_STAGE,
+    LAST_STAGES,
+    ROUGH_STAGE,
+    descend_fans,
+    fans_of,
+    keep_fans,
+    look_around,
+)
+from geomstats_vae.geometry.protocol import Floats, Geometry, KeptCurves, no_curves
 from geomstats_vae.geometry.rows import host
 from geomstats_vae.immersions.immersion import gram
 
@@ -21,6 +31,8 @@ _LOOSE_TOL, _LOOSE_RESIDUAL = 1e-3, 1e-3
 _SHARE, _FINEST = 0.1, 1e-6
 # Steps to the first mean, and images that are taken at once.
 _IMAGE_STEPS, _CHUNK = 20, 256
+# Points whose curves descend at once, about; as many stand for the points of a larger group.
+_POINTS = 1000
 
 
 def search_means(
@@ -32,6 +44,7 @@ def search_means(
     *,
     rtol: float,
     max_iter: int,
+    guess: KeptCurves | None = None,
 ) -> Iterator[FrechetMeans]:
     """Descend to Frechet means of groups, from loose geodesics to exact ones.
 
@@ -51,6 +64,8 @@ def search_means(
         Residual at which a mean is found, relative to the root of its variance.
     max_iter : int
         Largest number of steps tried.
+    guess : numpy.ndarray of object, shape=[n_samples], optional
+        Curves from the starts, or from points near them; see `Geometry.logs`.
 
     Yields
     ------
@@ -60,7 +75,7 @@ def search_means(
     stages = [(min(_LOOSE_TOL, max(_SHARE * rtol, _FINEST)), rtol)]
     if geometry.bounds is not None and rtol < _LOOSE_RESIDUAL:
         stages.insert(0, (_LOOSE_TOL, _LOOSE_RESIDUAL))
-    guess, n_before = None, 0
+    n_before = 0
     for number, (tol, share) in enumerate(stages):
         last = number == len(stages) - 1
         steps = frechet_steps(
@@ -79,6 +94,57 @@ def search_means(
             yield means._replace(converged=found, n_iter=n_before + means.n_iter)
         start, guess = means.points, means.geodesics.curves
         n_before += means.n_iter
+
+
+def near_means(
+    geometry: DecoderGeometry, X: Floats, labels: Labels, weights: Floats, start: Floats
+) -> tuple[Floats, KeptCurves]:
+    """Descend next to Frechet means of groups without a geodesic.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        Geometry of a latent space of many dimensions.
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Points.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    start : numpy.ndarray, shape=[n_groups, n_features]
+        Where each mean starts; that of a group without weight stays there.
+
+    Returns
+    -------
+    means : numpy.ndarray, shape=[n_groups, n_features]
+        Points next to the means; see `descend_fans`.
+    guess : numpy.ndarray of object, shape=[n_samples]
+        Curves from the means to the points, not certified; None of some.
+
+    Raises
+    ------
+    OutOfTimeError
+        If the geometry's deadline passes.
+    """
+    means, guess = start.copy(), no_curves(len(X))
+    sizes = np.cumsum(np.bincount(labels, minlength=len(start)))
+    for block in np.split(np.arange(len(start)), np.flatnonzero(np.diff(sizes // _POINTS)) + 1):
+        rows = np.flatnonzero(np.isin(labels, block) & (weights > 0.0))
+        if not len(rows):
+            continue
+        points, mass, group = X[rows], weights[rows], labels[rows] - block[0]
+        several = len(block) > 1 or len(rows) <= _POINTS
+        if not several:  # fewer points stand for many
+            points, mass, _ = gather(points, mass, _POINTS // 2)
+            group = np.zeros(len(points), dtype=int)
+        fans = fans_of(points, group, start[block])
+        fans = descend_fans(geometry, fans, group, mass, (FIRST_STAGE, ROUGH_STAGE))
+        fans = look_around(geometry, fans, ROUGH_STAGE)
+        fans = descend_fans(geometry, fans, group, mass, LAST_STAGES)
+        means[block] = fans.means
+        if several:
+            guess[rows] = keep_fans(geometry, fans)
+    return means, guess
 
 
 def first_means(

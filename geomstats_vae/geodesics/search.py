@@ -21,7 +21,8 @@ from geomstats_vae.geodesics.options import (
     StartOptions,
     Task,
 )
-from geomstats_vae.geodesics.starts import Guess
+from geomstats_vae.geodesics.starts import Guess, first_polylines
+from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.immersion import Immersion
 
 
@@ -51,36 +52,6 @@ class Descent:
     options: DescentOptions
 
 
-def first_polylines(
-    graph: LatentGraph | None, start: Floats, end: Floats, graph_limit: float
-) -> tuple[list[Floats], Ints]:
-    """Find the straight lines between pairs of points, and the graph paths that are shorter.
-
-    Parameters
-    ----------
-    graph : LatentGraph or None
-        The graph; without it there are lines only.
-    start, end : array, shape=[n_pairs, dim]
-        End points.
-    graph_limit : float
-        Lengths of lines, times this, past which no graph path is of use.
-
-    Returns
-    -------
-    polylines : list of array, shape=[n_vertices, dim]
-        Vertices.
-    owner : array of int, shape=[n_polylines]
-        The pairs that they join.
-    """
-    lines, owner = list(np.stack((start, end), axis=1)), np.arange(len(start))
-    if graph is None:
-        return lines, owner
-    line = graph.line_lengths(start, end)
-    paths, cost = graph.paths(start, end, graph_limit * line)
-    shorter = np.flatnonzero(np.isfinite(cost) & (line > cost))
-    return lines + [paths[k] for k in shorter], np.concatenate((owner, shorter))
-
-
 class Search:
     """The search for the geodesics of a block of pairs, with the best curve of each so far."""
 
@@ -94,11 +65,12 @@ class Search:
         starts: StartOptions,
         guesses: GuessOptions,
         descent: Descent | None = None,
+        tabulated: TabulatedSearch | None = None,
     ) -> None:
         self.models, self.graph, self.task = models, graph, task
         self.start, self.end = start, end
         self._start_options, self.guess_options = starts, guesses
-        self._descent = descent
+        self._descent, self._tabulated = descent, tabulated
         self.on_grid = graph is not None and graph.on_grid
         n_pairs, dim = start.shape
         # Pairs that are still to be solved; the ends of the others are the same point.
@@ -109,6 +81,7 @@ class Search:
         self.residual, self.length_error = np.zeros((2, n_pairs))
         self.status = np.full(n_pairs, int(GeodesicStatus.CONVERGED))
         self.n_iter = np.zeros(n_pairs, dtype=int)
+        self._by_table = np.zeros(n_pairs, dtype=bool)
         for column in (self.length, self.residual, self.length_error):
             column[self.open] = np.inf
         self.status[self.open] = GeodesicStatus.NON_FINITE
@@ -122,9 +95,19 @@ class Search:
         """Search from the guess, and from afar for the pairs that are open then."""
         if guess is not None:
             self._search_from(guess)
+        if self._tabulated is not None and len(self.open):
+            self._search_table(self._tabulated)
         for start in self._starts():
             self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
         return self.path()
+
+    def _search_table(self, tabulated: TabulatedSearch) -> None:
+        """Search by a table; pairs with a curve that the decoder certifies are no longer open."""
+        pairs = self.open
+        found = tabulated.from_afar(self.start[pairs], self.end[pairs])
+        self._keep_if_better(pairs, found, found.settled)
+        self._by_table[pairs] = found.settled
+        self.open = pairs[~found.settled]
 
     def give_up(self) -> GeodesicPath:
         """Give no curves to the open pairs: the time was over before they were begun."""
@@ -190,7 +173,11 @@ class Search:
                 hopeless=options.hopeless,
                 max_looks=options.max_looks,
             )
-            found = minimise(self.models[group.degree], guess.curves(pairs), task)
+            if self._tabulated is not None and group.degree == self._tabulated.degree:
+                found = self._tabulated.settle(guess.curves(pairs))
+                self._by_table[pairs] = found.settled
+            else:
+                found = minimise(self.models[group.degree], guess.curves(pairs), task)
             good, graph_length = found.settled, guess.graph_length(pairs)
             doubtful = np.flatnonzero(good)
             if len(doubtful) and not group.fresh and self.graph is not None:
@@ -392,7 +379,7 @@ class Search:
             pairs = np.flatnonzero(degrees == old)
             if old:
                 curves = chain_together([self.nodes[k] for k in pairs])
-                arc = self.models[int(old)].arc_lengths(curves.nodes, degree)
+                arc = self._arc_lengths(curves, self._by_table[pairs], degree)
             else:
                 curves = straight(self.start[pairs], self.end[pairs], 1, degree)
                 arc = np.concatenate([arcs[k] for k in pairs])
@@ -408,6 +395,16 @@ class Search:
             points[k], points[k, :n], times[k, : n + 1] = self.end[k], inner, _times(arc)
         points[:, 0] = self.start  # exactly, whatever the change of the degree rounds
         return points, times
+
+    def _arc_lengths(self, curves: Curves, by_table: Bools, degree: int) -> Floats:
+        """Lengths from each element's start to its nodes of a degree, by the table or by F."""
+        tabulated = by_table[curves.owner]
+        arc = np.empty((len(tabulated), degree + 1))
+        if self._tabulated is not None:
+            arc[tabulated] = self._tabulated.arc_lengths(curves.nodes[tabulated], degree)
+        model = self.models[curves.degree]
+        arc[~tabulated] = model.arc_lengths(curves.nodes[~tabulated], degree)
+        return arc
 
 
 def _degree(nodes: Floats | None) -> int:

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
 from geomstats_vae.geodesics.deadline import Deadline, check_seconds
-from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
+from geomstats_vae.geodesics.elements import ElementEvaluator, Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.kinked import KinkedSearch, kink_codes
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
@@ -29,6 +29,9 @@ from geomstats_vae.geodesics.options import (
     Task,
 )
 from geomstats_vae.geodesics.search import Descent, Search
+from geomstats_vae.geodesics.table.metric_table import MetricTable
+from geomstats_vae.geodesics.table.shorten import TabulatedOptions
+from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.immersion import Immersion
 
 
@@ -102,6 +105,11 @@ class GeodesicSolver:
         The first descent, in many dimensions.
     kinks : KinkOptions
         Decoders with kinks.
+    table : MetricTable, optional
+        Table of the decoder's metric, in two or three dimensions: curves are found by it, certified
+        on the decoder, and found on the decoder where that refuses them.
+    tabulated : TabulatedOptions
+        Steps in the table.
 
     Notes
     -----
@@ -136,6 +144,8 @@ class GeodesicSolver:
     matrix_free: MatrixFreeOptions = field(default_factory=MatrixFreeOptions, repr=False)
     descent: DescentOptions = field(default_factory=DescentOptions, repr=False)
     kinks: KinkOptions = field(default_factory=KinkOptions, repr=False)
+    table: MetricTable | None = field(default=None, repr=False)
+    tabulated: TabulatedOptions = field(default_factory=TabulatedOptions, repr=False)
 
     def __post_init__(self) -> None:
         check_seconds(self.max_seconds)
@@ -301,7 +311,13 @@ class GeodesicSolver:
         descent = None
         if line.smooth and line.dim >= self.descent.min_dim:
             descent = Descent(_single(line, graph), self.descent.with_tol(self.tol))
-        return Search(models, start, end, graph, task, self.start, self.guess, descent)
+        tabulated = None
+        if self.table is not None and line.smooth:
+            evaluator = ElementEvaluator(line, self.tabulated.degree, self.chunk_size)
+            parts = self.table, evaluator, graph, self.tol, self.rtol, self.tabulated
+            tabulated = TabulatedSearch(*parts)
+        options = self.start, self.guess, descent, tabulated
+        return Search(models, start, end, graph, task, *options)
 
     def _smoothed(
         self, immersion: Immersion, graph: LatentGraph | None

@@ -174,3 +174,33 @@ def _moved_along(nodes: Floats, first: Floats, last: Floats) -> Floats:
 def _norms(metric: Floats, vector: Floats) -> Floats:
     """Norms of vectors, shape=[n]."""
     return np.sqrt(np.maximum(np.einsum("nij,ni,nj->n", metric, vector, vector), 0.0))
+
+
+def first_polylines(
+    graph: LatentGraph | None, start: Floats, end: Floats, graph_limit: float
+) -> tuple[list[Floats], Ints]:
+    """Find the straight lines between pairs of points, and the graph paths that are shorter.
+
+    Parameters
+    ----------
+    graph : LatentGraph or None
+        The graph; without it there are lines only.
+    start, end : array, shape=[n_pairs, dim]
+        End points.
+    graph_limit : float
+        Lengths of lines, times this, past which no graph path is of use.
+
+    Returns
+    -------
+    polylines : list of array, shape=[n_vertices, dim]
+        Vertices.
+    owner : array of int, shape=[n_polylines]
+        The pairs that they join.
+    """
+    lines, owner = list(np.stack((start, end), axis=1)), np.arange(len(start))
+    if graph is None:
+        return lines, owner
+    line = graph.line_lengths(start, end)
+    paths, cost = graph.paths(start, end, graph_limit * line)
+    shorter = np.flatnonzero(np.isfinite(cost) & (line > cost))
+    return lines + [paths[k] for k in shorter], np.concatenate((owner, shorter))

@@ -45,6 +45,11 @@ class TabulatedSearch:
     rtol: float
     options: TabulatedOptions
 
+    @property
+    def degree(self) -> int:
+        """Degree of the elements."""
+        return self.options.degree
+
     def from_afar(self, start: Floats, end: Floats) -> Minimised:
         """Search from straight lines and graph paths.
 
@@ -71,7 +76,7 @@ class TabulatedSearch:
                 along = self._along([paths[k] for k in around])
                 curves = concatenate([curves.take(np.flatnonzero(chosen)), along])
                 owner = np.concatenate((np.flatnonzero(chosen), around))
-        minimised = self.settle(self._shortest(curves, owner, n_pairs))
+        minimised = self._settle(curves, owner)
         if self.graph is not None:
             # Of lines that the table does not know all of, the decoder tells the lengths.
             unknown = np.flatnonzero(minimised.settled & ~np.isfinite(line))
@@ -82,14 +87,46 @@ class TabulatedSearch:
 
     def settle(self, curves: Curves) -> Minimised:
         """Shorten curves as they are, and certify them on the decoder."""
-        parts = []
-        times = self._times(curves)
-        for k in range(0, len(curves), self.options.block):
-            which = np.arange(k, min(k + self.options.block, len(curves)))
-            part, rows = curves.take(which), curves.rows(which)
-            found = shorten(self.table, part, times[rows], self.tol, self.options)
+        return self._settle(curves, np.arange(len(curves)))
+
+    def _settle(self, curves: Curves, owner: Ints) -> Minimised:
+        """Shorten curves, the shortest of each pair to the end, and certify these."""
+        parts, n_pairs = [], owner.max(initial=-1) + 1
+        for k in range(0, n_pairs, self.options.block):
+            which = np.flatnonzero((owner >= k) & (owner < k + self.options.block))
+            part, of = curves.take(which), owner[which]
+            dt = self._times(part)
+            left = self._promising(part, dt, of)
+            rows, of = part.rows(left), of[left]
+            found = shorten(self.table, part.take(left), dt[rows], self.tol, self.options)
+            found = found.take(_first_of_each(of, found.length))
             parts.append(certify(self.evaluator, self.table, found, self.rtol, self.tol))
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> Ints:
+        """Let the curves of pairs with several descend, and leave out those that are no use.
+
+        Of a pair the shortest is left, and those in other valleys that are little longer.
+        """
+        options, several = self.options, np.bincount(owner)[owner] > 1
+        which = np.flatnonzero(several)
+        if not len(which):
+            return np.arange(len(curves))
+        part, rows = curves.take(which), curves.rows(which)
+        goal = np.full(len(which), options.first_tol)
+        run(self.table, part, dt[rows], goal, options.max_iter)
+        curves.nodes[rows] = part.nodes
+        length = np.full(len(curves), np.inf)
+        length[which] = self._lengths(part)
+        best = np.zeros(owner.max() + 1, dtype=int)
+        best[owner[_first_of_each(owner, length)]] = _first_of_each(owner, length)
+        left = ~several
+        left[best[owner]] = True
+        for k in np.flatnonzero(several & (length <= options.valley * length[best[owner]])):
+            one, other = (curves.nodes[curves.rows(np.array([m]))] for m in (k, best[owner[k]]))
+            extent = np.ptp(one.reshape(-1, curves.dim), axis=0).max()
+            left[k] |= bool(np.abs(one - other).max() > options.apart * extent)
+        return np.flatnonzero(left)
 
     def _lengths(self, curves: Curves) -> Floats:
         """Lengths in the table's metric, infinite where it is not known."""
@@ -119,7 +156,7 @@ class TabulatedSearch:
         return np.where(np.isfinite(length), length, np.inf)
 
     def _times(self, curves: Curves) -> Floats:
-        """Times of elements in proportion to their lengths."""
+        """Give elements times in proportion to their lengths."""
         length = self.arc_lengths(curves.nodes, 1)[:, -1]
         total = curves.total(length)[curves.owner]
         even = 1.0 / curves.counts[curves.owner]
@@ -149,19 +186,11 @@ class TabulatedSearch:
         counts = np.full(len(paths), options.n_elements)
         return Curves(nodes.reshape(-1, *nodes.shape[2:]), counts)
 
-    def _shortest(self, curves: Curves, owner: Ints, n_pairs: int) -> Curves:
-        """Take a first descent of all curves, and keep the shortest of each pair."""
-        options, goal = self.options, np.full(len(curves), self.options.first_tol)
-        energy = np.full(len(curves), np.inf)
-        several = np.bincount(owner, minlength=n_pairs)[owner] > 1
-        which = np.flatnonzero(several)
-        if len(which):
-            part, rows = curves.take(which), curves.rows(which)
-            dt = self._times(part)
-            energies = run(self.table, part, dt, goal[which], options.max_iter)[2]
-            curves.nodes[rows], energy[which] = part.nodes, part.total(energies)
-        order = np.lexsort((energy, owner))
-        return curves.take(order[np.unique(owner[order], return_index=True)[1]])
+
+def _first_of_each(owner: Ints, value: Floats) -> Ints:
+    """Of each owner, in their order, the entry of the least value."""
+    order = np.lexsort((value, owner))
+    return order[np.unique(owner[order], return_index=True)[1]]
 
 
 def _joined(parts: list[Minimised]) -> Minimised:

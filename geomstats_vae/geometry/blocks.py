@@ -30,7 +30,7 @@ from geomstats_vae.geometry.time_limit import check_time
 Block = tuple[NDArray[Any], ...]
 
 # Least number of pairs of a block where a bar is shown: fewer take nearly as long.
-_LEAST_WATCHED = 4
+_LEAST_WATCHED = 12
 # Tries in a row that get no block done before blocks count as what kills the workers; after each,
 # blocks are divided by this number: they take less memory, and end before the next kill.
 _MOST_IN_VAIN, _PARTS = 4, 4

@@ -14,21 +14,24 @@ from numpy.typing import ArrayLike
 from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, LatentGraph, Solver
 from geomstats_vae.geodesics.curves.path import SolvedCurves
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.geodesics.kinked import kink_codes
-from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geodesics.polish import PolishOptions
+from geomstats_vae.geodesics.table import MetricTable
 from geomstats_vae.geometry import local, pairs
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.bounds import PAIRS_PER_SEARCH, DecoderBounds, graph_lengths
 from geomstats_vae.geometry.exponentials import follow, follow_dense
 from geomstats_vae.geometry.graphs import GraphOnDemand
-from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
-from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, ray_solver, volume_changes
+from geomstats_vae.geometry.metric_immersions import MetricImmersions
+from geomstats_vae.geometry.precomputed import Precomputed
+from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs, Rays
+from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, ray_solver, volume_changes
 from geomstats_vae.geometry.refined_paths import refine_paths
 from geomstats_vae.geometry.rows import Box, Ends, host, rows
 from geomstats_vae.geometry.solved import CURVES_BYTES, solve_ends, solve_logs
+from geomstats_vae.geometry.tables import TableOnDemand, with_table
+from geomstats_vae.geometry.tabulated_flows import exps_of, points_of, rays_of
 from geomstats_vae.geometry.transport import transports, transports_between
-from geomstats_vae.immersions import Immersion, ScaledImmersion
+from geomstats_vae.immersions import Immersion
 from geomstats_vae.immersions.decoder import Decoder
 
 
@@ -66,6 +69,8 @@ class DecoderGeometry:
 
     decoder: Decoder
     graph: LatentGraph | GraphOnDemand | None = None
+    table: MetricTable | TableOnDemand | None = None
+    tabulated: bool = False
     solver: Solver = field(default_factory=GeodesicSolver)
     exponential: ExponentialSolver = field(default_factory=ExponentialSolver)
     ray_exponential: ExponentialSolver = RAY_EXPONENTIAL
@@ -100,6 +105,24 @@ class DecoderGeometry:
             It shares everything else.
         """
         return replace(self, blocks=replace(self.blocks, **options))
+
+    def for_many(self, n_pairs: int | None = None) -> DecoderGeometry:
+        """Use the table from now on, if there is one and it pays.
+
+        Parameters
+        ----------
+        n_pairs : int, optional
+            Number of geodesics that are asked for; by default so many that a table pays.
+
+        Returns
+        -------
+        geometry : DecoderGeometry
+            It shares everything.
+        """
+        if self.tabulated or not isinstance(self.table, TableOnDemand):
+            return self
+        pays = n_pairs is None or n_pairs >= self.table.options.pairs or self.table.always
+        return replace(self, tabulated=True) if pays else self
 
     # -- what it is made of ------------------------------------------------------------------------
 
@@ -142,29 +165,19 @@ class DecoderGeometry:
         immersion : Immersion
             The immersion whose pullback is the metric.
         """
-        return self._immersion if device is None else self._scaled_immersion(device)
-
-    @cached_property
-    def _immersion(self) -> Immersion:
-        return self._scaled_immersion(None)
-
-    def _scaled_immersion(self, device: torch.device | None) -> Immersion:
-        immersion = self.decoder.immersion(device=device)
-        return immersion if self.scale == 1.0 else ScaledImmersion(immersion, self.scale**0.5)
+        return self._immersions.exact(device)
 
     def smooth_immersion(self, device: torch.device | None = None) -> Immersion:
         """Return the immersion, its kinks rounded at ``kink_width``; see `immersion`."""
-        return self._smooth_immersion if device is None else self._smoothed(self.immersion(device))
+        return self._immersions.smooth(device)
 
     @cached_property
-    def _smooth_immersion(self) -> Immersion:
-        return self._smoothed(self._immersion)
+    def _immersions(self) -> MetricImmersions:
+        return MetricImmersions(self.decoder, self.scale, self.kink_width, self.codes)
 
-    def _smoothed(self, immersion: Immersion) -> Immersion:
-        if immersion.smooth is not False:
-            return immersion
-        codes = kink_codes(immersion, self.codes, KinkOptions())
-        return immersion.smoothed(self.kink_width, codes)
+    @cached_property
+    def _immersion(self) -> Immersion:
+        return self._immersions.exact()
 
     def immersion_for(
         self, function: local.LocalFunction, device: torch.device | None = None
@@ -192,14 +205,23 @@ class DecoderGeometry:
         """
         if isinstance(self.graph, GraphOnDemand):
             self.graph.get(self.decoder, verbose=verbose or self.blocks.verbose)
-        return self._graph
+        return self._precomputed.graph
+
+    @property
+    def metric_table(self) -> MetricTable | None:
+        """The table of the scaled metric, where it is in use; see `for_many`."""
+        return self._precomputed.table if self.tabulated else None
 
     @cached_property
-    def _graph(self) -> LatentGraph | None:
-        graph = self.graph
-        if isinstance(graph, GraphOnDemand):
-            graph = graph.get(self.decoder, verbose=self.blocks.verbose)
-        return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
+    def _precomputed(self) -> Precomputed:
+        parts = self.decoder, self.graph, self.table, self.scale, self.blocks.verbose
+        return Precomputed(*parts)
+
+    def solver_for(self, n_pairs: int) -> Solver:
+        """Return the solver, with the table if that pays for so many pairs."""
+        if not self.for_many(n_pairs).tabulated:
+            return self.solver
+        return with_table(self.solver, self._precomputed.table)
 
     # -- geodesics between points ------------------------------------------------------------------
 
@@ -236,7 +258,8 @@ class DecoderGeometry:
             if self.blocks.watched:
                 path = pairs.solve(self, start, end, guess)
             else:
-                path = self.solver.solve(self._immersion, start, end, self._graph, guess)
+                solver = self.solver_for(len(start))
+                path = solver.solve(self._immersion, start, end, self._precomputed.graph, guess)
             if polish or check_minimum:
                 refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
                 path = refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
@@ -257,7 +280,8 @@ class DecoderGeometry:
         """
         if len(start) == 1 and self._in_one:
             with torch.no_grad():
-                return Ends.of(self.solver.solve(self._immersion, start, end, self._graph))
+                parts = self._immersion, start, end, self._precomputed.graph
+                return Ends.of(self.solver_for(1).solve(*parts))
         return Ends(*self._in_blocks(solve_ends, start, end))
 
     @cached_property
@@ -286,32 +310,10 @@ class DecoderGeometry:
         return Logs(*self._in_blocks(partial(solve_logs, most), start, end, *known))
 
     def graph_lengths(self, start: ArrayLike, end: ArrayLike) -> Floats:
-        """Measure graph paths, or straight lines where they are shorter.
-
-        Parameters
-        ----------
-        start, end : array-like, shape=[n_pairs, dim]
-            End points; they broadcast against each other.
-
-        Returns
-        -------
-        length : numpy.ndarray, shape=[n_pairs]
-            Lengths; infinite where the decoder is finite along neither.
-
-        Raises
-        ------
-        ValueError
-            If there is no graph.
-        """
+        """Measure graph paths, or straight lines where they are shorter; see `graph_lengths`."""
         start, end = rows(start, end)
-        graph = self.build_graph()
-        if graph is None:
-            raise ValueError(
-                "Expected latent codes for lengths on the graph, got a metric without points; pass "
-                "the codes of the data as points, or method='exact'."
-            )
         blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
-        return blocks.run(partial(graph_lengths, graph), start, end)[0]
+        return blocks.run(partial(graph_lengths, self.build_graph()), start, end)[0]
 
     # -- geodesics from points ---------------------------------------------------------------------
 
@@ -356,10 +358,14 @@ class DecoderGeometry:
         return follow_dense(*parts, np.asarray(times, dtype=float), self.blocks.deadline)
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
-        """Follow geodesics for unit time; see `Geometry.exps`."""
+        """Follow geodesics for unit time; see `Geometry.exps`, and `tabulated_flows`."""
         exponential = self.exponential
         if rtol is not None:
             exponential = replace(exponential, rtol=max(rtol, exponential.rtol))
+        exact, (start, vector) = partial(self._exps, exponential), rows(base, velocity)
+        return exps_of(self, exact, start, vector, exponential.rtol)
+
+    def _exps(self, exponential: ExponentialSolver, base: Floats, velocity: Floats) -> Floats:
         point, status = self._follow(exponential, base, velocity)
         return np.where(status[:, None] == 0, point, np.nan)
 
@@ -371,14 +377,15 @@ class DecoderGeometry:
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
-        geometry = replace(self, exponential=ray_solver(self))
-        return geometry.follow_dense(base, velocity, times)[0]
+        geometry, (start, vector) = (
+            replace(self, exponential=ray_solver(self)),
+            rows(base, velocity),
+        )
+        return points_of(geometry, start, vector, np.asarray(times, dtype=float))
 
-    def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
+    def rays(self, base: ArrayLike, velocity: ArrayLike) -> Rays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        start, vector = rows(base, velocity)
-        parts = self.smooth_immersion(), ray_solver(self), start, vector
-        return DecoderRays(*parts, self.blocks.deadline)
+        return rays_of(self, *rows(base, velocity))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""

@@ -14,6 +14,7 @@ from geomstats_vae.geodesics.solver import within
 from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.geometry.time_limit import earlier
 
 
@@ -39,8 +40,9 @@ def solve(
     deadline, paths = _deadline(geometry), []
     curves = guess.curves if isinstance(guess, GeodesicPath) else guess
     immersion, graph = geometry.immersion(), geometry.build_graph()
+    chosen = geometry.solver_for(len(start))
     for part in geometry.blocks.slices(len(start)):
-        solver = within(geometry.solver, deadline.remaining)
+        solver = within(chosen, deadline.remaining)
         near = None if curves is None else curves.take(part)
         paths.append(solver.solve(immersion, start[part], end[part], graph, near))
     return paths[0] if len(paths) == 1 else join_paths(paths)
@@ -71,14 +73,14 @@ def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDAr
     OutOfTimeError
         If the deadline of the geometry's blocks passes; that of the solver gives statuses.
     """
-    deadline = _deadline(geometry)
+    deadline, geometry = _deadline(geometry), geometry.for_many(len(start))
     each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
     limited = deadline.remaining is not None
     return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
 
 
 def for_workers(geometry: Any, n_pairs: int) -> Any:
-    """Make a geometry that carries its graph along if it is sent to other processes.
+    """Make a geometry that carries its graph and table along if it goes to other processes.
 
     Parameters
     ----------
@@ -92,13 +94,17 @@ def for_workers(geometry: Any, n_pairs: int) -> Any:
     geometry : DecoderGeometry
         The same, but it shows no bars.
     """
-    graph, blocks = geometry.graph, geometry.blocks
-    here = replace(geometry, blocks=Blocks())
-    if not isinstance(graph, GraphOnDemand):
-        return here
+    blocks, kept = geometry.blocks, dict[str, Any]()
     if blocks.verbose:
         geometry.build_graph()  # where its progress can be seen
-    return here if blocks.jobs(n_pairs) == 1 else replace(here, graph=graph.get(geometry.decoder))
+        geometry.solver_for(n_pairs)
+    if blocks.jobs(n_pairs) > 1:
+        if isinstance(geometry.graph, GraphOnDemand):
+            kept["graph"] = geometry.graph.get(geometry.decoder)
+        if geometry.tabulated and isinstance(geometry.table, TableOnDemand):
+            serves = geometry.table.serves(geometry.decoder)
+            kept["table"] = geometry.table.get(geometry.decoder) if serves else None
+    return replace(geometry, blocks=Blocks(), **kept)
 
 
 def _deadline(geometry: Any) -> Deadline:

@@ -125,13 +125,13 @@ class DecoderRays:
         self._time = time
         if not len(point):
             return
-        parts = point, velocity, fields, rates
-        z, v, field, rate = (_tensor(self._immersion, part) for part in parts)
+        arrays = point, velocity, fields, rates
+        z, v, field, rate = (_tensor(self._immersion, part) for part in arrays)
         # The system asks for covariant derivatives.
-        with torch.no_grad():
-            gamma = torch.cat(
-                [christoffel(self._immersion.jet(*pair))[0] for pair in zip(*_parts(z, v), strict=True)]
-            )
+        pairs = zip(z.split(local.CHUNK_SIZE), v.split(local.CHUNK_SIZE), strict=True)
+        with torch.enable_grad():
+            parts = [christoffel(self._immersion.jet(*pair))[0].detach() for pair in pairs]
+        gamma = torch.cat(parts)
         state = torch.cat((z, v, field.flatten(1), (rate + gamma @ field).flatten(1)), dim=1)
         self._state = torch.cat((self._state, state))
         self._density = torch.cat((self._density, _tensor(self._immersion, density)))
@@ -196,11 +196,6 @@ def volume_changes(
 def volume_densities_of(immersion: Immersion, points: Floats) -> Floats:
     """Volume densities at points, shape=[n_points]."""
     return host(_density(immersion, _tensor(immersion, points)))
-
-
-def _parts(*tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Split points and velocities into chunks that derivatives are evaluated at at once."""
-    return [tensor.split(local.CHUNK_SIZE) for tensor in tensors]
 
 
 def _tensor(immersion: Immersion, rows: Floats) -> torch.Tensor:

@@ -8,16 +8,22 @@ table, are followed on the decoder itself. So results hold their tolerance eithe
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.table.exponential import PathState, TabulatedExponential
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.protocol import Bools, Floats
-from geomstats_vae.geometry.rays import DecoderRays, volume_densities_of
+from geomstats_vae.geometry.rays import (
+    RAY_EXPONENTIAL,
+    DecoderRays,
+    ray_solver,
+    volume_densities_of,
+)
 from geomstats_vae.geometry.time_limit import check_time
-from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.immersions import Immersion
 
 # Tolerance below which the table is not asked: few of its paths would be that exact.
@@ -28,24 +34,24 @@ RAY_RTOL = 1e-4
 # Paths that are followed between two looks at the clock.
 _PATHS = 4096
 
+# Follows geodesics on the decoder, from points along velocities, shape=[n, dim].
 Exact = Callable[[Floats, Floats], Floats]
 
 
-def exps_on_table(
-    flow: TabulatedExponential, exact: Exact, base: Floats, velocity: Floats, deadline: Deadline
-) -> Floats:
+def exps_of(geometry: Any, exact: Exact, base: Floats, velocity: Floats, rtol: float) -> Floats:
     """Follow geodesics for unit time.
 
     Parameters
     ----------
-    flow : TabulatedExponential
-        Follows them on the table, and has the tolerance.
+    geometry : DecoderGeometry
+        Whose table is asked, if it is in use and the tolerance is not below `LEAST_RTOL`.
     exact : callable
-        Follows others, from points along velocities, shape=[n, dim]; returns ends, shape=[n, dim].
+        Follows the others; returns ends, shape=[n, dim].
     base, velocity : numpy.ndarray, shape=[n, dim]
         Initial points and velocities.
-    deadline : Deadline
-        When there must be an answer.
+    rtol : float
+        Error that ends may have, relative to the length of the geodesic; see
+        `TabulatedExponential`.
 
     Returns
     -------
@@ -55,60 +61,83 @@ def exps_on_table(
     Raises
     ------
     OutOfTimeError
-        If the deadline passes.
+        If the deadline of the geometry's blocks passes.
     """
-    one = np.ones(1)
-    return points_on_table(
-        flow,
-        lambda start, vector: exact(start, vector)[:, None],
-        base,
-        velocity,
-        one,
-        deadline,
-    )[:, 0]
+    if rtol < LEAST_RTOL or geometry.metric_table is None:
+        return exact(base, velocity)
+    points, good = _follow(geometry, base, velocity, np.ones(1), rtol)
+    if not good.all():
+        points[~good, 0] = exact(base[~good], velocity[~good])
+    return points[:, 0]
 
 
-def points_on_table(
-    flow: TabulatedExponential,
-    exact: Exact,
-    base: Floats,
-    velocity: Floats,
-    times: Floats,
-    deadline: Deadline,
-) -> Floats:
-    """Find points of geodesics at several times.
+def points_of(geometry: Any, base: Floats, velocity: Floats, times: Floats) -> Floats:
+    """Find points of geodesics at several times, as exactly as rays are followed.
 
     Parameters
     ----------
-    flow, base, velocity, deadline
-        As of `exps_on_table`; the tolerance is that of the last point.
-    exact : callable
-        The same for others.
+    geometry, base, velocity
+        As of `exps_of`; the tolerance is `RAY_RTOL`, of the last point. The geometry's
+        ``exponential`` follows the others.
     times : numpy.ndarray, shape=[n_times]
-        Positive times.
+        Times; the table is asked if all are positive.
 
     Returns
     -------
     points : numpy.ndarray, shape=[n, n_times, dim]
         Points.
     """
-    n, dim = base.shape
-    points = np.empty((n, len(times), dim))
-    good = np.zeros(n, dtype=bool)
-    horizon = times.max(initial=0.0)
-    if horizon > 0.0:
-        order = np.argsort(times, kind="stable")
-        for first in range(0, n, _PATHS):
-            check_time(deadline)
-            part = slice(first, first + _PATHS)
-            state = PathState.start(base[part], horizon * velocity[part])
-            stretch = flow.advance(state, times[order] / horizon)
-            good[part] = stretch.good
-            points[part, order] = stretch.q[:, :, :dim]
-    rest = np.flatnonzero(~good)
-    if len(rest):
-        points[rest] = exact(base[rest], velocity[rest])
+    if not (len(times) and times.min() > 0.0 and _has_table_for_rays(geometry)):
+        return np.asarray(geometry.follow_dense(base, velocity, times)[0])
+    points, good = _follow(geometry, base, velocity, times, RAY_RTOL)
+    if not good.all():
+        points[~good] = geometry.follow_dense(base[~good], velocity[~good], times)[0]
     return points
+
+
+def rays_of(geometry: Any, base: Floats, velocity: Floats) -> TabulatedRays | DecoderRays:
+    """Begin to follow rays.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        Whose table is asked, if it is in use and its rays need be no more exact than by default.
+    base, velocity : numpy.ndarray, shape=[n_rays, dim]
+        Initial points and velocities.
+
+    Returns
+    -------
+    rays : TabulatedRays or DecoderRays
+        The rays.
+    """
+    parts = geometry.smooth_immersion(), ray_solver(geometry), base, velocity
+    deadline = geometry.blocks.deadline
+    if not _has_table_for_rays(geometry):
+        return DecoderRays(*parts, deadline)
+    return TabulatedRays(geometry.metric_table, *parts, deadline)
+
+
+def _has_table_for_rays(geometry: Any) -> bool:
+    coarse = geometry.ray_exponential.rtol >= RAY_EXPONENTIAL.rtol
+    return coarse and geometry.metric_table is not None
+
+
+def _follow(
+    geometry: Any, base: Floats, velocity: Floats, times: Floats, rtol: float
+) -> tuple[Floats, Bools]:
+    """Points at positive times, shape=[n, n_times, dim], and whether they are exact enough."""
+    n, dim = base.shape
+    flow = TabulatedExponential(geometry.metric_table, geometry.smooth_immersion(), rtol)
+    points, good = np.full((n, len(times), dim), np.nan), np.zeros(n, dtype=bool)
+    order, horizon = np.argsort(times, kind="stable"), times.max()
+    for first in range(0, n, _PATHS):
+        check_time(geometry.blocks.deadline)
+        part = slice(first, first + _PATHS)
+        state = PathState.start(base[part], horizon * velocity[part])
+        stretch = flow.advance(state, times[order] / horizon)
+        good[part] = stretch.good
+        points[part, order] = stretch.q[:, :, :dim]
+    return points, good
 
 
 class TabulatedRays:
@@ -185,7 +214,7 @@ class TabulatedRays:
         self._on_table = self._on_table[which]
 
     def _volumes(self, q: Floats, times: Floats) -> Floats:
-        """Changes of volume at points of rays, shape=[n, n_times]."""
+        """Return the changes of volume at points of rays, shape=[n, n_times]."""
         n, n_times, _ = q.shape
         dim = self._immersion.dim
         fields = q[:, :, dim : dim + dim * dim].reshape(n, n_times, dim, dim)

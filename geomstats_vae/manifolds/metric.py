@@ -19,6 +19,7 @@ from geomstats_vae.geometry import local
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.members import member_graphs
+from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.immersions.decoder import Decoder
 from geomstats_vae.manifolds import balls, distances, failures, tangent
 from geomstats_vae.manifolds.arrays import (
@@ -74,6 +75,10 @@ class PullbackDecoderMetric(RiemannianMetric):
         them every geodesic starts from the straight line.
     graph : LatentGraph, optional
         Graph for global starts over ``points``; by default it is built when it is first needed.
+    table : {'auto'} or bool
+        Whether geodesics are found by a table of the metric, in two and three dimensions and with
+        ``points``: 'auto' if so many are asked for at once that it pays. The table takes seconds
+        and megabytes. Its answers are certified on the decoder, like all others.
     solver : Solver, optional
         Solves for geodesics between points; by default a `GeodesicSolver`.
     exponential : ExponentialSolver, optional
@@ -132,16 +137,21 @@ class PullbackDecoderMetric(RiemannianMetric):
         latent_shape: Any = None,
         points: Any = None,
         graph: Any = None,
+        table: Any = "auto",
         solver: Any = None,
         exponential: ExponentialSolver | None = None,
         on_failure: str = "warn",
     ) -> None:
         super().__init__(space)
         failures.check_policy(on_failure)
+        if not (table == "auto" or isinstance(table, bool)):
+            raise ValueError(f"Expected table to be 'auto', True or False, got {table!r}.")
         options = {"solver": solver, "exponential": exponential}
         if points is not None:
             codes = _check_codes(points, space.dim)
             graph = GraphOnDemand(codes) if graph is None else graph
+            if table is not False:
+                options["table"] = TableOnDemand(codes, always=table is True)
         reading = {"output": output, "likelihood": likelihood, "latent_shape": latent_shape}
         with outside_inference_mode():
             frozen = Decoder(decoder, space.dim, **reading)

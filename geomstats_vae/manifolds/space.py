@@ -43,7 +43,7 @@ class LatentSpace(VectorSpaceOpenSet):
         Reads what the decoder returns.
     **metric_options : dict
         Further options of `PullbackDecoderMetric`: ``likelihood``, ``latent_shape``,
-        ``graph``, ``solver``, ``exponential``, ``on_failure``.
+        ``graph``, ``table``, ``solver``, ``exponential``, ``on_failure``.
 
     Attributes
     ----------

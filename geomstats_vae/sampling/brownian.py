@@ -12,9 +12,10 @@ from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 from geomstats_vae.sampling.coefficients import Coefficients, times
 from geomstats_vae.sampling.compiled import CompiledEuler
 from geomstats_vae.sampling.domains import Box, Region, resolve_domain
+from geomstats_vae.sampling.track import Track
 from geomstats_vae.sampling.walk import (
+    MOVE_COST,
     Seed,
-    Track,
     Walkers,
     WalkSampler,
     WalkStatus,
@@ -23,6 +24,8 @@ from geomstats_vae.sampling.walk import (
 
 METHODS = ("euler", "geodesic")
 BOUNDARIES = ("reflect", "absorb")
+# Geodesics between points that cost as much as a short one from a point.
+_EXP_COST = 1 / 15
 
 
 class BrownianMotion(WalkSampler):
@@ -146,6 +149,11 @@ class BrownianMotion(WalkSampler):
         self.method, self.drift, self.domain, self.boundary = method, drift, domain, boundary
         self.max_change, self.max_substeps, self.rtol = max_change, max_substeps, rtol
 
+    @property
+    def _geodesics_per_move(self) -> float:
+        """Geodesics between points that cost as much as a move; see `WalkSampler`."""
+        return MOVE_COST if self.method == "euler" else _EXP_COST
+
     def _walkers(
         self,
         geometry: Geometry,
@@ -181,7 +189,7 @@ class _BrownianWalkers(Walkers):
                 )
 
     def _compiled(self) -> CompiledEuler | None:
-        """Moves walkers many steps at a time; None where moves have to be looked at."""
+        """Choose what moves walkers many steps at a time; None where moves have to be looked at."""
         motion, box = self.motion, self.domain
         if self.table is None or motion.method != "euler" or not is_everywhere(self.space):
             return None

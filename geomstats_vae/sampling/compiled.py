@@ -8,7 +8,8 @@ from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.walks import walk
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.sampling.domains import Box
-from geomstats_vae.sampling.walk import Track, Walkers
+from geomstats_vae.sampling.track import Track
+from geomstats_vae.sampling.walk import Walkers
 
 # Moves of all walkers in one call: what it takes is about as long as an interrupt may wait.
 _MOST_MOVES = 2**16

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from geomstats_vae.geodesics.deadline import Deadline, check_seconds
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.bars import progress_bar
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.geometry.time_limit import OutOfTimeError, check_time
 from geomstats_vae.manifolds import failures
@@ -23,6 +24,7 @@ from geomstats_vae.manifolds.geometries import geometry_of
 from geomstats_vae.manifolds.space import LatentSpace
 from geomstats_vae.sampling.coefficients import Coefficients, coefficients_at
 from geomstats_vae.sampling.functions import truth_values
+from geomstats_vae.sampling.track import Track
 
 Seed = int | np.random.RandomState | None
 
@@ -96,47 +98,6 @@ class RandomWalk:
     stop_time: Any
     n_substeps: Any
     acceptance: Any = None
-
-
-class Track:
-    """Steps of walkers over time, and the points that are kept.
-
-    Parameters
-    ----------
-    z : numpy.ndarray, shape=[n_walkers, dim]
-        Initial points.
-    step : float
-        Time step.
-    n_steps : int
-        Number of steps.
-    every : int
-        Every so many of them are kept.
-
-    Attributes
-    ----------
-    kept : numpy.ndarray, shape=[n_walkers, n_kept, dim]
-        Points, the initial ones first.
-    completed : numpy.ndarray of int, shape=[n_walkers]
-        Steps that are over.
-    """
-
-    def __init__(self, z: Floats, step: float, n_steps: int, every: int) -> None:
-        self.step, self.n_steps, self.every = step, n_steps, every
-        self.kept = np.repeat(z[:, None], n_steps // every + 1, axis=1)
-        self.completed = np.zeros(len(z), dtype=np.int64)
-
-    def record(self, done: Ints, z: Floats) -> None:
-        """Count one more step of some walkers, which are at points, shape=[n_walkers, dim]."""
-        # Points first: an interrupt must not leave a step that counts without its point.
-        count = self.completed[done] + 1
-        keep = count % self.every == 0
-        self.kept[done[keep], count[keep] // self.every] = z[done[keep]]
-        self.completed[done] = count
-
-    def close(self, z: Floats) -> None:
-        """Let walkers that stopped stay where they are."""
-        for row in np.flatnonzero(self.completed < self.n_steps):
-            self.kept[row, self.completed[row] // self.every + 1 :] = z[row]
 
 
 class Walkers(abc.ABC):
@@ -229,6 +190,11 @@ class Walkers(abc.ABC):
         return _belongs(self.space, z, self.device)
 
 
+# Share of what a geodesic between two points costs that a move costs; that of a move with second
+# derivatives at one point.
+MOVE_COST = 1 / 300
+
+
 class WalkSampler(abc.ABC):
     """Base of random walks on a space.
 
@@ -269,6 +235,11 @@ class WalkSampler(abc.ABC):
             )
         self.space, self.random_state = space, random_state
         self.max_seconds, self.verbose = max_seconds, verbose
+
+    @property
+    def _geodesics_per_move(self) -> float:
+        """Geodesics between points that cost as much as a move."""
+        return MOVE_COST
 
     @abc.abstractmethod
     def _walkers(
@@ -360,7 +331,10 @@ class WalkSampler(abc.ABC):
         random_state = check_random_state(self.random_state)
         deadline = Deadline.after(self.max_seconds)
         geometry = geometry_of(self.space, deadline=deadline)
-        table = getattr(geometry, "table", None)
+        table = None
+        if isinstance(geometry, DecoderGeometry):
+            geometry = geometry.for_many(int(len(z) * n_steps * self._geodesics_per_move))
+            table = geometry.metric_table
         walkers = self._walkers(geometry, z, random_state, origin.device, table)
         track = Track(z, end_time / n_steps, n_steps, every)
         with progress_bar(

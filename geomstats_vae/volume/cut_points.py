@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geomstats_vae.geometry.fans import ROUGH_STAGE, descends_first, rough_curves
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.volume.rays import FarTest, RayBundle
 
@@ -19,6 +20,9 @@ _COSTLY_ROUNDS, _CHEAP_ROUNDS = 4, 24
 # A ray is no shortest geodesic if the graph path is shorter than this share of it. The graph is
 # wrong by a few percent, see `PullbackDecoderMetric.dist_pairwise`.
 _FAR_ON_GRAPH = 0.9
+# Nor if a rough curve is shorter than this share: a few chords undercut a curve by less than the
+# rest.
+_ROUGHLY = 0.98
 
 
 class CutRadii(NamedTuple):
@@ -122,9 +126,12 @@ def is_shortest(
     n_failed : int
         Geodesics that did not converge.
     """
-    reached = np.isfinite(points).all(axis=1)
+    left = np.flatnonzero(np.isfinite(points).all(axis=1))
     base = np.broadcast_to(base, points.shape)
-    length, converged = geometry.lengths(base[reached], points[reached])
+    if descends_first(geometry) and len(left):
+        _, rough = rough_curves(geometry, base[left], points[left], ROUGH_STAGE)
+        left = left[rough >= _ROUGHLY * along[left]]
+    length, converged = geometry.lengths(base[left], points[left])
     shortest = np.zeros(len(points), dtype=bool)
-    shortest[reached] = length >= (1.0 - geometry.rtol) * along[reached]
+    shortest[left] = length >= (1.0 - geometry.rtol) * along[left]
     return shortest, int((~converged).sum())

@@ -1,0 +1,5 @@
+"""Tables of a metric in two and three dimensions, and geodesics by them."""
+
+from geomstats_vae.geodesics.table.metric_table import MetricTable, TableOptions
+
+__all__ = ["MetricTable", "TableOptions"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.reference import ReferenceElement
 from geomstats_vae.geodesics.table.splines import INNER, SplineTree, spline_jet
 
@@ -202,8 +202,9 @@ def element_variation(
 def solve(n_elements: int, degree: int, dim: int, shift: float, work: Work) -> bool:
     """Solve for Newton's step from element matrices and gradients, the end points fixed.
 
-    The Hessians are shifted by a multiple of the masses, if that is positive. Rows of the factor begin at the first unknown of their element. The step is left in `right`, at
-    the places of all nodes, and is zero at the ends.
+    The Hessians are shifted by a multiple of the masses, if that is positive. Rows of the factor
+    begin at the first unknown of their element. The step is left in `right`, at the places of all
+    nodes, and is zero at the ends.
 
     Returns
     -------

@@ -131,9 +131,20 @@ class TabulatedExponential:
         defect = np.empty(n)
         status, n_steps = np.empty((2, n), dtype=np.int64)
         fields_rtol = _OF_STEPS * self.rtol if self.exact_fields else _OF_BOUND
-        limits = _OF_STEPS * self.rtol, fields_rtol, self.atol, self.max_steps
-        parts = wanted[order], *limits, dense, defect, status, n_steps
-        follow_paths(self.table.tree, *state, *parts)
+        follow_paths(
+            self.table.tree,
+            state.q,
+            state.p,
+            wanted[order],
+            _OF_STEPS * self.rtol,
+            fields_rtol,
+            self.atol,
+            self.max_steps,
+            dense,
+            defect,
+            status,
+            n_steps,
+        )
         dense[:, :, order] = dense.copy()
         found, along = dense[:, :, : len(times)], dense[:, :, len(times) :]
         good = status == DONE
@@ -186,7 +197,9 @@ class TabulatedExponential:
         metric, first, _ = self.table.jets(point)
         covector = np.einsum("nijk,nj,nk->ni", first, velocity, velocity)
         covector -= 0.5 * np.einsum("nijk,ni,nj->nk", first, velocity, velocity)
-        turn = positive_definite.solve(torch.from_numpy(metric), torch.from_numpy(covector)[..., None])
+        turn = positive_definite.solve(
+            torch.from_numpy(metric), torch.from_numpy(covector)[..., None]
+        )
         return slope[:, dim:].cpu().numpy() + turn[..., 0].numpy()
 
 
@@ -200,6 +213,6 @@ def _by_velocity(end: PathState, along: Floats, dim: int) -> Floats:
     """Derivatives of ends by velocities on the way, shape=[n, n_nodes, dim, dim]."""
     right = np.zeros((2 * dim, dim))
     right[dim:] = np.eye(dim)
-    here = torch.from_numpy(np.ascontiguousarray(_propagator(*along, dim)))
+    here = torch.from_numpy(np.ascontiguousarray(_propagator(along[0], along[1], dim)))
     back = torch.linalg.solve_ex(here, torch.from_numpy(right).expand(*here.shape[:2], -1, -1))[0]
-    return _propagator(*end, dim)[:, None, :dim] @ back.numpy()
+    return _propagator(end.q, end.p, dim)[:, None, :dim] @ back.numpy()

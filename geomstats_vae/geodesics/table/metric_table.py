@@ -7,10 +7,11 @@ decoder itself, so that no answer depends on how exact the table is.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
@@ -55,14 +56,14 @@ class TableOptions:
     """
 
     cells: int = 32
-    blocks: dict[int, int] = None  # type: ignore[assignment]
+    blocks: dict[int, int] = field(default_factory=lambda: {2: 8, 3: 2})
     rtol: float = 1e-4
     trusted: float = 3e-3
     most_halvings: int = 4
     most_points: int = 600_000
     stride: int = 3
     margin: float = 0.08
-    pairs: int = 256
+    pairs: int = 500
 
 
 class MetricTable:
@@ -152,7 +153,7 @@ class MetricTable:
 
     @property
     def _n_blocks(self) -> int:
-        return (self.options.blocks or {2: 8, 3: 2})[self.dim]
+        return self.options.blocks[self.dim]
 
     @property
     def _points_each(self) -> int:
@@ -204,7 +205,7 @@ class MetricTable:
     def _tree(self, leaves: list[_Leaf], *, alone: bool = False) -> SplineTree:
         """Put leaves into arrays; of those that were halved the children count."""
         dim, options = self.dim, self.options
-        nodes, meshes = list(leaves), []
+        nodes, meshes = list(leaves), list[_Leaf]()
         number = {id(leaf): k for k, leaf in enumerate(nodes)}
         child = np.full((len(nodes), 2**dim), -1)
         index = np.full(len(nodes), -1)
@@ -235,6 +236,23 @@ class MetricTable:
             coefficients=np.concatenate([part.ravel() for part in parts] or [np.zeros(0)]),
             n_functions=n_functions,
         )
+
+    def scaled(self, factor: float) -> MetricTable:
+        """Multiply the metric.
+
+        Parameters
+        ----------
+        factor : float
+            Positive.
+
+        Returns
+        -------
+        table : MetricTable
+            The table of factor * M.
+        """
+        other = copy.copy(self)
+        other.tree = self.tree._replace(coefficients=factor * self.tree.coefficients)
+        return other
 
     # -- values ------------------------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ def correct(
         Derivatives of the elements' energies by their nodes. Those of curves for which they are not
         finite are taken from the table, and written.
     excess : array, shape=[n_curves]
-        Written: twice what the energies are expected to fall by; infinite where nothing can be said.
+        Written: twice what the energies are expected to fall by; infinite where none can be told.
     ends : array, shape=[n_curves, 2, dim]
         Written: derivatives of the energies by the end points after the steps.
     work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,8 +46,11 @@ class TabulatedOptions:
         The straight line is tried, too, if it is longer than the graph path by at most this factor.
     graph_limit : float
         Graph paths are searched up to this multiple of the line's length.
+    valley, apart : float
+        Of two curves of a pair the longer is pursued, too, after the first descent, if it is longer
+        by at most this factor, and lies apart by this share of its extent.
     block : int
-        Curves at once.
+        Pairs at once.
     """
 
     degree: int = 5
@@ -60,6 +63,8 @@ class TabulatedOptions:
     smoothing: int = 3
     line: float = 1.1
     graph_limit: float = 1.05
+    valley: float = 1.03
+    apart: float = 0.02
     block: int = 1024
 
 
@@ -290,7 +295,7 @@ def certify(
         finer = np.sqrt(found.fine / found.coarse)
         error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
         at_rest = found.excess / (2.0 * found.fine)
-    gradient = np.full((len(curves.nodes), curves.nodes[0].size), np.nan)
+    gradient = np.full((len(curves.nodes), (curves.degree + 1) * dim), np.nan)
     asked = np.flatnonzero(found.known & ~(at_rest + off <= tol))
     rows = curves.rows(asked)
     gradient[rows] = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
@@ -336,9 +341,9 @@ def _speeds(evaluator: ElementEvaluator, nodes: Floats) -> Floats:
 
 
 def _gradients(evaluator: ElementEvaluator, nodes: Floats, dt: Floats) -> Floats:
-    """Derivatives of the energies of elements on the decoder, [n_elements, n_nodes * dim]."""
+    """Differentiate energies of elements on the decoder, shape=[n_elements, n_nodes * dim]."""
     b, d, w = (evaluator.rule(name) for name in ("interpolate", "differentiate", "weights"))
-    gradient, begin = np.zeros((len(nodes), nodes[0].size)), 0
+    gradient, begin = np.zeros((len(nodes), nodes.shape[1] * nodes.shape[2])), 0
     with torch.no_grad():
         for part in evaluator.chunks(nodes, len(w)):
             rows = slice(begin, begin + len(part))

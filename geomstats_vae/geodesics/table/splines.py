@@ -22,7 +22,8 @@ from scipy.interpolate import BSpline
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 
-# Options of functions that are compiled into their callers: a call would copy all arrays of the tree.
+# Options of functions that are compiled into their callers: a call would hand over all arrays of
+# the tree, one by one.
 INNER: dict[str, Any] = {
     "cache": True,
     "nogil": True,
@@ -98,7 +99,7 @@ def interpolation(n_points: int) -> Floats:
     for k, first in enumerate((0, 1, n_coefficients - 8, n_coefficients - 7)):
         matrix[n_points + k, first : first + 7] = sixth
     right = np.eye(n_coefficients, n_points)
-    return np.linalg.solve(matrix, right)
+    return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
 
 
 def spline_coefficients(values: Floats, dim: int) -> Floats:
@@ -118,7 +119,8 @@ def spline_coefficients(values: Floats, dim: int) -> Floats:
     """
     for axis in range(dim):
         matrix = interpolation(values.shape[axis])
-        values = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+        product = np.asarray(np.tensordot(matrix, values, axes=(1, axis)), dtype=np.float64)
+        values = np.moveaxis(product, 0, axis)
     return np.ascontiguousarray(values)
 
 

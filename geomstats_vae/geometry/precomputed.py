@@ -1,0 +1,54 @@
+"""What is computed once for many geodesics: the graph of a scaled metric, and its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.table import MetricTable
+from geomstats_vae.geometry.graphs import GraphOnDemand
+from geomstats_vae.geometry.tables import TableOnDemand
+from geomstats_vae.immersions.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class Precomputed:
+    """Graph and table of a decoder's metric times a factor, each built when it is first asked for.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The decoder.
+    unscaled_graph : LatentGraph or GraphOnDemand, optional
+        The graph of the metric itself.
+    unscaled_table : MetricTable or TableOnDemand, optional
+        The table of the metric itself.
+    scale : float
+        Factor of the metric.
+    verbose : bool
+        Show progress bars.
+    """
+
+    decoder: Decoder
+    unscaled_graph: LatentGraph | GraphOnDemand | None
+    unscaled_table: MetricTable | TableOnDemand | None
+    scale: float
+    verbose: bool
+
+    @cached_property
+    def graph(self) -> LatentGraph | None:
+        """The graph of the scaled metric; None without one."""
+        graph = self.unscaled_graph
+        if isinstance(graph, GraphOnDemand):
+            graph = graph.get(self.decoder, verbose=self.verbose)
+        return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
+
+    @cached_property
+    def table(self) -> MetricTable | None:
+        """The table of the scaled metric; None without one, or if there can be none."""
+        table = self.unscaled_table
+        if isinstance(table, TableOnDemand):
+            serves = table.serves(self.decoder)
+            table = table.get(self.decoder, verbose=self.verbose) if serves else None
+        return table if table is None or self.scale == 1.0 else table.scaled(self.scale)

@@ -1,0 +1,129 @@
+"""A table of the metric that is built once: when many geodesics are asked for, or before."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
+from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.table import MetricTable, TableOptions
+from geomstats_vae.immersions.decoder import Decoder
+
+# Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
+_ROWS_PER_POINT = 8
+
+
+class TableOnDemand:
+    """The table of a decoder's metric around some latent codes, shared by geometries that hold it.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray, shape=[n_codes, dim]
+        Latent codes that the table is to cover.
+    always : bool
+        Whether the table serves every call. By default it serves calls for so many geodesics that
+        it pays, and what asks for it: `DecoderGeometry.for_many`.
+    options : TableOptions, optional
+        How fine it is.
+
+    Notes
+    -----
+    Copies and pickles carry the codes and not the table.
+    """
+
+    def __init__(
+        self,
+        codes: NDArray[np.float64],
+        *,
+        always: bool = False,
+        options: TableOptions | None = None,
+    ) -> None:
+        self.codes, self.always = codes, always
+        self.options = TableOptions() if options is None else options
+        self._lock = threading.Lock()
+        self._table: MetricTable | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"codes": self.codes, "always": self.always, "options": self.options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def built(self) -> bool:
+        """Whether the table is there."""
+        return self._table is not None
+
+    def serves(self, decoder: Decoder) -> bool:
+        """Tell whether the metric of a decoder can be tabulated: in 2 or 3 dimensions, if smooth.
+
+        Parameters
+        ----------
+        decoder : Decoder
+            The decoder.
+
+        Returns
+        -------
+        serves : bool
+            False for decoders with kinks, too.
+        """
+        return decoder.dim in (2, 3) and decoder.immersion().smooth is not False
+
+    def get(self, decoder: Decoder, *, verbose: bool = False) -> MetricTable:
+        """Build the table, or return the one that was built.
+
+        Parameters
+        ----------
+        decoder : Decoder
+            The decoder.
+        verbose : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        table : MetricTable
+            The table.
+        """
+        if self._table is not None:
+            return self._table
+        with self._lock, torch.no_grad():
+            if self._table is None:
+                immersion = decoder.immersion().condensed()
+                chunk = cache_sized_chunk(immersion, _ROWS_PER_POINT)
+                low, high = self.codes.min(axis=0), self.codes.max(axis=0)
+                width = np.where(high > low, high - low, (high - low).max(initial=0.0) or 1.0)
+                margin = self.options.margin * width
+                self._table = MetricTable(
+                    Evaluator(immersion, chunk).metrics,
+                    low - margin,
+                    high + margin,
+                    options=self.options,
+                    verbose=verbose,
+                )
+            return self._table
+
+
+def with_table(solver: Any, table: MetricTable | None) -> Any:
+    """Give a solver a table, if it can make use of one.
+
+    Parameters
+    ----------
+    solver : Solver
+        The solver.
+    table : MetricTable or None
+        Table of the metric that it works in.
+
+    Returns
+    -------
+    solver : Solver
+        The same, or one that differs in its table only.
+    """
+    if table is None or not isinstance(solver, GeodesicSolver):
+        return solver
+    return replace(solver, table=table)
