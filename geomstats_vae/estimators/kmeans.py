@@ -249,8 +249,8 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             desc="GeodesicKMeans", unit=" geodesics", disable=not self.verbose
         ) as progress:
             pairs = ROUNDS * self.n_clusters * len(points)
-            all_time = space_geometry(space, self.n_jobs, progress, n_pairs=pairs)
-            patient, geometry = map(with_row_tol, (all_time, all_time.working(deadline=deadline)))
+            plain = space_geometry(space, self.n_jobs, progress, n_pairs=pairs)
+            patient, geometry = map(with_row_tol, (plain, plain.working(deadline=deadline)))
             rows, place = distinct_rows(patient, points)
             mass = np.bincount(place, weights, minlength=len(rows)).astype(float)
             weighted = (mass > 0.0) & with_metric(patient, rows)
@@ -413,7 +413,7 @@ class GeodesicKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         distances : numpy.ndarray, shape=[n_samples, n_clusters]
             Geodesic distances; infinite where there is no curve.
         """
-        points, geometry = self._check_points(X), self._geometry(len(X))
+        geometry = self._geometry(len(points := self._check_points(X)))
         defined = with_metric(geometry, points)
         n_clusters = len(self.cluster_centers_)
         distances = np.full((len(points), n_clusters), np.inf)

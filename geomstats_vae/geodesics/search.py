@@ -107,6 +107,14 @@ class Search:
         found = tabulated.from_afar(self.start[pairs], self.end[pairs])
         self._keep_if_better(pairs, found, found.settled)
         self._by_table[pairs] = found.settled
+        # Others that the table knows are nearly geodesics: the decoder's own steps go on from them.
+        near = np.flatnonzero(~found.settled & np.isfinite(found.length))
+        if len(near):
+            model, curves = self.models[tabulated.degree], found.curves.take(near)
+            task = replace(self.task, look_first=True)
+            finished = minimise(model, curves, task)
+            self._keep_if_better(pairs[near], finished, finished.settled)
+            found.settled[near] = finished.settled
         self.open = pairs[~found.settled]
 
     def give_up(self) -> GeodesicPath:

@@ -100,7 +100,9 @@ class TabulatedSearch:
             rows, of = part.rows(left), of[left]
             found = shorten(self.table, part.take(left), dt[rows], self.tol, self.options)
             found = found.take(_first_of_each(of, found.length))
-            parts.append(certify(self.evaluator, self.table, found, self.rtol, self.tol))
+            parts.append(
+                certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
+            )
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> Ints:

@@ -124,6 +124,13 @@ class DecoderGeometry:
         pays = n_pairs is None or n_pairs >= self.table.options.pairs or self.table.always
         return replace(self, tabulated=True) if pays else self
 
+    def for_lengths(self, n_pairs: int) -> DecoderGeometry:
+        """Ask a table for lengths alone, if one serves: velocities are as exact as it is."""
+        if not (self.for_many(n_pairs).tabulated and isinstance(self.solver, GeodesicSolver)):
+            return self
+        options = replace(self.solver.tabulated, lengths_only=True)
+        return replace(self, solver=replace(self.solver, tabulated=options))
+
     # -- what it is made of ------------------------------------------------------------------------
 
     @property
@@ -266,18 +273,7 @@ class DecoderGeometry:
         return path
 
     def ends(self, start: Floats, end: Floats) -> Ends:
-        """Solve for geodesics in blocks, a single one at once; see `Ends`.
-
-        Parameters
-        ----------
-        start, end : numpy.ndarray, shape=[n_pairs, dim]
-            End points.
-
-        Returns
-        -------
-        ends : Ends
-            What distances need of them: no curves.
-        """
+        """Solve for geodesics in blocks, a single one at once; what distances need, no curves."""
         if len(start) == 1 and self._in_one:
             with torch.no_grad():
                 parts = self._immersion, start, end, self._precomputed.graph
@@ -295,7 +291,8 @@ class DecoderGeometry:
 
     def lengths(self, start: ArrayLike, end: ArrayLike) -> Lengths:
         """Measure distances; see `Geometry.lengths`."""
-        ends = self.ends(*rows(start, end))
+        start, end = rows(start, end)
+        ends = self.for_lengths(len(start)).ends(start, end)
         return Lengths(ends.known_length, ends.found)
 
     def logs(self, start: ArrayLike, end: ArrayLike, *, guess: KeptCurves | None = None) -> Logs:

@@ -365,6 +365,8 @@ class PullbackDecoderMetric(RiemannianMetric):
             return replace(origin, requires_grad=False).give(length)
         if method != "exact":
             raise ValueError(f"Expected method to be one of 'exact', 'graph', got {method!r}.")
+        if not origin.requires_grad:
+            geometry = geometry.for_lengths(len(a))
         with origin.recording():
             ends = geometry.ends(a, b)
         self._report(ends.status, GeodesicStatus, "geodesics")
