@@ -244,12 +244,13 @@ def follow_paths(
                     kq[stage, k] = v[k]
             if first_stage == 0:
                 # -- the first step
-                speed = turn = 0.0
+                speed = turn = total = 0.0
                 for k in range(dim):
                     speed, turn = max(speed, abs(p[n, k])), max(turn, abs(kp[0, k]))
+                    total += abs(p[n, k]) + abs(kp[0, k])
                 if not known:
                     status[n] = UNKNOWN
-                elif not (regular and np.isfinite(speed) and np.isfinite(turn)):
+                elif not (regular and np.isfinite(total)):
                     status[n] = NOT_FINITE
                 if status[n] >= 0:
                     break
