@@ -329,7 +329,8 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        return self._follow(self.exponential, base, velocity)
+        immersion, start, vector = self.tensors(base, velocity)
+        return follow(immersion, self.exponential, start, vector, self.blocks.deadline)
 
     def follow_dense(
         self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike
@@ -359,18 +360,7 @@ class DecoderGeometry:
         exponential = self.exponential
         if rtol is not None:
             exponential = replace(exponential, rtol=max(rtol, exponential.rtol))
-        exact, (start, vector) = partial(self._exps, exponential), rows(base, velocity)
-        return exps_of(self, exact, start, vector, exponential.rtol)
-
-    def _exps(self, exponential: ExponentialSolver, base: Floats, velocity: Floats) -> Floats:
-        point, status = self._follow(exponential, base, velocity)
-        return np.where(status[:, None] == 0, point, np.nan)
-
-    def _follow(
-        self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
-    ) -> tuple[Floats, Ints]:
-        immersion, start, vector = self.tensors(base, velocity)
-        return follow(immersion, exponential, start, vector, self.blocks.deadline)
+        return exps_of(replace(self, exponential=exponential), *rows(base, velocity))
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""

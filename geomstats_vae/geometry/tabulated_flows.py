@@ -7,7 +7,6 @@ table, are followed on the decoder itself. So results hold their tolerance eithe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,24 +33,18 @@ RAY_RTOL = 1e-4
 # Paths that are followed between two looks at the clock.
 _PATHS = 4096
 
-# Follows geodesics on the decoder, from points along velocities, shape=[n, dim].
-Exact = Callable[[Floats, Floats], Floats]
 
-
-def exps_of(geometry: Any, exact: Exact, base: Floats, velocity: Floats, rtol: float) -> Floats:
+def exps_of(geometry: Any, base: Floats, velocity: Floats) -> Floats:
     """Follow geodesics for unit time.
 
     Parameters
     ----------
     geometry : DecoderGeometry
-        Whose table is asked, if it is in use and the tolerance is not below `LEAST_RTOL`.
-    exact : callable
-        Follows the others; returns ends, shape=[n, dim].
+        Whose table is asked, if it is in use and the tolerance of ``geometry.exponential`` is not
+        below `LEAST_RTOL`. Then ends are off by no more than that, relative to the lengths of the
+        geodesics; see `TabulatedExponential`.
     base, velocity : numpy.ndarray, shape=[n, dim]
         Initial points and velocities.
-    rtol : float
-        Error that ends may have, relative to the length of the geodesic; see
-        `TabulatedExponential`.
 
     Returns
     -------
@@ -63,12 +56,15 @@ def exps_of(geometry: Any, exact: Exact, base: Floats, velocity: Floats, rtol: f
     OutOfTimeError
         If the deadline of the geometry's blocks passes.
     """
-    if rtol < LEAST_RTOL or geometry.metric_table is None:
-        return exact(base, velocity)
-    points, good = _follow(geometry, base, velocity, np.ones(1), rtol)
-    if not good.all():
-        points[~good, 0] = exact(base[~good], velocity[~good])
-    return points[:, 0]
+    n, rtol = len(base), geometry.exponential.rtol
+    points, good = np.full_like(base, np.nan), np.zeros(n, dtype=bool)
+    if rtol >= LEAST_RTOL and geometry.metric_table is not None:
+        found, good = _follow(geometry, base, velocity, np.ones(1), rtol)
+        points[good] = found[good, 0]
+    if not good.all() or not n:
+        end, status = geometry.follow(base[~good], velocity[~good])
+        points[~good] = np.where(status[:, None] == 0, end, np.nan)
+    return points
 
 
 def points_of(geometry: Any, base: Floats, velocity: Floats, times: Floats) -> Floats:

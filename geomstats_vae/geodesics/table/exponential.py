@@ -187,13 +187,13 @@ class TabulatedExponential:
         return good
 
     def _defects(self, point: Floats, velocity: Floats) -> Floats:
-        """The decoder's accelerations less those of the table, shape=[n, dim]."""
+        """Subtract the table's accelerations from those of the decoder, shape=[n, dim]."""
         dim = self.table.dim
         state = torch.from_numpy(np.concatenate((point, velocity), axis=1)).to(
             dtype=self.immersion.dtype, device=self.immersion.device
         )
         with torch.no_grad():
-            slope = GeodesicSystem(self.immersion, self.chunk_size).slope(state)
+            slope = GeodesicSystem(self.immersion.condensed(), self.chunk_size).slope(state)
         metric, first, _ = self.table.jets(point)
         covector = np.einsum("nijk,nj,nk->ni", first, velocity, velocity)
         covector -= 0.5 * np.einsum("nijk,ni,nj->nk", first, velocity, velocity)
@@ -204,13 +204,13 @@ class TabulatedExponential:
 
 
 def _propagator(q: Floats, p: Floats, dim: int) -> Floats:
-    """Derivatives of point and velocity by the initial velocity and point, [..., 2 dim, 2 dim]."""
+    """Return derivatives by the initial velocity and point, shape=[..., 2 dim, 2 dim]."""
     fields = [part[..., dim:].reshape(*part.shape[:-1], 2 * dim, dim) for part in (q, p)]
     return np.concatenate(fields, axis=-1).swapaxes(-1, -2)
 
 
 def _by_velocity(end: PathState, along: Floats, dim: int) -> Floats:
-    """Derivatives of ends by velocities on the way, shape=[n, n_nodes, dim, dim]."""
+    """Return derivatives of ends by velocities on the way, shape=[n, n_nodes, dim, dim]."""
     right = np.zeros((2 * dim, dim))
     right[dim:] = np.eye(dim)
     here = torch.from_numpy(np.ascontiguousarray(_propagator(along[0], along[1], dim)))
