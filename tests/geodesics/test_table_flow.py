@@ -7,13 +7,7 @@ import torch
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
 from geomstats_vae.geodesics.table.exponential import PathState, TabulatedExponential
-from geomstats_vae.geodesics.table.flow import (
-    DONE,
-    NOT_FINITE,
-    OUT_OF_STEPS,
-    UNKNOWN,
-    follow_paths,
-)
+from geomstats_vae.geodesics.table.flow import FlowStatus, follow_paths
 from geomstats_vae.geodesics.table.frames import frames_at
 from tests import surfaces
 
@@ -73,7 +67,7 @@ def test_rays_keep_their_speed_and_run_away_at_it(model):
     x, v = unit_rays(dim, curvature)
     times = np.array([0.3, 0.55, 1.0])
     q, p, dense, status, _ = run(table, x, v, times)
-    assert (status == DONE).all()
+    assert (status == FlowStatus.DONE).all()
     np.testing.assert_array_equal(dense[:, :, -1], [q, p])
     for k, time in enumerate(times):
         point, velocity = dense[0, :, k, :dim], dense[1, :, k, :dim]
@@ -134,9 +128,10 @@ def test_statuses():
     x = np.array([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [0.1, 0.1]])
     v = np.array([[0.2, 0.1], [3.0, 0.0], [0.1, 0.0], [np.nan, 0.0], [0.0, 0.0]])
     q, _, _, status, _ = run(table, x, v, [1.0], fields=False)
-    assert status.tolist() == [DONE, UNKNOWN, UNKNOWN, NOT_FINITE, DONE]
+    expected = ["DONE", "UNKNOWN", "UNKNOWN", "NOT_FINITE", "DONE"]
+    assert [FlowStatus(code).name for code in status] == expected
     np.testing.assert_array_equal(q[4], x[4])
-    assert run(table, x[:1], v[:1], [1.0], max_steps=2)[3] == OUT_OF_STEPS
+    assert run(table, x[:1], v[:1], [1.0], max_steps=2)[3] == FlowStatus.OUT_OF_STEPS
     alone = run(table, x[:1], v[:1], [1.0], fields=False)[0]
     np.testing.assert_array_equal(alone, q[:1])
 

@@ -21,14 +21,9 @@ import torch
 from geomstats_vae.geodesics import positive_definite
 from geomstats_vae.geodesics.arrays import Bools, Floats
 from geomstats_vae.geodesics.flow.systems import GeodesicSystem
-from geomstats_vae.geodesics.table.flow import DONE, follow_paths
+from geomstats_vae.geodesics.table.flow import FlowStatus, follow_paths
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.immersions.immersion import Immersion
-
-# Points of a path at which the decoder is asked.
-_N_NODES = 8
-# Errors of a step, as a share of the tolerance: of paths, and of fields that serve the bound alone.
-_OF_STEPS, _OF_BOUND = 0.01, 1e-3
 
 
 class PathState(NamedTuple):
@@ -97,6 +92,12 @@ class TabulatedExponential:
         Number of points at which the decoder's derivatives are evaluated at once.
     exact_fields : bool
         Whether Jacobi fields are asked for, and so are as exact as paths.
+    fields_rtol : float
+        Largest relative error of a step in fields that serve the bound alone.
+    of_steps : float
+        Largest error of a step, as a share of the tolerance.
+    n_nodes : int
+        Points of a path at which the decoder is asked.
     """
 
     table: MetricTable
@@ -106,6 +107,9 @@ class TabulatedExponential:
     max_steps: int = 1000
     chunk_size: int = 512
     exact_fields: bool = False
+    fields_rtol: float = 1e-3
+    of_steps: float = 0.01
+    n_nodes: int = 8
 
     def advance(self, state: PathState, times: Floats) -> Stretch:
         """Follow geodesics for unit time.
@@ -122,7 +126,7 @@ class TabulatedExponential:
         stretch : Stretch
             States at these times.
         """
-        nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+        nodes, weights = np.polynomial.legendre.leggauss(self.n_nodes)
         nodes, weights = 0.5 * (1.0 + nodes), 0.5 * weights
         wanted = np.concatenate((times, nodes))
         order = np.argsort(wanted, kind="stable")
@@ -130,13 +134,13 @@ class TabulatedExponential:
         dense = np.full((2, n, len(wanted), width), np.nan)
         defect = np.empty(n)
         status, n_steps = np.empty((2, n), dtype=np.int64)
-        fields_rtol = _OF_STEPS * self.rtol if self.exact_fields else _OF_BOUND
+        fields_rtol = self.of_steps * self.rtol if self.exact_fields else self.fields_rtol
         follow_paths(
             self.table.tree,
             state.q,
             state.p,
             wanted[order],
-            _OF_STEPS * self.rtol,
+            self.of_steps * self.rtol,
             fields_rtol,
             self.atol,
             self.max_steps,
@@ -147,7 +151,7 @@ class TabulatedExponential:
         )
         dense[:, :, order] = dense.copy()
         found, along = dense[:, :, : len(times)], dense[:, :, len(times) :]
-        good = status == DONE
+        good = status == FlowStatus.DONE
         done = np.flatnonzero(good)
         good[done] = self._certify(
             PathState(state.q[done], state.p[done]), along[:, done], nodes, weights, defect[done]

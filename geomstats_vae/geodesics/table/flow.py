@@ -13,29 +13,44 @@ References
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.flow.integrator import StepControl
 from geomstats_vae.geodesics.flow.methods import ORDER_5
 from geomstats_vae.geodesics.table.splines import INNER, SplineTree, find_mesh, spline_jet
 
-# How a path ended: at its end; where the table knows no metric; out of steps; where numbers are
-# not finite, the metric is singular, or steps vanish.
-DONE, UNKNOWN, OUT_OF_STEPS, NOT_FINITE = 0, 1, 2, 3
 
-_N_STAGES = 7
-# Weights of the slopes so far, row by row; the last row is that of the new state.
-_STAGES = np.zeros((_N_STAGES, _N_STAGES))
-for _k, _row in enumerate(ORDER_5.stages):
-    _STAGES[_k + 1, : _k + 1] = _row
-_ERRORS = np.array(ORDER_5.errors[0])
-# As `StepControl`; a path ends when a stage was where the metric is not known so many times.
-_SAFETY, _SHRINK, _GROW, _N_CUTS = 0.9, 0.2, 5.0, 6
-_LONGEST_FIRST_STEP, _SHORTEST = 0.05, 1e-12
-# Largest error of a spline's first derivatives, in units of its own error per cell: the ratio of
-# the maxima of 6 B_5 and of B_6 - B_6(0), Bernoulli's polynomials.
-_SLOPE_ERROR = 3.1
+class FlowStatus(IntEnum):
+    """How a path ended.
+
+    At its end; where the table knows no metric; out of steps; where numbers are not finite, the
+    metric is singular, or steps vanish.
+    """
+
+    DONE = 0
+    UNKNOWN = 1
+    OUT_OF_STEPS = 2
+    NOT_FINITE = 3
+
+
+def _weights() -> tuple[Floats, Floats]:
+    """Weights of the slopes so far, the last row those of the new state, and of the error."""
+    errors = np.array(ORDER_5.errors[0])
+    stages = np.zeros((len(errors), len(errors)))
+    for k, row in enumerate(ORDER_5.stages):
+        stages[k + 1, : k + 1] = row
+    return stages, errors
+
+
+_STAGES, _ERRORS = _weights()
+_N_STAGES = len(_ERRORS)
+_CONTROL = StepControl()
+_SAFETY, _SHRINK, _GROW = _CONTROL.safety, _CONTROL.shrink, _CONTROL.grow
+_LONGEST_FIRST_STEP = _CONTROL.longest_first_step
 
 
 @njit(**INNER)
@@ -147,7 +162,9 @@ def accelerate(jet: Floats, q: Floats, p: Floats, a: Floats, s: Floats) -> bool:
 def relative_defect(tree: SplineTree, mesh: int, p: Floats, a: Floats, factor: Floats) -> float:
     """How far the table's acceleration may be off, relative to the speed.
 
-    It follows from the error of the metric that was seen on the mesh.
+    It follows from the error of the metric that was seen on the mesh. The first derivatives of
+    splines are off by at most 3.1 times as much per cell: the ratio of the maxima of 6 B_5 and of
+    B_6 - B_6(0), Bernoulli's polynomials.
     """
     dim = len(tree.low)
     square, turn, cells, crossing = 0.0, 0.0, 0.0, 0.0
@@ -166,7 +183,7 @@ def relative_defect(tree: SplineTree, mesh: int, p: Floats, a: Floats, factor: F
         dual[i] = total / factor[i, i]
         cells += dual[i] * dual[i]
     speed = np.sqrt(square)
-    slope = _SLOPE_ERROR * (crossing + 0.5 * speed * np.sqrt(cells))
+    slope = 3.1 * (crossing + 0.5 * speed * np.sqrt(cells))
     return tree.error[mesh] * (slope + np.sqrt(turn) / max(speed, 1e-300))
 
 
@@ -210,6 +227,8 @@ def follow_paths(
         Written: how the paths ended, and numbers of steps tried.
     """
     dim, width = len(tree.low), q.shape[1]
+    # A path ends when a stage was where the metric is not known so many times.
+    most_cuts, shortest = 6, 1e-12
     jet = np.empty((1 + dim + dim * (dim + 1) // 2, tree.n_functions))
     weights, s = np.empty((3, 3, 6)), np.empty((6, dim, dim))
     # Rates and accelerations of all stages.
@@ -249,9 +268,9 @@ def follow_paths(
                     speed, turn = max(speed, abs(p[n, k])), max(turn, abs(kp[0, k]))
                     total += abs(p[n, k]) + abs(kp[0, k])
                 if not known:
-                    status[n] = UNKNOWN
+                    status[n] = FlowStatus.UNKNOWN
                 elif not (regular and np.isfinite(total)):
-                    status[n] = NOT_FINITE
+                    status[n] = FlowStatus.NOT_FINITE
                 if status[n] >= 0:
                     break
                 mesh = find_mesh(tree, x)
@@ -264,7 +283,7 @@ def follow_paths(
                 size = longest
                 if turn > 0.0:
                     size = min(longest, rtol**0.2 * speed / turn)
-                size = 1.0 if still else min(max(size, 2.0 * _SHORTEST), 1.0)
+                size = 1.0 if still else min(max(size, 2.0 * shortest), 1.0)
                 first_stage = 1
                 continue
             n_steps[n] += 1
@@ -331,7 +350,7 @@ def follow_paths(
                     q[n, k], p[n, k] = x[k], v[k]
                     kq[0, k], kp[0, k] = kq[_N_STAGES - 1, k], kp[_N_STAGES - 1, k]
                 if last:
-                    status[n] = DONE
+                    status[n] = FlowStatus.DONE
                     break
             # -- the next step
             factor = _SHRINK
@@ -341,11 +360,11 @@ def follow_paths(
             refused = not ratio <= 1.0
             if not (known and regular):
                 n_cuts += 1
-                if n_cuts > _N_CUTS:
-                    status[n] = NOT_FINITE if known else UNKNOWN
+                if n_cuts > most_cuts:
+                    status[n] = FlowStatus.NOT_FINITE if known else FlowStatus.UNKNOWN
             size *= factor
             if n_steps[n] >= max_steps and status[n] < 0:
-                status[n] = OUT_OF_STEPS
-            if size < _SHORTEST and status[n] < 0:
-                status[n] = NOT_FINITE
+                status[n] = FlowStatus.OUT_OF_STEPS
+            if size < shortest and status[n] < 0:
+                status[n] = FlowStatus.NOT_FINITE
             size = min(size, 1.0 - time)
