@@ -356,7 +356,7 @@ class DecoderGeometry:
         return follow_dense(*parts, np.asarray(times, dtype=float), self.blocks.deadline)
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
-        """Follow geodesics for unit time; see `Geometry.exps`, and `tabulated_flows`."""
+        """Follow geodesics for unit time; see `Geometry.exps`, and by a table `exps_of`."""
         exponential = self.exponential
         if rtol is not None:
             exponential = replace(exponential, rtol=max(rtol, exponential.rtol))

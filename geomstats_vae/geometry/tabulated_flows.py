@@ -72,9 +72,11 @@ def points_of(geometry: Any, base: Floats, velocity: Floats, times: Floats) -> F
 
     Parameters
     ----------
-    geometry, base, velocity
+    geometry : DecoderGeometry
         As of `exps_of`; the tolerance is `RAY_RTOL`, of the last point. The geometry's
         ``exponential`` follows the others.
+    base, velocity : numpy.ndarray, shape=[n, dim]
+        Points and velocities at time 0.
     times : numpy.ndarray, shape=[n_times]
         Times; the table is asked if all are positive.
 

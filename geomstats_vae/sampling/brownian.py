@@ -88,6 +88,12 @@ class BrownianMotion(WalkSampler):
     Time is in units of squared distance in the decoder's data space: in a time t a walker gets
     about sqrt(t dim) away. Walkers are independent and moved all at once.
 
+    In two and three dimensions a walk of many moves on a `LatentSpace` with codes, by default of
+    150,000, builds a table of the metric, unless the space has one (see `PullbackDecoderMetric`).
+    Walkers ask it where its relative error is at most 3e-3, by tests on its meshes, and the decoder
+    elsewhere. By it Euler's scheme is compiled. Its noise comes in another order, so one seed gives
+    other paths with a table and without.
+
     Brownian motion does not seek the data. Its distribution in the long run, where there is one, is
     uniform for the Riemannian volume, which is largest where the decoder is uncertain. A wall of
     the metric is thick in units of distance, and keeps walkers away for as long as it takes to
