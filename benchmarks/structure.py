@@ -28,6 +28,7 @@ PACKAGE = Path(__file__).parents[1] / "geomstats_vae"
 # Constants of `geodesics` that belong to a formula and are nobody's choice, and the formula.
 COEFFICIENTS = {
     "SECOND_ESTIMATE": "weight of the second error estimate of DOP853",
+    "_BASIS": "coefficients of quintic B-splines",
 }
 MAX_FILE_LINES = 450
 MAX_CONSTANTS = 25

@@ -117,7 +117,7 @@ class TabulatedSearch:
             return np.arange(len(curves))
         part, rows = curves.take(which), curves.rows(which)
         goal = np.full(len(which), options.first_tol)
-        run(self.table, part, dt[rows], goal, options.max_iter)
+        run(self.table, part, dt[rows], goal, options)
         curves.nodes[rows] = part.nodes
         length = np.full(len(curves), np.inf)
         length[which] = self._lengths(part)

@@ -23,12 +23,13 @@ from geomstats_vae.geometry.exponentials import follow, follow_dense
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.metric_immersions import MetricImmersions
 from geomstats_vae.geometry.precomputed import Precomputed
-from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs
-from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, DecoderRays, ray_solver, volume_changes
+from geomstats_vae.geometry.protocol import Floats, Ints, KeptCurves, Lengths, Logs, Rays
+from geomstats_vae.geometry.rays import RAY_EXPONENTIAL, ray_solver, volume_changes
 from geomstats_vae.geometry.refined_paths import refine_paths
 from geomstats_vae.geometry.rows import Box, Ends, host, rows
 from geomstats_vae.geometry.solved import CURVES_BYTES, solve_ends, solve_logs
 from geomstats_vae.geometry.tables import TableOnDemand, with_table
+from geomstats_vae.geometry.tabulated_flows import exps_of, points_of, rays_of
 from geomstats_vae.geometry.transport import transports, transports_between
 from geomstats_vae.immersions import Immersion
 from geomstats_vae.immersions.decoder import Decoder
@@ -328,7 +329,8 @@ class DecoderGeometry:
         status : numpy.ndarray of int, shape=[n]
             Codes of `ExponentialStatus`.
         """
-        return self._follow(self.exponential, base, velocity)
+        immersion, start, vector = self.tensors(base, velocity)
+        return follow(immersion, self.exponential, start, vector, self.blocks.deadline)
 
     def follow_dense(
         self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike
@@ -354,29 +356,23 @@ class DecoderGeometry:
         return follow_dense(*parts, np.asarray(times, dtype=float), self.blocks.deadline)
 
     def exps(self, base: ArrayLike, velocity: ArrayLike, *, rtol: float | None = None) -> Floats:
-        """Follow geodesics for unit time; see `Geometry.exps`."""
+        """Follow geodesics for unit time; see `Geometry.exps`, and by a table `exps_of`."""
         exponential = self.exponential
         if rtol is not None:
             exponential = replace(exponential, rtol=max(rtol, exponential.rtol))
-        point, status = self._follow(exponential, base, velocity)
-        return np.where(status[:, None] == 0, point, np.nan)
-
-    def _follow(
-        self, exponential: ExponentialSolver, base: ArrayLike, velocity: ArrayLike
-    ) -> tuple[Floats, Ints]:
-        immersion, start, vector = self.tensors(base, velocity)
-        return follow(immersion, exponential, start, vector, self.blocks.deadline)
+        return exps_of(replace(self, exponential=exponential), *rows(base, velocity))
 
     def points_along(self, base: ArrayLike, velocity: ArrayLike, times: ArrayLike) -> Floats:
         """Find points of geodesics at several times; see `Geometry.points_along`."""
-        geometry = replace(self, exponential=ray_solver(self))
-        return geometry.follow_dense(base, velocity, times)[0]
+        geometry, (start, vector) = (
+            replace(self, exponential=ray_solver(self)),
+            rows(base, velocity),
+        )
+        return points_of(geometry, start, vector, np.asarray(times, dtype=float))
 
-    def rays(self, base: ArrayLike, velocity: ArrayLike) -> DecoderRays:
+    def rays(self, base: ArrayLike, velocity: ArrayLike) -> Rays:
         """Begin to follow geodesics with their change of volume; see `Geometry.rays`."""
-        start, vector = rows(base, velocity)
-        parts = self.smooth_immersion(), ray_solver(self), start, vector
-        return DecoderRays(*parts, self.blocks.deadline)
+        return rays_of(self, *rows(base, velocity))
 
     def volume_changes(self, base: ArrayLike, velocity: ArrayLike) -> tuple[Floats, Floats]:
         """Find ends and the change of volume there; see `Geometry.volume_changes`."""

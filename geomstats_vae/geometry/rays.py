@@ -18,9 +18,10 @@ from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.flow.dense import Samples, cubic_states
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
 from geomstats_vae.geodesics.flow.jacobi import JacobiSystem
+from geomstats_vae.geodesics.flow.systems import christoffel
 from geomstats_vae.geometry import local
 from geomstats_vae.geometry.exponentials import limited
-from geomstats_vae.geometry.protocol import Bools, Floats
+from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.geometry.rows import host
 from geomstats_vae.geometry.time_limit import check_time
 from geomstats_vae.immersions import Immersion
@@ -75,7 +76,9 @@ class DecoderRays:
         self._deadline = deadline
         self._system = JacobiSystem(immersion, exponential.chunk_size)
         start, vector = (_tensor(immersion, rows) for rows in (base, velocity))
-        self._state = self._system.start(start, vector)
+        # Not every decoder takes an empty batch.
+        empty = start.new_zeros(0, self._system.width)
+        self._state = self._system.start(start, vector) if len(start) else empty
         self._density = _density(immersion, start)
         self._time = 0.0
 
@@ -96,6 +99,43 @@ class DecoderRays:
         failed = (code != 0) | missed
         return host(points), host(volume), failed.cpu().numpy()
 
+    def take_over(
+        self,
+        point: Floats,
+        velocity: Floats,
+        fields: Floats,
+        rates: Floats,
+        density: Floats,
+        time: float,
+    ) -> None:
+        """Go on with more rays, which were followed up to now by other means.
+
+        Parameters
+        ----------
+        point, velocity : numpy.ndarray, shape=[n, dim]
+            Points now, and velocities there.
+        fields, rates : numpy.ndarray, shape=[n, dim, 2 dim]
+            Derivatives of the points by the initial velocities and points, and their derivatives by
+            time, in coordinates.
+        density : numpy.ndarray, shape=[n]
+            Volume densities at the base points.
+        time : float
+            Time that all rays have been followed for.
+        """
+        self._time = time
+        if not len(point):
+            return
+        arrays = point, velocity, fields, rates
+        z, v, field, rate = (_tensor(self._immersion, part) for part in arrays)
+        # The system asks for covariant derivatives.
+        pairs = zip(z.split(local.CHUNK_SIZE), v.split(local.CHUNK_SIZE), strict=True)
+        with torch.enable_grad():
+            parts = [christoffel(self._immersion.jet(*pair))[0].detach() for pair in pairs]
+        gamma = torch.cat(parts)
+        state = torch.cat((z, v, field.flatten(1), (rate + gamma @ field).flatten(1)), dim=1)
+        self._state = torch.cat((self._state, state))
+        self._density = torch.cat((self._density, _tensor(self._immersion, density)))
+
     def _read(self, states: torch.Tensor, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Points, and D_v Exp, shape=[n, n_times, dim, dim]."""
         n, n_times, width = states.shape
@@ -105,8 +145,8 @@ class DecoderRays:
         jacobian = fields.reshape(n, n_times, dim, dim) / times[:, None, None]
         return states[:, :, :dim], jacobian
 
-    def keep(self, which: Bools) -> None:
-        """Go on with some of the rays, shape=[n_rays]."""
+    def keep(self, which: Bools | Ints) -> None:
+        """Go on with some of the rays, shape=[n_rays], or in another order."""
         rows = torch.as_tensor(which, device=self._state.device)
         self._state, self._density = self._state[rows], self._density[rows]
 
@@ -151,6 +191,11 @@ def volume_changes(
     density = _density(immersion, start)
     volume = _volume(immersion, points[:, None], by_vector[:, None], density)
     return host(points), np.abs(host(volume)[:, 0])
+
+
+def volume_densities_of(immersion: Immersion, points: Floats) -> Floats:
+    """Volume densities at points, shape=[n_points]."""
+    return host(_density(immersion, _tensor(immersion, points)))
 
 
 def _tensor(immersion: Immersion, rows: Floats) -> torch.Tensor:

@@ -7,13 +7,25 @@ from typing import Any
 import numpy as np
 import torch
 
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 from geomstats_vae.sampling.coefficients import Coefficients, times
+from geomstats_vae.sampling.compiled import CompiledEuler
 from geomstats_vae.sampling.domains import Box, Region, resolve_domain
-from geomstats_vae.sampling.walk import Seed, Walkers, WalkSampler, WalkStatus
+from geomstats_vae.sampling.track import Track
+from geomstats_vae.sampling.walk import (
+    MOVE_COST,
+    Seed,
+    Walkers,
+    WalkSampler,
+    WalkStatus,
+    is_everywhere,
+)
 
 METHODS = ("euler", "geodesic")
 BOUNDARIES = ("reflect", "absorb")
+# Geodesics between points that cost as much as a short one from a point.
+_EXP_COST = 1 / 15
 
 
 class BrownianMotion(WalkSampler):
@@ -76,6 +88,12 @@ class BrownianMotion(WalkSampler):
     Time is in units of squared distance in the decoder's data space: in a time t a walker gets
     about sqrt(t dim) away. Walkers are independent and moved all at once.
 
+    In two and three dimensions a walk of many moves on a `LatentSpace` with codes, by default of
+    150,000, builds a table of the metric, unless the space has one (see `PullbackDecoderMetric`).
+    Walkers ask it where its relative error is at most 3e-3, by tests on its meshes, and the decoder
+    elsewhere. By it Euler's scheme is compiled. Its noise comes in another order, so one seed gives
+    other paths with a table and without.
+
     Brownian motion does not seek the data. Its distribution in the long run, where there is one, is
     uniform for the Riemannian volume, which is largest where the decoder is uncertain. A wall of
     the metric is thick in units of distance, and keeps walkers away for as long as it takes to
@@ -137,14 +155,20 @@ class BrownianMotion(WalkSampler):
         self.method, self.drift, self.domain, self.boundary = method, drift, domain, boundary
         self.max_change, self.max_substeps, self.rtol = max_change, max_substeps, rtol
 
+    @property
+    def _geodesics_per_move(self) -> float:
+        """Geodesics between points that cost as much as a move; see `WalkSampler`."""
+        return MOVE_COST if self.method == "euler" else _EXP_COST
+
     def _walkers(
         self,
         geometry: Geometry,
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> Walkers:
-        return _BrownianWalkers(self, geometry, z, random_state, device)
+        return _BrownianWalkers(self, geometry, z, random_state, device, table)
 
 
 class _BrownianWalkers(Walkers):
@@ -155,11 +179,13 @@ class _BrownianWalkers(Walkers):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> None:
-        super().__init__(geometry, motion.space, z, random_state, device)
+        super().__init__(geometry, motion.space, z, random_state, device, table)
         self.motion = motion
         self.domain = None if motion._domain is None else motion._domain.on(device)
         self.spent = np.zeros(len(z))  # of the time step that is under way
+        self.compiled = self._compiled()
         if self.domain is not None:
             n_outside = int((~self.domain.contains(z)).sum())
             if n_outside:
@@ -168,17 +194,42 @@ class _BrownianWalkers(Walkers):
                     "widen the domain or drop these walkers."
                 )
 
-    def advance(self, rows: Ints, step: float) -> Ints:
-        """Move by as much of a step as the metric's change allows; see `Walkers.advance`."""
+    def _compiled(self) -> CompiledEuler | None:
+        """Choose what moves walkers many steps at a time; None where moves have to be looked at."""
+        motion, box = self.motion, self.domain
+        if self.table is None or motion.method != "euler" or not is_everywhere(self.space):
+            return None
+        if isinstance(box, Region):
+            return None
+        limits = motion.max_change, motion.max_substeps
+        return CompiledEuler(self.table, box, motion.drift, *limits)
+
+    def move(self, rows: Ints, track: Track) -> None:
+        """Move walkers on the table as long as they are well inside; see `Walkers.move`."""
+        if self.compiled is None:
+            super().move(rows, track)
+            return
+        stuck, noise = self.compiled.move(rows, track, self, self.spent)
+        if len(stuck):
+            track.record(self.advance(stuck, track.step, noise), self.z)
+
+    def advance(self, rows: Ints, step: float, noise: Floats | None = None) -> Ints:
+        """Move by as much of a step as the metric's change allows; see `Walkers.advance`.
+
+        The noise, shape=[n_rows, dim], is drawn if none is given.
+        """
         start = self.z[rows]
         coefficients = self.coefficients(start)
         regular = self.stop_irregular(rows, coefficients)
         if not regular.all():
             rows, start = rows[regular], start[regular]
             coefficients = coefficients.take(regular)
+            noise = None if noise is None else noise[regular]
+        if noise is None:
+            noise = self.noise(len(rows))
         left = step - self.spent[rows]
         part = self._part(step, left, coefficients.roughness)
-        self._arrive(rows, start, self._move(start, part, coefficients))
+        self._arrive(rows, start, self._move(start, part, coefficients, noise))
         self.n_substeps[rows] += 1
         over = part == left
         self.spent[rows] = np.where(over, 0.0, self.spent[rows] + part)
@@ -195,9 +246,10 @@ class _BrownianWalkers(Walkers):
         return np.where(part < left, part, left)
 
     @np.errstate(invalid="ignore", over="ignore")
-    def _move(self, start: Floats, part: Floats, coefficients: Coefficients) -> Floats:
-        noise = np.sqrt(part)[:, None] * self.noise(len(start))
-        move = times(coefficients.root, noise)
+    def _move(
+        self, start: Floats, part: Floats, coefficients: Coefficients, noise: Floats
+    ) -> Floats:
+        move = times(coefficients.root, np.sqrt(part)[:, None] * noise)
         if self.motion.method == "geodesic":
             return self.geometry.exps(start, move, rtol=self.motion.rtol)
         if self.motion.drift:

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from geomstats_vae.geodesics import positive_definite
+from geomstats_vae.geodesics.table.frames import frames_at
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry
 
 
@@ -60,7 +62,9 @@ class Coefficients(NamedTuple):
         return Coefficients(*(part[rows] for part in self))
 
 
-def coefficients_at(geometry: Geometry, points: Floats) -> Coefficients:
+def coefficients_at(
+    geometry: Geometry, points: Floats, table: MetricTable | None = None
+) -> Coefficients:
     """Evaluate a geometry's coefficients.
 
     Parameters
@@ -69,13 +73,27 @@ def coefficients_at(geometry: Geometry, points: Floats) -> Coefficients:
         Geometry of a space in intrinsic coordinates.
     points : numpy.ndarray, shape=[n_points, dim]
         Points.
+    table : MetricTable, optional
+        Table of the geometry's metric. Where it knows the metric it is asked instead.
 
     Returns
     -------
     coefficients : Coefficients
         Coefficients at the points.
     """
-    return from_symbols(*geometry.connections(points))
+    if table is None:
+        return from_symbols(*geometry.connections(points))
+    n, dim = points.shape
+    found = Coefficients(
+        np.empty((n, dim, dim)), np.empty((n, dim, dim)), np.empty((n, dim)), np.empty(n)
+    )
+    known = np.empty(n, dtype=bool)
+    frames_at(table.tree, np.ascontiguousarray(points), *found, known)
+    if not known.all():
+        rest = from_symbols(*geometry.connections(points[~known]))
+        for mine, theirs in zip(found, rest, strict=True):
+            mine[~known] = theirs
+    return found
 
 
 @np.errstate(invalid="ignore", over="ignore")  # a walker stops where numbers are not finite

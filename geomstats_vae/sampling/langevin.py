@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.sampling.coefficients import Coefficients, times
 from geomstats_vae.sampling.functions import PointFunction, real_values
@@ -103,8 +104,9 @@ class LangevinDynamics(WalkSampler):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> Walkers:
-        return _LangevinWalkers(self, geometry, z, random_state, device)
+        return _LangevinWalkers(self, geometry, z, random_state, device, table)
 
 
 class _State(NamedTuple):
@@ -138,8 +140,9 @@ class _LangevinWalkers(Walkers):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> None:
-        super().__init__(geometry, dynamics.space, z, random_state, device)
+        super().__init__(geometry, dynamics.space, z, random_state, device, table)
         self.dynamics = dynamics
         self.n_accepted = np.zeros(len(z))
         self.state: _State | None = None

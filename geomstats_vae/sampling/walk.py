@@ -13,14 +13,18 @@ from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
 
 from geomstats_vae.geodesics.deadline import Deadline, check_seconds
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.bars import progress_bar
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints
 from geomstats_vae.geometry.time_limit import OutOfTimeError, check_time
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import Array, enter
 from geomstats_vae.manifolds.geometries import geometry_of
+from geomstats_vae.manifolds.space import LatentSpace
 from geomstats_vae.sampling.coefficients import Coefficients, coefficients_at
 from geomstats_vae.sampling.functions import truth_values
+from geomstats_vae.sampling.track import Track
 
 Seed = int | np.random.RandomState | None
 
@@ -111,6 +115,8 @@ class Walkers(abc.ABC):
         Source of the noise.
     device : torch.device or None
         Where functions of the user, and the space, get points, under pytorch.
+    table : MetricTable, optional
+        Table of the metric, which is asked first.
     """
 
     def __init__(
@@ -120,8 +126,9 @@ class Walkers(abc.ABC):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None = None,
     ) -> None:
-        self.geometry, self.space = geometry, space
+        self.geometry, self.space, self.table = geometry, space, table
         self.random_state, self.device = random_state, device
         self.z = z.copy()
         self.status = np.zeros(len(z), dtype=np.int64)
@@ -144,6 +151,18 @@ class Walkers(abc.ABC):
             Those of them whose time step is over.
         """
 
+    def move(self, rows: Ints, track: Track) -> None:
+        """Move some walkers, none of which has stopped, and record the steps that are over.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, shape=[n_rows]
+            The walkers.
+        track : Track
+            Their steps.
+        """
+        track.record(self.advance(rows, track.step), self.z)
+
     @property
     def acceptance(self) -> Floats | None:
         """Share of accepted moves, shape=[n_walkers]; None where all are."""
@@ -155,7 +174,7 @@ class Walkers(abc.ABC):
 
     def coefficients(self, z: Floats) -> Coefficients:
         """Evaluate what a move needs of the metric."""
-        return coefficients_at(self.geometry, z)
+        return coefficients_at(self.geometry, z, self.table)
 
     def stop_irregular(self, rows: Ints, coefficients: Coefficients) -> Bools:
         """Stop walkers where the metric is not regular; return which go on, shape=[n_rows]."""
@@ -169,6 +188,11 @@ class Walkers(abc.ABC):
     def in_space(self, z: Floats) -> Bools:
         """Whether points are in the space, shape=[n_points]."""
         return _belongs(self.space, z, self.device)
+
+
+# Share of what a geodesic between two points costs that a move costs; that of a move with second
+# derivatives at one point.
+MOVE_COST = 1 / 300
 
 
 class WalkSampler(abc.ABC):
@@ -212,6 +236,11 @@ class WalkSampler(abc.ABC):
         self.space, self.random_state = space, random_state
         self.max_seconds, self.verbose = max_seconds, verbose
 
+    @property
+    def _geodesics_per_move(self) -> float:
+        """Geodesics between points that cost as much as a move."""
+        return MOVE_COST
+
     @abc.abstractmethod
     def _walkers(
         self,
@@ -219,6 +248,7 @@ class WalkSampler(abc.ABC):
         z: Floats,
         random_state: np.random.RandomState,
         device: torch.device | None,
+        table: MetricTable | None,
     ) -> Walkers:
         """Put walkers on their initial points."""
 
@@ -301,24 +331,28 @@ class WalkSampler(abc.ABC):
         random_state = check_random_state(self.random_state)
         deadline = Deadline.after(self.max_seconds)
         geometry = geometry_of(self.space, deadline=deadline)
-        walkers = self._walkers(geometry, z, random_state, origin.device)
-        step = end_time / n_steps
+        table = None
+        if isinstance(geometry, DecoderGeometry):
+            geometry = geometry.for_many(int(len(z) * n_steps * self._geodesics_per_move))
+            table = geometry.metric_table
+        walkers = self._walkers(geometry, z, random_state, origin.device, table)
+        track = Track(z, end_time / n_steps, n_steps, every)
         with progress_bar(
             desc=type(self).__name__,
             unit=" steps",
             total=len(z) * n_steps,
             disable=not self.verbose,
         ) as progress:
-            kept, completed = _follow(walkers, step, n_steps, every, deadline, progress)
+            _follow(walkers, track, deadline, progress)
         self._report(walkers.status)
         acceptance = walkers.acceptance
         origin = replace(origin, requires_grad=False)
-        give, n_kept = origin.give, kept.shape[1]
+        give, n_kept = origin.give, track.kept.shape[1]
         return RandomWalk(
-            points=give(kept),
+            points=give(track.kept),
             times=replace(origin, batch_shape=(n_kept,)).give(np.linspace(0.0, end_time, n_kept)),
             status=give(walkers.status),
-            stop_time=give(step * completed),
+            stop_time=give(track.step * track.completed),
             n_substeps=give(walkers.n_substeps),
             acceptance=None if acceptance is None else give(acceptance),
         )
@@ -340,58 +374,38 @@ class WalkSampler(abc.ABC):
         )
 
 
+def is_everywhere(space: Any) -> bool:
+    """Whether all finite points belong to a space, as far as it is asked."""
+    # Other spaces than open sets ask for embedded points, even of intrinsic coordinates.
+    latent = isinstance(space, LatentSpace) and type(space).belongs is LatentSpace.belongs
+    return latent or not isinstance(space, VectorSpaceOpenSet)
+
+
 def _belongs(space: Any, z: Floats, device: torch.device | None) -> Bools:
-    if not isinstance(space, VectorSpaceOpenSet):
-        # Other spaces ask for embedded points, even of intrinsic coordinates.
+    if is_everywhere(space):
         return np.all(np.isfinite(z), axis=1)
     return truth_values(space.belongs, "space.belongs", z, device)
 
 
-def _follow(
-    walkers: Walkers, step: float, n_steps: int, every: int, deadline: Deadline, progress: Any
-) -> tuple[Floats, Ints]:
-    """Points kept, shape=[n_walkers, n_kept, dim], and the steps that each walker completed.
+def _follow(walkers: Walkers, track: Track, deadline: Deadline, progress: Any) -> None:
+    """Move walkers until all have stopped.
 
     Walkers are independent, and each has a clock of its own: none waits for those that take more
     moves to a step.
     """
-    z = walkers.z
-    kept = np.repeat(z[:, None], n_steps // every + 1, axis=1)
-    completed = np.zeros(len(z), dtype=np.int64)
     try:
-        _advance(walkers, step, n_steps, kept, completed, deadline, progress)
+        while True:
+            rows = np.flatnonzero((walkers.status == 0) & (track.completed < track.n_steps))
+            if not len(rows):
+                break
+            check_time(deadline)
+            walkers.move(rows, track)
+            progress.update(int(track.completed.sum()) - progress.n)
     except (KeyboardInterrupt, OutOfTimeError) as stop:
         late = isinstance(stop, OutOfTimeError)
-        going = (walkers.status == 0) & (completed < n_steps)
+        going = (walkers.status == 0) & (track.completed < track.n_steps)
         walkers.status[going] = WalkStatus.OUT_OF_TIME if late else WalkStatus.INTERRUPTED
-    for row in np.flatnonzero(completed < n_steps):
-        kept[row, completed[row] // every + 1 :] = z[row]
-    return kept, completed
-
-
-def _advance(
-    walkers: Walkers,
-    step: float,
-    n_steps: int,
-    kept: Floats,
-    completed: Ints,
-    deadline: Deadline,
-    progress: Any,
-) -> None:
-    """Move walkers until all have stopped, and write their points and steps."""
-    every = n_steps // (kept.shape[1] - 1)
-    while True:
-        rows = np.flatnonzero((walkers.status == 0) & (completed < n_steps))
-        if not len(rows):
-            return
-        check_time(deadline)
-        done = walkers.advance(rows, step)
-        # Points first: an interrupt must not leave a step that counts without its point.
-        count = completed[done] + 1
-        keep = count % every == 0
-        kept[done[keep], count[keep] // every] = walkers.z[done[keep]]
-        completed[done] = count
-        progress.update(len(done))
+    track.close(walkers.z)
 
 
 def _check_times(end_time: float, n_steps: int, every: int) -> None:

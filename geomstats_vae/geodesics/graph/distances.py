@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
@@ -12,6 +14,62 @@ from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
 
+class KnownLinks:
+    """Lengths of the links of points that were asked for in bulk before.
+
+    Parameters
+    ----------
+    fewest : int
+        Points of a call that are worth to be kept.
+    most : int
+        Points that are kept; others make room for more.
+
+    Notes
+    -----
+    Those who integrate over a grid, or follow rows, ask for the distances of the same points from
+    one center after another.
+    """
+
+    def __init__(self, fewest: int = 128, most: int = 20_000) -> None:
+        self._fewest, self._most = fewest, most
+        self._kept: tuple[Floats, Floats] | None = None
+
+    def __call__(self, points: Floats, measure: Callable[[Ints], Floats]) -> Floats:
+        """Look up links, and measure the others.
+
+        Parameters
+        ----------
+        points : array, shape=[n_points, dim]
+            Distinct points.
+        measure : callable
+            Takes indices of points, shape=[n]; returns their links, shape=[n, n_links].
+
+        Returns
+        -------
+        links : array, shape=[n_points, n_links]
+            Lengths of the links of each point.
+        """
+        kept = self._kept
+        if kept is None:
+            new = np.arange(len(points))
+            links = measure(new)
+        else:
+            both = np.concatenate((kept[0], points))
+            _, first, place = np.unique(both, axis=0, return_index=True, return_inverse=True)
+            # Points that are kept come first.
+            row = first[place.ravel()[len(kept[0]) :]]
+            new = np.flatnonzero(row >= len(kept[0]))
+            links = kept[1][np.where(row < len(kept[0]), row, 0)]
+            if len(new):
+                links[new] = measure(new)
+        if len(new) >= self._fewest:
+            more = points[new], links[new]
+            if kept is not None and len(kept[0]) + len(new) <= self._most:
+                more = np.concatenate((kept[0], more[0])), np.concatenate((kept[1], more[1]))
+            self._kept = more
+        return links
+
+
 def graph_distances(
     measure: ChordMeasure,
     tree: cKDTree,
@@ -19,6 +77,7 @@ def graph_distances(
     options: GraphOptions,
     start: Floats,
     end: Floats,
+    known: KnownLinks | None = None,
 ) -> Floats:
     """Measure shortest graph paths.
 
@@ -34,6 +93,8 @@ def graph_distances(
         Numbers of nodes that each point is joined to, and of chords.
     start, end : array, shape=[n_pairs, dim]
         End points.
+    known : KnownLinks, optional
+        Links from points to nodes that were measured before.
 
     Returns
     -------
@@ -46,10 +107,14 @@ def graph_distances(
         source, target = target, source
     nodes, n_links = tree.data, min(options.n_neighbors, tree.n)
     near = tree.query(points, k=[*range(1, n_links + 1)])[1]
-    links = measure.segment_lengths(
-        np.repeat(points, near.shape[1], axis=0), nodes[near.ravel()], options.edge_chords
-    )
-    links = np.maximum(links, np.finfo(float).tiny).reshape(near.shape)
+
+    def measured(rows: Ints) -> Floats:
+        to, each = near[rows], np.repeat(points[rows], near.shape[1], axis=0)
+        return measure.segment_lengths(each, nodes[to.ravel()], options.edge_chords).reshape(
+            to.shape
+        )
+
+    links = np.maximum((known or KnownLinks())(points, measured), np.finfo(float).tiny)
     bounding = options.search.bounding
     n_landmarks = min(bounding, len(np.unique(source)) // bounding)
     dijkstra = Dijkstra(graph)

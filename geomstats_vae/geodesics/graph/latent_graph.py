@@ -19,7 +19,7 @@ from geomstats_vae.geodesics.curves.chain import smooth_elements
 from geomstats_vae.geodesics.curves.reference import ReferenceElement
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.codes import CodeGraph
-from geomstats_vae.geodesics.graph.distances import graph_distances
+from geomstats_vae.geodesics.graph.distances import KnownLinks, graph_distances
 from geomstats_vae.geodesics.graph.grid import Grid
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
@@ -157,8 +157,13 @@ class LatentGraph:
         return graph
 
     def __getstate__(self) -> dict[str, object]:
-        """State without the tree, which is quickly built again."""
-        return {name: value for name, value in vars(self).items() if name != "_tree"}
+        """State without what is quickly built again."""
+        again = ("_tree", "_known_links")
+        return {name: value for name, value in vars(self).items() if name not in again}
+
+    @cached_property
+    def _known_links(self) -> KnownLinks:
+        return KnownLinks()
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -305,7 +310,7 @@ class LatentGraph:
         if isinstance(self._search, CodeGraph):
             return self.factor * self._search.distances(start, end)
         parts = ChordMeasure(self._evaluator), self._tree, self._search.matrix, self.options
-        return self.factor * graph_distances(*parts, start, end)
+        return self.factor * graph_distances(*parts, start, end, self._known_links)
 
     # -- curves on graph paths --------------------------------------------------------------------
 

@@ -11,9 +11,6 @@ from geomstats_vae.geodesics.table import newton
 from geomstats_vae.geodesics.table.energy import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 
-# Least time of an element, as a share of the mean: none may stand still.
-_LEAST_SHARE = 0.01
-
 
 def arc_lengths(table: MetricTable, nodes: Floats, degree: int) -> Floats:
     """Lengths from each element's start to its nodes of a degree, [n_elements, degree + 1].
@@ -39,7 +36,7 @@ def arc_lengths(table: MetricTable, nodes: Floats, degree: int) -> Floats:
     return np.where(np.isfinite(length), length, np.inf)
 
 
-def times_of_elements(table: MetricTable, curves: Curves) -> Floats:
+def times_of_elements(table: MetricTable, curves: Curves, least: float = 0.01) -> Floats:
     """Give elements times in proportion to their lengths; those of a curve add up to 1.
 
     Parameters
@@ -48,6 +45,8 @@ def times_of_elements(table: MetricTable, curves: Curves) -> Floats:
         The metric.
     curves : Curves
         Curves.
+    least : float
+        Least time of an element, as a share of the mean: none may stand still.
 
     Returns
     -------
@@ -59,7 +58,7 @@ def times_of_elements(table: MetricTable, curves: Curves) -> Floats:
     even = 1.0 / curves.counts[curves.owner]
     good = np.isfinite(total) & (total > 0.0)
     share = np.where(good, length / np.where(good, total, 1.0), even)
-    share = np.maximum(share, _LEAST_SHARE * even)
+    share = np.maximum(share, least * even)
     return share / curves.total(share)[curves.owner]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import numpy as np
 from numba import njit
 
@@ -9,13 +11,25 @@ from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.table.energy import Element, Work, element_variation, solve
 from geomstats_vae.geodesics.table.splines import SplineTree
 
-# How the search for a curve ended: at a minimum; where the table knows no metric; without a step
-# that helps; out of steps.
-FOUND, UNKNOWN, STALLED, UNDONE = 0, 1, 2, 3
-# Least and largest multiples of the mass that are tried.
-_FIRST_SHIFT, _LARGEST_SHIFT = 3.0, 1e8
-# What a curve is evaluated for: its first step; to see whether a step helps; to shift its Hessian.
-_FIRST, _TRIAL, _MASS = 0, 1, 2
+
+class Ended(enum.IntEnum):
+    """How the search for a curve ended."""
+
+    FOUND = 0
+    UNKNOWN = 1
+    """The table knows no metric there."""
+    STALLED = 2
+    """No step helps."""
+    UNDONE = 3
+    """Out of steps."""
+
+
+class _For(enum.IntEnum):
+    """What a curve is evaluated for: its first step, a trial step, or the shift of its Hessian."""
+
+    FIRST = 0
+    TRIAL = 1
+    MASS = 2
 
 
 @njit(cache=True, nogil=True)
@@ -27,6 +41,8 @@ def descend(
     offsets: Ints,
     tol: Floats,
     max_iter: int,
+    first_shift: float,
+    largest_shift: float,
     status: Ints,
     steps: Ints,
     energy: Floats,
@@ -53,6 +69,9 @@ def descend(
         Stop when the energy is expected to fall by no more than this share.
     max_iter : int
         Steps of a curve; without any the gains are those of the first step.
+    first_shift, largest_shift : float
+        Least and largest multiples of the mass that are added to Hessians; the least eigenvalue of
+        the flat metric is pi^2.
     status, steps : array of int, shape=[n_curves]
         Written: how the search ended, and the steps taken.
     energy : array, shape=[n_elements]
@@ -67,23 +86,22 @@ def descend(
     for c in range(len(offsets) - 1):
         begin, n = offsets[c], offsets[c + 1] - offsets[c]
         n_unknowns = n * inner + dim
-        status[c], steps[c] = UNDONE, 0
-        phase, known = _FIRST, np.inf
+        status[c], steps[c] = Ended.UNDONE, 0
+        phase, known = _For.FIRST, np.inf
         share, slope, n_trials = 0.0, 0.0, 0
-        # The least eigenvalue of the flat metric is pi^2.
-        mass, last_shift = False, _FIRST_SHIFT
-        while status[c] == UNDONE:
+        mass, last_shift = False, first_shift
+        while status[c] == Ended.UNDONE:
             total = 0.0
             for e in range(n):
-                at = trial[e] if phase == _TRIAL else nodes[begin + e]
+                at = trial[e] if phase == _For.TRIAL else nodes[begin + e]
                 if not element_variation(tree, element, at, dt[begin + e], mass, work, e):
                     total = np.inf
                     break
                 total += work.energy[e]
-            if phase == _TRIAL and not total <= known * (1.0 + 1e-14) + 1e-4 * share * slope:
+            if phase == _For.TRIAL and not total <= known * (1.0 + 1e-14) + 1e-4 * share * slope:
                 n_trials += 1
                 if n_trials == 12:
-                    status[c] = STALLED
+                    status[c] = Ended.STALLED
                     break
                 # The least of the parabola through what is known, within limits.
                 least = 0.1
@@ -92,9 +110,9 @@ def descend(
                 share *= min(max(least, 0.1), 0.5)
             else:
                 if not total < np.inf:
-                    status[c] = UNKNOWN
+                    status[c] = Ended.UNKNOWN
                     break
-                if phase == _TRIAL:
+                if phase == _For.TRIAL:
                     steps[c] += 1
                     for e in range(n):
                         for a in range(n_nodes):
@@ -104,20 +122,20 @@ def descend(
                 for e in range(n):
                     energy[begin + e] = work.energy[e]
                 shift = 0.0
-                definite = phase != _MASS and solve(n, n_nodes - 1, dim, shift, work)
+                definite = phase != _For.MASS and solve(n, n_nodes - 1, dim, shift, work)
                 if not definite and not mass:
                     # The same once more, with the masses.
-                    phase, mass = _MASS, True
+                    phase, mass = _For.MASS, True
                     continue
-                while not definite and shift < _LARGEST_SHIFT:
+                while not definite and shift < largest_shift:
                     shift = 4.0 * shift if shift > 0.0 else last_shift
                     definite = solve(n, n_nodes - 1, dim, shift, work)
                 if not definite:
-                    status[c] = STALLED
+                    status[c] = Ended.STALLED
                     break
                 # Likely more shifts follow upon one, and smaller ones.
                 mass = shift > 0.0
-                last_shift = max(_FIRST_SHIFT, 0.25 * shift)
+                last_shift = max(first_shift, 0.25 * shift)
                 slope = 0.0
                 for e in range(n):
                     part = 0.0
@@ -128,13 +146,13 @@ def descend(
                 # Where a shift makes the steps short they show less of what is to be gained.
                 enough = 2.0 * tol[c] * known * (1.0 if shift == 0.0 else 1e-3)
                 if not -slope > enough:
-                    status[c] = FOUND if shift == 0.0 else STALLED
+                    status[c] = Ended.FOUND if shift == 0.0 else Ended.STALLED
                     break
                 if steps[c] >= max_iter:
                     break
                 for k in range(n_unknowns):
                     step[k] = work.right[k]
-                phase, share, n_trials = _TRIAL, 1.0, 0
+                phase, share, n_trials = _For.TRIAL, 1.0, 0
             for e in range(n):
                 for a in range(n_nodes):
                     for k in range(dim):

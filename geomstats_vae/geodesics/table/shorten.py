@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table.energy import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
-from geomstats_vae.geodesics.table.newton import FOUND, UNKNOWN, correct, descend
+from geomstats_vae.geodesics.table.newton import Ended, correct, descend
 
 _TINY = np.finfo(float).tiny
 
@@ -34,6 +34,8 @@ class TabulatedOptions:
         Elements of a curve. Past it the decoder itself is asked.
     max_iter : int
         Newton steps of a curve on each mesh.
+    first_shift, largest_shift : float
+        Least and largest multiples of the mass that are added to Hessians; see `descend`.
     max_looks : int
         Looks at a curve on a mesh twice as fine.
     first_tol : float
@@ -65,6 +67,8 @@ class TabulatedOptions:
     n_elements: int = 8
     max_elements: int = 128
     max_iter: int = 40
+    first_shift: float = 3.0
+    largest_shift: float = 1e8
     max_looks: int = 10
     first_tol: float = 1e-3
     share: float = 0.1
@@ -203,12 +207,13 @@ def _step_and_look(
 ) -> Bools:
     """Take steps on the meshes, and look at twice as fine ones; the elements to be bisected."""
     curves = state.curves
-    status, steps, energy, _ = run(table, curves, state.dt, goal, options.max_iter)
+    status, steps, energy, _ = run(table, curves, state.dt, goal, options)
     state.n_iter += steps
-    state.known = status != UNKNOWN
+    state.known = status != Ended.UNKNOWN
     halves, dt = curves.halved(), np.repeat(0.5 * state.dt, 2)
-    seen, _, fine, gain = run(table, halves, dt, np.full(len(curves), tol), 0)
-    state.known &= seen != UNKNOWN
+    look = replace(options, max_iter=0)
+    seen, _, fine, gain = run(table, halves, dt, np.full(len(curves), tol), look)
+    state.known &= seen != Ended.UNKNOWN
     # What neighbours gain from each other cancels in the sum.
     state.excess = halves.total(gain)
     fine, gain = fine.reshape(-1, 2).sum(axis=1), np.abs(gain).reshape(-1, 2).sum(axis=1)
@@ -217,7 +222,7 @@ def _step_and_look(
     state.coarse, state.fine = curves.total(energy), curves.total(fine)
     enough = 2.0 * tol * state.fine
     # Steps may have ended where the splines of two leaves meet: what the halves show counts.
-    state.found = state.known & (seen == FOUND)
+    state.found = state.known & (seen == Ended.FOUND)
     state.found &= (state.excess <= enough) & (curves.total(mismatch) <= enough)
     error = np.nan_to_num(gain + mismatch, nan=np.inf)
     largest = np.zeros(len(curves))
@@ -231,7 +236,7 @@ def _step_and_look(
 
 
 def run(
-    table: MetricTable, curves: Curves, dt: Floats, tol: Floats, max_iter: int
+    table: MetricTable, curves: Curves, dt: Floats, tol: Floats, options: TabulatedOptions
 ) -> tuple[Ints, Ints, Floats, Floats]:
     """Take Newton steps, which change the curves; see `descend`.
 
@@ -253,7 +258,9 @@ def run(
         dt,
         curves.offsets,
         tol,
-        max_iter,
+        options.max_iter,
+        options.first_shift,
+        options.largest_shift,
         status,
         steps,
         energy,
