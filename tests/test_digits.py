@@ -41,6 +41,7 @@ def _measure(decoder, points):
     return chords.sum(dim=1).numpy(), along.numpy()
 
 
+@pytest.mark.long
 def test_geodesics_keep_to_the_data(vae, codes):
     generator = np.random.default_rng(0)
     start, end = codes[generator.integers(len(codes), size=(2, N_PAIRS))]

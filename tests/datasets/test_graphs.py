@@ -45,6 +45,7 @@ def turn(z, angle):
     return z @ np.array([[cosine, sine], [-sine, cosine]])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", GRAPHS)
 def test_distances_agree_with_the_geodesic_equation(name):
     """Geodesics too short to have a conjugate point, and away from the top of the bell."""

@@ -110,7 +110,9 @@ def test_nearly_symmetric_saddles(dim, around):
     assert path.length[0] == pytest.approx(around, rel=1e-3)
 
 
-@pytest.mark.parametrize("dim", [3, 12, 13])
+@pytest.mark.parametrize(
+    "dim", [3, *(pytest.param(dim, marks=pytest.mark.long) for dim in (12, 13))]
+)
 def test_a_curve_past_a_conjugate_point_is_left_or_told(dim):
     start, end = over_the_top(dim, 1.3)
     immersion = surfaces.immersion_of(surfaces.sphere, dim)

@@ -24,7 +24,14 @@ def leaves(*shapes):
     ]
 
 
-@pytest.mark.parametrize("name", ["dist", "squared_dist", "log", "exp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dist",
+        "squared_dist",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("log", "exp")),
+    ],
+)
 def test_pairs(metric, name):
     for shapes in ([(2, 2), (2, 2)], [(2,), (2, 2)]):
         assert torch.autograd.gradcheck(getattr(metric, name), leaves(*shapes), **TOLERANCES)
@@ -39,6 +46,7 @@ def test_pairwise(metric):
     assert torch.autograd.gradcheck(metric.dist_pairwise, leaves((3, 2)), **TOLERANCES)
 
 
+@pytest.mark.long
 def test_one_end_only(metric):
     point, base = leaves((2,), (2,))
     for name in ("dist", "log", "exp"):

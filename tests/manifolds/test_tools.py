@@ -564,6 +564,7 @@ def test_fault_is_not_ours(name):
             call(space, array(points))
 
 
+@pytest.mark.long
 def test_mixture_of_one_fails_on_their_ball_too():
     """The only mean, a row, is taken for a vector of numbers."""
     ours = copy.copy(mixture())

@@ -33,7 +33,6 @@ def rectified(z):
 
 
 DECODERS = {"waves": waves, "rectified": rectified, "network": spaces.vae_like_decoder()}
-LONG = pytest.param("rectified", marks=pytest.mark.long)
 
 
 def work(space, rows):
@@ -53,7 +52,8 @@ def work(space, rows):
 
 
 @pytest.mark.filterwarnings("ignore::geomstats_vae.GeodesicConvergenceWarning")
-@pytest.mark.parametrize("name", [pytest.param("waves", marks=pytest.mark.long), "network", LONG])
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(DECODERS))
 def test_threads_change_no_result(name):
     def fresh():
         return LatentSpace(DECODERS[name], 2, solver=GeodesicSolver(tol=1e-3))
