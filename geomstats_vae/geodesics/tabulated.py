@@ -6,6 +6,7 @@ pairs as if there were no table.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,7 @@ class TabulatedSearch:
             Curves; those that are not settled are no answers.
         """
         options, n_pairs = self.options, len(start)
-        curves = straight(start, end, options.n_elements, options.degree)
+        curves = straight(start, end, options.line_elements, options.degree)
         owner, line = np.arange(n_pairs), self._lengths(curves)
         chosen = np.ones(n_pairs, dtype=bool)
         if self.graph is not None:
@@ -116,18 +117,21 @@ class TabulatedSearch:
         if not len(which):
             return np.arange(len(curves))
         part, rows = curves.take(which), curves.rows(which)
-        goal = np.full(len(which), options.first_tol)
+        goal, before = np.full(len(which), options.first_tol), self._lengths(part)
         run(self.table, part, dt[rows], goal, options)
-        curves.nodes[rows] = part.nodes
-        length = np.full(len(curves), np.inf)
-        length[which] = self._lengths(part)
+        length, after = np.full(len(curves), np.inf), self._lengths(part)
+        # On a mesh this coarse a curve may pass a wall between two points: it is left as it was.
+        passed = after > before
+        kept = ~passed[part.owner]
+        curves.nodes[rows[kept]] = part.nodes[kept]
+        length[which] = np.where(passed, before, after)
         best = np.zeros(owner.max() + 1, dtype=int)
         best[owner[_first_of_each(owner, length)]] = _first_of_each(owner, length)
         left = ~several
         left[best[owner]] = True
         for k in np.flatnonzero(several & (length <= options.valley * length[best[owner]])):
-            one, other = (curves.nodes[curves.rows(np.array([m]))] for m in (k, best[owner[k]]))
-            extent = np.ptp(one.reshape(-1, curves.dim), axis=0).max()
+            one, other = _at_equal_parameters(curves.take(np.array([k, best[owner[k]]])))
+            extent = np.ptp(one, axis=0).max()
             left[k] |= bool(np.abs(one - other).max() > options.apart * extent)
         return np.flatnonzero(left)
 
@@ -156,7 +160,7 @@ class TabulatedSearch:
         """Curves along graph paths, in elements of equal length."""
         options = self.options
         reference = 0.5 * (reference_element(options.degree).nodes + 1.0)
-        share = (np.arange(options.n_elements)[:, None] + reference) / options.n_elements
+        share = (np.arange(options.path_elements)[:, None] + reference) / options.path_elements
         paths = [_smoothed(path, options.smoothing) for path in paths]
         cuts = np.cumsum([len(path) - 1 for path in paths])[:-1]
         step = np.concatenate([np.diff(path, axis=0) for path in paths])
@@ -169,8 +173,15 @@ class TabulatedSearch:
             for axis in range(self.table.dim):
                 nodes[k, ..., axis] = np.interp(share * where[-1], where, path[:, axis])
             nodes[k, -1, -1] = path[-1]
-        counts = np.full(len(paths), options.n_elements)
+        counts = np.full(len(paths), options.path_elements)
         return Curves(nodes.reshape(-1, *nodes.shape[2:]), counts)
+
+
+def _at_equal_parameters(two: Curves) -> Iterator[Floats]:
+    """Points of two curves at the same parameters, shape=[n_points, dim] each."""
+    n_points = int(np.lcm(*two.counts))
+    for k, count in enumerate(two.counts):
+        yield two.take(np.array([k])).sample(n_points // int(count))[:, 1:].reshape(-1, two.dim)
 
 
 def _first_of_each(owner: Ints, value: Floats) -> Ints:

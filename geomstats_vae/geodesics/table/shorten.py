@@ -14,6 +14,7 @@ from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table.energy import Element, make_work
+from geomstats_vae.geodesics.table.measure import arc_lengths
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import Ended, correct, descend
 
@@ -28,8 +29,9 @@ class TabulatedOptions:
     ----------
     degree : int
         Degree of the elements.
-    n_elements : int
-        Elements that curves start with.
+    line_elements, path_elements : int
+        Elements that straight lines and graph paths start with. Curves of fewer may leave the
+        valley that the path shows.
     max_elements : int
         Elements of a curve. Past it the decoder itself is asked.
     max_iter : int
@@ -51,6 +53,9 @@ class TabulatedOptions:
     valley, apart : float
         Of two curves of a pair the longer is pursued, too, after the first descent, if it is longer
         by at most this factor, and lies apart by this share of its extent.
+    grown : float
+        A curve that became longer by this share, as seen on twice as many elements, goes back to
+        where it was, and begins anew on these.
     quick : float
         Where the table is off by less than this share of the root of the tolerance, as much as its
         square is far below the tolerance: then the decoder's gradient is not asked for, unless the
@@ -64,7 +69,8 @@ class TabulatedOptions:
     """
 
     degree: int = 5
-    n_elements: int = 8
+    line_elements: int = 8
+    path_elements: int = 16
     max_elements: int = 128
     max_iter: int = 40
     first_shift: float = 3.0
@@ -77,6 +83,7 @@ class TabulatedOptions:
     graph_limit: float = 1.05
     valley: float = 1.03
     apart: float = 0.02
+    grown: float = 1e-3
     quick: float = 0.1
     exact: float = 1e-5
     lengths_only: bool = False
@@ -166,8 +173,13 @@ def shorten(
     done = TabulatedCurves(curves, dt)
     blocks, open_ = [], np.arange(len(curves))
     state, goal = done, np.full(len(curves), max(tol, options.first_tol))
+    begun, before = curves.nodes.copy(), curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
     for look in range(options.max_looks):
         marked = _step_and_look(table, state, goal, tol, options)
+        if look == 0:
+            # On a mesh this coarse a curve may pass a wall between two points: it begins anew.
+            again = (state.known & (state.length > before * (1.0 + options.grown)))[curves.owner]
+            state.curves.nodes[again], marked[again] = begun[again], True
         ended = curves_without(state.curves, marked)
         last = look == options.max_looks - 1
         if last:
