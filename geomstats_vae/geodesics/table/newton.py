@@ -78,7 +78,11 @@ def descend(
         Written: energies; infinite where the table knows no metric.
     gain : array, shape=[n_elements]
         Written: by how much the energies would fall at first order by another step.
-    trial, step, work
+    trial : array, shape=[n_elements, degree + 1, dim]
+        Scratch for one curve: nodes.
+    step : array, shape=[n_unknowns]
+        Scratch for one curve: a step.
+    work : Work
         Scratch for one curve.
     """
     n_nodes, dim = nodes.shape[1], nodes.shape[2]
@@ -176,8 +180,16 @@ def correct(
 
     Parameters
     ----------
-    tree, element, nodes, dt, offsets
-        As of `descend`; none is changed.
+    tree : SplineTree
+        The metric.
+    element : Element
+        The reference element.
+    nodes : array, shape=[n_elements, degree + 1, dim]
+        Nodes of the elements, curve after curve.
+    dt : array, shape=[n_elements]
+        Times of the elements.
+    offsets : array of int, shape=[n_curves + 1]
+        First element of each curve, and the end.
     gradient : array, shape=[n_elements, (degree + 1) * dim]
         Derivatives of the elements' energies by their nodes. Those of curves for which they are not
         finite are taken from the table, and written.
@@ -185,7 +197,7 @@ def correct(
         Written: twice what the energies are expected to fall by; infinite where none can be told.
     ends : array, shape=[n_curves, 2, dim]
         Written: derivatives of the energies by the end points after the steps.
-    work
+    work : Work
         Scratch for one curve.
     """
     n_nodes, dim = nodes.shape[1], nodes.shape[2]
@@ -235,13 +247,21 @@ def end_hessians(
 
     Parameters
     ----------
-    tree, element, nodes, dt, offsets
-        As of `descend`; none is changed.
+    tree : SplineTree
+        The metric.
+    element : Element
+        The reference element.
+    nodes : array, shape=[n_elements, degree + 1, dim]
+        Nodes of the elements, curve after curve.
+    dt : array, shape=[n_elements]
+        Times of the elements.
+    offsets : array of int, shape=[n_curves + 1]
+        First element of each curve, and the end.
     by_start, mixed : array, shape=[n_curves, dim, dim]
         Written: ordinary ones by the start, and by start and end; NaN where none can be told.
     columns : array, shape=[2 * dim, n_unknowns]
         Scratch.
-    work
+    work : Work
         Scratch for one curve.
     """
     n_nodes, dim = nodes.shape[1], nodes.shape[2]
