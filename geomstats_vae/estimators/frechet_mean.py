@@ -106,8 +106,8 @@ class FrechetMean(SharesSpace):
     Interrupted by Ctrl-C after its first step, `fit` keeps the best so far and warns; so it does
     after `max_seconds`, which are over in the middle of a step, too. If not even the geodesics from
     the start were done by then, `estimate_` is the start, and `variance_` is of lengths of graph
-    paths, or of distances in data space where the metric has no graph; `residual_` is NaN. Neither
-    the graph nor derivatives by the points have a limit.
+    paths, or of distances in data space where the metric has no graph; `residual_` is NaN. Graph,
+    table and derivatives by the points have no limit.
 
     References
     ----------

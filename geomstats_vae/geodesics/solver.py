@@ -79,7 +79,7 @@ class GeodesicSolver:
         Seconds after which a call returns the best curves that it has, with a status that says so.
         Pairs that were not begun then have no curve, and an infinite length. The steps that are
         under way are finished, and lengths are still measured, so that it takes a little longer.
-        The graph, which is built once, has no limit.
+        The graph and the table, which are built once, have no limit.
     late_block : int
         Pairs that are worked on at once where there is such a limit.
     model : callable, optional

@@ -170,9 +170,8 @@ def shorten(
     shortened : TabulatedCurves
         The curves.
     """
-    done = TabulatedCurves(curves, dt)
     blocks, open_ = [], np.arange(len(curves))
-    state, goal = done, np.full(len(curves), max(tol, options.first_tol))
+    state, goal = TabulatedCurves(curves, dt), np.full(len(curves), max(tol, options.first_tol))
     begun, before = curves.nodes.copy(), curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
     for look in range(options.max_looks):
         marked = _step_and_look(table, state, goal, tol, options)
@@ -180,9 +179,8 @@ def shorten(
             # On a mesh this coarse a curve may pass a wall between two points: it begins anew.
             again = (state.known & (state.length > before * (1.0 + options.grown)))[curves.owner]
             state.curves.nodes[again], marked[again] = begun[again], True
-        ended = curves_without(state.curves, marked)
-        last = look == options.max_looks - 1
-        if last:
+        ended = state.curves.total(marked) == 0
+        if look == options.max_looks - 1:
             ended[:] = True
         blocks.append((open_[ended], state.take(np.flatnonzero(ended))))
         if ended.all():
@@ -196,11 +194,6 @@ def shorten(
         state.dt = np.repeat(np.where(part, 0.5 * state.dt, state.dt), np.where(part, 2, 1))
         state.curves = state.curves.split(part)
     return _joined(blocks)
-
-
-def curves_without(curves: Curves, marked: Bools) -> Bools:
-    """Curves none of whose elements are marked, shape=[n_curves]."""
-    return curves.total(marked) == 0
 
 
 def _joined(blocks: list[tuple[Ints, TabulatedCurves]]) -> TabulatedCurves:
