@@ -314,7 +314,7 @@ class GeodesicSolver:
         tabulated = None
         if self.table is not None and line.smooth:
             evaluator = ElementEvaluator(line, self.tabulated.degree, self.chunk_size)
-            parts = self.table, evaluator, graph, self.tol, self.rtol, self.tabulated
+            parts = self.table, evaluator, graph, self.tol, self.rtol, self.tabulated, deadline
             tabulated = TabulatedSearch(*parts)
         options = self.start, self.guess, descent, tabulated
         return Search(models, start, end, graph, task, *options)

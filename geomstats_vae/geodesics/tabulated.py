@@ -7,16 +7,18 @@ pairs as if there were no table.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
 from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.table.band import shorten_in_band
 from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.shorten import TabulatedOptions, certify, run, shorten
@@ -38,6 +40,8 @@ class TabulatedSearch:
         As of `GeodesicSolver`.
     options : TabulatedOptions
         Steps.
+    deadline : Deadline, optional
+        When to shorten no more polygons in bands.
     """
 
     table: MetricTable
@@ -46,6 +50,7 @@ class TabulatedSearch:
     tol: float
     rtol: float
     options: TabulatedOptions
+    deadline: Deadline = NO_LIMIT
 
     @property
     def degree(self) -> int:
@@ -80,12 +85,75 @@ class TabulatedSearch:
                 owner = np.concatenate((np.flatnonzero(chosen), around))
         minimised = self._settle(curves, owner)
         if self.graph is not None:
+            walled = np.isfinite(cost) & ~(minimised.settled & (line <= options.steep * cost))
+            minimised = self._in_bands(minimised, np.flatnonzero(walled), paths, cost)
             # Of lines that the table does not know all of, the decoder tells the lengths.
             unknown = np.flatnonzero(minimised.settled & ~np.isfinite(line))
             line[unknown] = self.graph.line_lengths(start[unknown], end[unknown])
         with np.errstate(invalid="ignore"):
             minimised.settled[minimised.length > line * (1.0 + self.rtol)] = False
         return minimised
+
+    def _in_bands(
+        self, minimised: Minimised, pairs: Ints, paths: list[Floats], cost: Floats
+    ) -> Minimised:
+        """Shorten graph paths of some pairs in bands, then the curves along them; the better ones.
+
+        Of two paths of a pair that which is shorter after that is taken.
+        """
+        assert self.graph is not None
+        options, curves, which = self.options, list[Curves](), list[int]()
+        for k in pairs:
+            if self.deadline.passed:
+                break
+            path, length = shorten_in_band(self.table, paths[k], options.band)
+            limit = np.array([options.alternative * cost[k]])
+            others, other_cost = self.graph.alternative_paths([paths[k]], limit)
+            if np.isfinite(other_cost[0]):
+                other, other_length = shorten_in_band(self.table, others[0], options.band)
+                if other_length < length:
+                    path, length = other, other_length
+            held = minimised.length[k] if minimised.settled[k] else np.inf
+            if np.isfinite(length) and length < held * (1.0 + options.fitted):
+                curves.append(self._fitted(path, length))
+                which.append(k)
+        if not which:
+            return minimised
+        patient = replace(
+            options,
+            max_elements=options.most_band_elements,
+            max_iter=options.most_band_steps,
+            max_looks=options.most_band_looks,
+            fine=True,
+        )
+        found = replace(self, options=patient)._settle(concatenate(curves), np.arange(len(which)))
+        old, place = len(minimised.length), np.arange(len(minimised.length))
+        for k, pair in enumerate(which):
+            held = minimised.settled[pair]
+            # Of two answers the shorter one is kept, of two that are none, too.
+            first = minimised.length[pair] <= found.length[k] * (1.0 + self.tol)
+            if found.settled[k] > held or (found.settled[k] == held and not first):
+                place[pair] = old + k
+        return _joined([minimised, found], place)
+
+    def _fitted(self, path: Floats, length: float) -> Curves:
+        """Make a curve along a polygon, of elements as short as that takes."""
+        options, along = self.options, reference_element(self.options.degree).nodes
+        chord = np.diff(path, axis=0)
+        where = self.table.speeds(0.5 * (path[1:] + path[:-1]), chord)
+        where = np.concatenate(([0.0], np.cumsum(where / length)))
+        cuts = np.linspace(0.0, where[-1], options.band_elements + 1)
+        while True:
+            width = np.diff(cuts)
+            share = cuts[:-1, None] + 0.5 * (along + 1.0) * width[:, None]
+            nodes = np.stack([np.interp(share, where, column) for column in path.T], axis=-1)
+            nodes[0, 0], nodes[-1, -1] = path[0], path[-1]
+            excess = self.arc_lengths(nodes, 1)[:, -1] / length - width
+            coarse = excess > options.fitted / len(width)
+            if len(width) + coarse.sum() > options.most_band_elements // 2 or not coarse.any():
+                return Curves(nodes, np.array([len(width)]))
+            middle = 0.5 * (cuts[1:] + cuts[:-1])
+            cuts = np.sort(np.concatenate((cuts, middle[coarse])))
 
     def settle(self, curves: Curves) -> Minimised:
         """Shorten curves as they are, and certify them on the decoder."""
@@ -190,7 +258,8 @@ def _first_of_each(owner: Ints, value: Floats) -> Ints:
     return order[np.unique(owner[order], return_index=True)[1]]
 
 
-def _joined(parts: list[Minimised]) -> Minimised:
+def _joined(parts: list[Minimised], rows: Ints | None = None) -> Minimised:
+    """Put curves together, or of all those some rows."""
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in (
@@ -203,7 +272,10 @@ def _joined(parts: list[Minimised]) -> Minimised:
             "settled",
         )
     }
-    return Minimised(curves=concatenate([part.curves for part in parts]), **columns)
+    curves = concatenate([part.curves for part in parts])
+    if rows is not None:
+        curves, columns = curves.take(rows), {name: part[rows] for name, part in columns.items()}
+    return Minimised(curves=curves, **columns)
 
 
 def _smoothed(path: Floats, n_times: int) -> Floats:

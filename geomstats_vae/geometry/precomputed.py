@@ -39,10 +39,16 @@ class Precomputed:
     @cached_property
     def graph(self) -> LatentGraph | None:
         """The graph of the scaled metric; None without one."""
+        graph = self._graph
+        return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
+
+    @property
+    def _graph(self) -> LatentGraph | None:
+        """The graph of the metric itself; None without one."""
         graph = self.unscaled_graph
         if isinstance(graph, GraphOnDemand):
             graph = graph.get(self.decoder, verbose=self.verbose)
-        return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
+        return graph
 
     @cached_property
     def table(self) -> MetricTable | None:
@@ -50,5 +56,6 @@ class Precomputed:
         table = self.unscaled_table
         if isinstance(table, TableOnDemand):
             serves = table.serves(self.decoder)
-            table = table.get(self.decoder, verbose=self.verbose) if serves else None
+            options = {"verbose": self.verbose}
+            table = table.get(self.decoder, self._graph, **options) if serves else None
         return table if table is None or self.scale == 1.0 else table.scaled(self.scale)

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
 from geomstats_vae.immersions.decoder import Decoder
 
+# Graph paths between so many pairs of codes show where geodesics run.
+_PATHS = 300
 # Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
 _ROWS_PER_POINT = 8
 
@@ -75,13 +78,17 @@ class TableOnDemand:
         """
         return decoder.dim in (2, 3) and decoder.immersion().smooth is not False
 
-    def get(self, decoder: Decoder, *, verbose: bool = False) -> MetricTable:
+    def get(
+        self, decoder: Decoder, graph: LatentGraph | None = None, *, verbose: bool = False
+    ) -> MetricTable:
         """Build the table, or return the one that was built.
 
         Parameters
         ----------
         decoder : Decoder
             The decoder.
+        graph : LatentGraph, optional
+            Shows where geodesics run: the table is fine there first.
         verbose : bool
             Show a progress bar.
 
@@ -103,10 +110,19 @@ class TableOnDemand:
                     Evaluator(immersion, chunk).metrics,
                     low - margin,
                     high + margin,
+                    wanted=_places(self.codes, graph),
                     options=self.options,
                     verbose=verbose,
                 )
             return self._table
+
+
+def _places(codes: NDArray[np.float64], graph: LatentGraph | None) -> NDArray[np.float64]:
+    """Codes, and vertices of graph paths between some pairs of them."""
+    if graph is None:
+        return codes
+    start, end = codes[np.random.default_rng(0).integers(len(codes), size=(2, _PATHS))]
+    return np.concatenate([codes, *graph.paths(start, end)[0]])
 
 
 def with_table(solver: Any, table: MetricTable | None) -> Any:

@@ -107,7 +107,7 @@ def test_tables_are_bounded():
         for options in (
             {"options": replace(fine, most_halvings=0)},
             {"options": fine},
-            {"options": fine, "wanted": np.full((1, 2), 0.1)},
+            {"options": replace(fine, most_points=0), "wanted": np.full((1, 2), 0.1)},
             {"options": fine, "deadline": Deadline(0.0)},
         )
     )

@@ -1,8 +1,9 @@
 """Newton's method for the energy of one curve in a tabulated metric, compiled.
 
 A curve is a chain of polynomial elements in latent space, over times that need not be equal. Its
-energy is 1/2 int <c', c'>. Where its Hessian is not positive definite it is shifted by a multiple
-of the mass, int |u|^2.
+energy is 1/2 int <c', c'>. Where its Hessian is not positive definite it is lifted: at each
+quadrature point it is a quadratic form of displacement and velocity, whose negative part can be
+taken away.
 """
 
 from __future__ import annotations
@@ -26,19 +27,18 @@ class Element(NamedTuple):
         Values at the nodes to values and derivatives at the quadrature points.
     weights : array, shape=[n_quadrature]
         Quadrature weights.
-    bisect : array, shape=[2, degree + 1, degree + 1]
-        Values at the nodes to values at the nodes of the halves.
     """
 
     interpolate: Floats
     differentiate: Floats
     weights: Floats
-    bisect: Floats
 
     @classmethod
-    def of(cls, element: ReferenceElement) -> Element:
-        """Take what is needed of an element."""
-        parts = element.interpolate, element.differentiate, element.weights, element.bisect
+    def of(cls, element: ReferenceElement, *, fine: bool = False) -> Element:
+        """Take what is needed of an element; fine: with twice as many quadrature points."""
+        parts = element.interpolate, element.differentiate, element.weights
+        if fine:
+            parts = element.fine_interpolate, element.fine_differentiate, element.fine_weights
         return cls(*(np.ascontiguousarray(part) for part in parts))
 
 
@@ -47,8 +47,8 @@ class Work(NamedTuple):
 
     Parameters
     ----------
-    matrices, masses : array, shape=[n_elements, dim, dim, degree + 1, degree + 1]
-        Element matrices: Hessians, and masses where these were asked for. Entry [i, j, a, b] is
+    matrices, lifts : array, shape=[n_elements, dim, dim, degree + 1, degree + 1]
+        Element matrices: Hessians, and what makes them positive where it was asked for. Entry [i, j, a, b] is
         of coordinate i of node a and coordinate j of node b; the lower halves are written.
     gradient : array, shape=[n_elements, size]
         Element gradients.
@@ -62,14 +62,14 @@ class Work(NamedTuple):
         Weights of splines.
     jet : array, shape=[n_jet, n_functions]
         A jet.
-    point : array, shape=[4, dim, dim]
+    point : array, shape=[7, dim, dim]
         Matrices at a point.
     place : array, shape=[2, dim]
         A point and a velocity.
     """
 
     matrices: Floats
-    masses: Floats
+    lifts: Floats
     gradient: Floats
     energy: Floats
     factor: Floats
@@ -92,7 +92,7 @@ def make_work(most: int, degree: int, dim: int) -> Work:
         np.zeros(n_unknowns),
         np.zeros((3, 3, 6)),
         np.zeros((1 + dim + dim * (dim + 1) // 2, dim * (dim + 1) // 2)),
-        np.zeros((4, dim, dim)),
+        np.zeros((7, dim, dim)),
         np.zeros((2, dim)),
     )
 
@@ -128,23 +128,88 @@ def _forms(jet: Floats, r: Floats, point: Floats) -> None:
             curved[k, o] = curved[o, k]
 
 
+@njit(**INNER)
+def _lift(point: Floats) -> None:
+    """Negative part of the energy's quadratic form at a point, once velocities are eliminated.
+
+    With M, C and G = r' d2M r the form of a velocity u and a displacement x is 2 u'M u + 2 u'C x
+    + x'G x. It is positive if G - C'(2M)^-1 C is: minus the negative part of that is written to the
+    fifth matrix. Eigenvectors by Jacobi's rotations.
+    """
+    dim = point.shape[1]
+    metric, cross, curved, lift, factor, turned = (
+        point[0],
+        point[1],
+        point[2],
+        point[4],
+        point[5],
+        point[6],
+    )
+    # The Cholesky factor of 2M, and C divided by it.
+    for i in range(dim):
+        for j in range(i + 1):
+            total = 2.0 * metric[i, j]
+            for k in range(j):
+                total -= factor[i, k] * factor[j, k]
+            factor[i, j] = np.sqrt(max(total, 1e-300)) if i == j else total / factor[j, j]
+        for k in range(dim):
+            total = cross[i, k]
+            for j in range(i):
+                total -= factor[i, j] * turned[j, k]
+            turned[i, k] = total / factor[i, i]
+    for i in range(dim):
+        for j in range(dim):
+            total = curved[i, j]
+            for k in range(dim):
+                total -= turned[k, i] * turned[k, j]
+            lift[i, j] = total
+    for i in range(dim):
+        for j in range(dim):
+            turned[i, j] = 1.0 if i == j else 0.0
+    for _ in range(1 if dim == 2 else 6):
+        for p in range(dim - 1):
+            for q in range(p + 1, dim):
+                if lift[p, q] == 0.0:
+                    continue
+                slope = 0.5 * (lift[q, q] - lift[p, p]) / lift[p, q]
+                t = 1.0 / (abs(slope) + np.sqrt(1.0 + slope * slope))
+                t = t if slope >= 0.0 else -t
+                c = 1.0 / np.sqrt(1.0 + t * t)
+                for k in range(dim):
+                    one, two = lift[k, p], lift[k, q]
+                    lift[k, p], lift[k, q] = c * (one - t * two), c * (t * one + two)
+                for k in range(dim):
+                    one, two = lift[p, k], lift[q, k]
+                    lift[p, k], lift[q, k] = c * (one - t * two), c * (t * one + two)
+                for k in range(dim):
+                    one, two = turned[k, p], turned[k, q]
+                    turned[k, p], turned[k, q] = c * (one - t * two), c * (t * one + two)
+    for k in range(dim):
+        factor[0, k] = max(-lift[k, k], 0.0)
+    for i in range(dim):
+        for j in range(dim):
+            lift[i, j] = 0.0
+            for k in range(dim):
+                lift[i, j] += factor[0, k] * turned[i, k] * turned[j, k]
+
+
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def element_variation(
     tree: SplineTree,
     element: Element,
     nodes: Floats,
     dt: float,
-    mass: bool,
+    lifted: bool,
     work: Work,
     e: int,
 ) -> bool:
     """Energy of an element, its gradient and Hessian; False where the table ends.
 
-    If the mass is asked for it is written, too, the Hessian of 1/2 int |u|^2.
+    If lifted, what makes the Hessian positive is written, too.
     """
     n_points, n_nodes = element.interpolate.shape
     dim = nodes.shape[1]
-    matrix, masses, gradient = work.matrices[e], work.masses[e], work.gradient[e]
+    matrix, lifts, gradient = work.matrices[e], work.lifts[e], work.gradient[e]
     for k in range(n_nodes * dim):
         gradient[k] = 0.0
     for i in range(dim):
@@ -152,8 +217,8 @@ def element_variation(
             for a in range(n_nodes):
                 for o in range(n_nodes):
                     matrix[i, j, a, o] = 0.0
-                    if mass:
-                        masses[i, j, a, o] = 0.0
+                    if lifted:
+                        lifts[i, j, a, o] = 0.0
     energy = 0.0
     x, r = work.place[0], work.place[1]
     metric, cross, curved, first = work.point[0], work.point[1], work.point[2], work.point[3]
@@ -166,6 +231,8 @@ def element_variation(
         if not spline_jet(tree, x, work.weights, work.jet):
             return False
         _forms(work.jet, r, work.point)
+        if lifted:
+            _lift(work.point)
         weight = element.weights[q] / dt
         for k in range(dim):
             covector = 0.0
@@ -189,9 +256,9 @@ def element_variation(
                         row[o] += (
                             by_d * element.differentiate[q, o] + by_b * element.interpolate[q, o]
                         )
-                    if mass:
-                        share = 0.5 * element.weights[q] * dt * b * m
-                        row = masses[i, j, a]
+                    if lifted:
+                        share = weight * b * work.point[4, i, j]
+                        row = lifts[i, j, a]
                         for o in range(n_nodes):
                             row[o] += share * element.interpolate[q, o]
     work.energy[e] = energy
@@ -199,10 +266,10 @@ def element_variation(
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def solve(n_elements: int, degree: int, dim: int, shift: float, work: Work) -> bool:
+def solve(n_elements: int, degree: int, dim: int, lift: float, work: Work) -> bool:
     """Solve for Newton's step from element matrices and gradients, the end points fixed.
 
-    The Hessians are shifted by a multiple of the masses, if that is positive. Rows of the factor
+    To the Hessians so much of the lifts is added. Rows of the factor
     begin at the first unknown of their element. The step is left in `right`, at the places of all
     nodes, and is zero at the ends.
 
@@ -234,12 +301,12 @@ def solve(n_elements: int, degree: int, dim: int, shift: float, work: Work) -> b
             a, o = local // dim, column // dim
             p, q = local - a * dim, column - o * dim
             total = work.matrices[e, p, q, a, o]
-            if shift > 0.0:
-                total += shift * work.masses[e, p, q, a, o]
+            if lift > 0.0:
+                total += lift * work.lifts[e, p, q, a, o]
             if column >= inner and e + 1 < n_elements:
                 total += work.matrices[e + 1, p, q, 0, 0]
-                if shift > 0.0:
-                    total += shift * work.masses[e + 1, p, q, 0, 0]
+                if lift > 0.0:
+                    total += lift * work.lifts[e + 1, p, q, 0, 0]
             other = (j - dim) // inner
             start = max(max(other * inner, dim), first)
             shift_j = max(other * inner, dim)

@@ -47,6 +47,9 @@ class TableOptions:
         Halvings of a block.
     most_points : int
         Points at which the metric is evaluated, about. The worst leaves are halved first.
+    most_wanted : int
+        The same for leaves that hold places where the table is to be fine: before all others, those
+        that hold most of them first.
     stride : int
         A leaf is tested in the middle of every so many cells along each axis.
     margin : float
@@ -61,6 +64,7 @@ class TableOptions:
     trusted: float = 3e-3
     most_halvings: int = 4
     most_points: int = 600_000
+    most_wanted: int = 2_000_000
     stride: int = 3
     margin: float = 0.08
     pairs: int = 500
@@ -77,7 +81,8 @@ class MetricTable:
     low, high : array, shape=[dim]
         Corners of the box.
     wanted : array, shape=[n_points, dim], optional
-        Places where the table is to be fine; blocks without any are not halved.
+        Places where the table is to be fine. Blocks without any are halved after the others, if
+        there are not too many points then.
     options : TableOptions, optional
         How fine it is.
     verbose : bool
@@ -137,14 +142,26 @@ class MetricTable:
             size = (self.high - self.low) / n_blocks
             blocks.append(_Leaf(self.low + np.array(place) * size, size, 0))
         self._fit(blocks)
-        leaves, open_ = blocks, blocks
+        if wanted is not None:
+            blocks = self._halve(blocks, options.most_wanted, wanted)
+        return self._halve(blocks, options.most_points)
+
+    def _halve(
+        self, leaves: list[_Leaf], most_points: int, wanted: Floats | None = None
+    ) -> list[_Leaf]:
+        """Halve leaves, the worst or the most wanted first; the same leaves with their children."""
+        options = self.options
+        open_ = [leaf for leaf in leaves if not leaf.children]
         while open_ and not self._deadline.passed:
             bad = [leaf for leaf in open_ if not leaf.error <= options.rtol]
             bad = [leaf for leaf in bad if leaf.halvings < options.most_halvings]
-            if wanted is not None:
-                bad = [leaf for leaf in bad if leaf.holds_any(wanted)]
-            bad.sort(key=lambda leaf: -leaf.error if leaf.error < math.inf else -1e300)
-            room = (options.most_points - self.n_points) // (2**self.dim * self._points_each)
+            if wanted is None:
+                bad.sort(key=lambda leaf: -leaf.error if leaf.error < math.inf else -1e300)
+            else:
+                hits = {id(leaf): leaf.n_held(wanted) for leaf in bad}
+                bad = [leaf for leaf in bad if hits[id(leaf)]]
+                bad.sort(key=lambda leaf: -hits[id(leaf)])
+            room = (most_points - self.n_points) // (2**self.dim * self._points_each)
             bad = bad[: max(0, room)]
             open_ = [child for leaf in bad for child in leaf.halve()]
             self._fit(open_)
@@ -353,9 +370,9 @@ class _Leaf:
         self.coefficients, self.error = coefficients, error
         self.children: list[_Leaf] = []
 
-    def holds_any(self, points: Floats) -> bool:
+    def n_held(self, points: Floats) -> int:
         inside = (points >= self.origin) & (points <= self.origin + self.size)
-        return bool(inside.all(axis=1).any())
+        return int(inside.all(axis=1).sum())
 
     def halve(self) -> list[_Leaf]:
         """Make the children; bit k of their places says on which side of axis k they lie."""

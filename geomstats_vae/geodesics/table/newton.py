@@ -25,11 +25,11 @@ class Ended(enum.IntEnum):
 
 
 class _For(enum.IntEnum):
-    """What a curve is evaluated for: its first step, a trial step, or the shift of its Hessian."""
+    """What a curve is evaluated for: its first step, a trial step, or the lift of its Hessian."""
 
     FIRST = 0
     TRIAL = 1
-    MASS = 2
+    LIFT = 2
 
 
 @njit(cache=True, nogil=True)
@@ -41,8 +41,7 @@ def descend(
     offsets: Ints,
     tol: Floats,
     max_iter: int,
-    first_shift: float,
-    largest_shift: float,
+    first_lift: float,
     status: Ints,
     steps: Ints,
     energy: Floats,
@@ -69,9 +68,8 @@ def descend(
         Stop when the energy is expected to fall by no more than this share.
     max_iter : int
         Steps of a curve; without any the gains are those of the first step.
-    first_shift, largest_shift : float
-        Least and largest multiples of the mass that are added to Hessians; the least eigenvalue of
-        the flat metric is pi^2.
+    first_lift : float
+        Least share of what makes Hessians positive that is added to them.
     status, steps : array of int, shape=[n_curves]
         Written: how the search ended, and the steps taken.
     energy : array, shape=[n_elements]
@@ -93,12 +91,12 @@ def descend(
         status[c], steps[c] = Ended.UNDONE, 0
         phase, known = _For.FIRST, np.inf
         share, slope, n_trials = 0.0, 0.0, 0
-        mass, last_shift = False, first_shift
+        lifted, last_lift = False, first_lift
         while status[c] == Ended.UNDONE:
             total = 0.0
             for e in range(n):
                 at = trial[e] if phase == _For.TRIAL else nodes[begin + e]
-                if not element_variation(tree, element, at, dt[begin + e], mass, work, e):
+                if not element_variation(tree, element, at, dt[begin + e], lifted, work, e):
                     total = np.inf
                     break
                 total += work.energy[e]
@@ -125,21 +123,21 @@ def descend(
                 known = total
                 for e in range(n):
                     energy[begin + e] = work.energy[e]
-                shift = 0.0
-                definite = phase != _For.MASS and solve(n, n_nodes - 1, dim, shift, work)
-                if not definite and not mass:
-                    # The same once more, with the masses.
-                    phase, mass = _For.MASS, True
+                lift = 0.0
+                definite = phase != _For.LIFT and solve(n, n_nodes - 1, dim, lift, work)
+                if not definite and not lifted:
+                    # The same once more, with the lifts.
+                    phase, lifted = _For.LIFT, True
                     continue
-                while not definite and shift < largest_shift:
-                    shift = 4.0 * shift if shift > 0.0 else last_shift
-                    definite = solve(n, n_nodes - 1, dim, shift, work)
+                while not definite and lift < 1.0:
+                    lift = min(4.0 * lift, 1.0) if lift > 0.0 else last_lift
+                    definite = solve(n, n_nodes - 1, dim, lift, work)
                 if not definite:
                     status[c] = Ended.STALLED
                     break
-                # Likely more shifts follow upon one, and smaller ones.
-                mass = shift > 0.0
-                last_shift = max(first_shift, 0.25 * shift)
+                # Likely more lifts follow upon one, and smaller ones.
+                lifted = lift > 0.0
+                last_lift = max(first_lift, 0.25 * lift)
                 slope = 0.0
                 for e in range(n):
                     part = 0.0
@@ -147,10 +145,10 @@ def descend(
                         part += work.gradient[e, k] * work.right[e * inner + k]
                     gain[begin + e] = -part
                     slope += part
-                # Where a shift makes the steps short they show less of what is to be gained.
-                enough = 2.0 * tol[c] * known * (1.0 if shift == 0.0 else 1e-3)
+                # Where a lift makes the steps short they show less of what is to be gained.
+                enough = 2.0 * tol[c] * known * (1.0 if lift == 0.0 else 1e-3)
                 if not -slope > enough:
-                    status[c] = Ended.FOUND if shift == 0.0 else Ended.STALLED
+                    status[c] = Ended.FOUND if lift == 0.0 else Ended.STALLED
                     break
                 if steps[c] >= max_iter:
                     break

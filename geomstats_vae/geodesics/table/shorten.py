@@ -13,6 +13,7 @@ from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.table.band import BandOptions
 from geomstats_vae.geodesics.table.energy import Element, make_work
 from geomstats_vae.geodesics.table.measure import arc_lengths
 from geomstats_vae.geodesics.table.metric_table import MetricTable
@@ -36,12 +37,14 @@ class TabulatedOptions:
         Elements of a curve. Past it the decoder itself is asked.
     max_iter : int
         Newton steps of a curve on each mesh.
-    first_shift, largest_shift : float
-        Least and largest multiples of the mass that are added to Hessians; see `descend`.
+    first_lift : float
+        Least share of what makes Hessians positive that is added to them; see `descend`.
     max_looks : int
         Looks at a curve on a mesh twice as fine.
     first_tol : float
         Tolerance on the first mesh.
+    below : float
+        Share of the tolerance up to which steps are taken after the first look.
     share : float
         Elements are bisected that bear at least this share of the largest error of one.
     smoothing : int
@@ -50,6 +53,22 @@ class TabulatedOptions:
         The straight line is tried, too, if it is longer than the graph path by at most this factor.
     graph_limit : float
         Graph paths are searched up to this multiple of the line's length.
+    steep : float
+        A line that is longer than the graph path by this factor passes a wall: then the path is
+        shortened in bands, too, see `shorten_in_band`; so are those of pairs without an answer.
+    alternative : float
+        Then the next graph path is tried, too, if it is longer by at most this factor.
+    band_elements : int
+        Elements that a curve starts with after that; those are bisected on which it is longer than
+        the polygon by more than their share of `fitted`.
+    fitted : float
+        Share of the polygon's length by which the curve may be longer.
+    fine : bool
+        Whether energies are taken on twice the quadrature points. Those of such curves are.
+    most_band_elements, most_band_steps, most_band_looks : int
+        As `max_elements`, `max_iter` and `max_looks`, of such curves.
+    band : BandOptions
+        How polygons are shortened.
     valley, apart : float
         Of two curves of a pair the longer is pursued, too, after the first descent, if it is longer
         by at most this factor, and lies apart by this share of its extent.
@@ -73,14 +92,23 @@ class TabulatedOptions:
     path_elements: int = 16
     max_elements: int = 128
     max_iter: int = 40
-    first_shift: float = 3.0
-    largest_shift: float = 1e8
+    first_lift: float = 1e-5
     max_looks: int = 10
     first_tol: float = 1e-3
+    below: float = 0.25
     share: float = 0.1
     smoothing: int = 3
     line: float = 1.1
     graph_limit: float = 1.05
+    steep: float = 2.0
+    alternative: float = 1.15
+    band_elements: int = 32
+    fitted: float = 0.01
+    fine: bool = False
+    most_band_elements: int = 1024
+    most_band_steps: int = 200
+    most_band_looks: int = 20
+    band: BandOptions = field(default_factory=BandOptions)
     valley: float = 1.03
     apart: float = 0.02
     grown: float = 1e-3
@@ -172,13 +200,17 @@ def shorten(
     """
     blocks, open_ = [], np.arange(len(curves))
     state, goal = TabulatedCurves(curves, dt), np.full(len(curves), max(tol, options.first_tol))
-    begun, before = curves.nodes.copy(), curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
+    before = curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
     for look in range(options.max_looks):
+        begun = state.curves.nodes.copy()
         marked = _step_and_look(table, state, goal, tol, options)
-        if look == 0:
-            # On a mesh this coarse a curve may pass a wall between two points: it begins anew.
-            again = (state.known & (state.length > before * (1.0 + options.grown)))[curves.owner]
-            state.curves.nodes[again], marked[again] = begun[again], True
+        # On a mesh this coarse a curve may pass a wall between two points: it begins anew.
+        passed = state.known & (state.length > before * (1.0 + options.grown))
+        passed &= state.curves.total(marked) > 0
+        again = passed[state.curves.owner]
+        state.curves.nodes[again] = begun[again]
+        state.found &= ~passed
+        before = np.where(passed, before, state.length)
         ended = state.curves.total(marked) == 0
         if look == options.max_looks - 1:
             ended[:] = True
@@ -187,10 +219,12 @@ def shorten(
             break
         going = np.flatnonzero(~ended)
         rows = state.curves.rows(going)
-        state, open_ = state.take(going), open_[going]
+        state, open_, before = state.take(going), open_[going], before[going]
         part = marked[rows]
         gained = state.excess / np.maximum(2.0 * state.fine, _TINY)
-        goal = np.maximum(tol, np.minimum(goal[going], 0.01 * gained))
+        closer = np.where(passed[going], goal[going], 0.01 * gained)
+        # Below what is asked for: on the finer mesh a little more shows.
+        goal = np.maximum(options.below * tol, np.minimum(goal[going], closer))
         state.dt = np.repeat(np.where(part, 0.5 * state.dt, state.dt), np.where(part, 2, 1))
         state.curves = state.curves.split(part)
     return _joined(blocks)
@@ -227,15 +261,17 @@ def _step_and_look(
     state.coarse, state.fine = curves.total(energy), curves.total(fine)
     enough = 2.0 * tol * state.fine
     # Steps may have ended where the splines of two leaves meet: what the halves show counts.
-    state.found = state.known & (seen == Ended.FOUND)
-    state.found &= (state.excess <= enough) & (curves.total(mismatch) <= enough)
+    at_rest = state.known & (state.excess <= enough) & (curves.total(mismatch) <= enough)
+    state.found = at_rest & (seen == Ended.FOUND)
     error = np.nan_to_num(gain + mismatch, nan=np.inf)
     largest = np.zeros(len(curves))
     np.maximum.at(largest, curves.owner, error)
     marked = error > np.maximum(options.share * largest, enough / curves.counts)[curves.owner]
     # Where no element stands out the curve is off as a whole.
     marked |= (curves.total(marked) == 0)[curves.owner]
-    marked &= (state.known & ~state.found)[curves.owner]
+    # A saddle that no step leaves is none the less on a finer mesh.
+    ended = state.found | (at_rest & (status == Ended.STALLED) & (steps == 0))
+    marked &= (state.known & ~ended)[curves.owner]
     too_many = curves.counts + curves.total(marked) > options.max_elements
     return marked & ~too_many[curves.owner]
 
@@ -258,14 +294,13 @@ def run(
     energy, gain = np.full(len(dt), np.inf), np.full(len(dt), np.inf)
     descend(
         table.tree,
-        Element.of(reference_element(degree)),
+        Element.of(reference_element(degree), fine=options.fine),
         curves.nodes,
         dt,
         curves.offsets,
         tol,
         options.max_iter,
-        options.first_shift,
-        options.largest_shift,
+        options.first_lift,
         status,
         steps,
         energy,
@@ -327,11 +362,12 @@ def certify(
         off = 2.0 * curves.total((off * speed) @ element.weights) / table_length
         finer = np.sqrt(found.fine / found.coarse)
         error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
-        at_rest = found.excess / (2.0 * found.fine)
+        left = found.excess / (2.0 * found.fine)
     gradient = np.full((len(curves.nodes), (curves.degree + 1) * dim), np.nan)
     quick = off <= min(options.quick * tol**0.5, 0.5 * rtol)
     if tol <= options.exact and not options.lengths_only:
         quick[:] = False
+    quick &= found.found
     asked = np.flatnonzero(found.known & ~quick)
     rows = curves.rows(asked)
     gradient[rows] = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
@@ -339,21 +375,23 @@ def certify(
     work = make_work(int(curves.counts.max(initial=1)), curves.degree, dim)
     chains = curves.nodes, found.dt, curves.offsets
     correct(table.tree, Element.of(element), *chains, gradient, excess, ends, work)
-    residual = at_rest + off
+    residual = left + off
     with np.errstate(invalid="ignore"):
-        residual[asked] = np.maximum(at_rest, excess / (2.0 * found.fine))[asked]
+        residual[asked] = np.maximum(left, excess / (2.0 * found.fine))[asked]
     length = length * finer
     finite = np.isfinite(length) & found.known
     residual, error = (np.where(finite, part, np.inf) for part in (residual, error))
     status = np.full(n_curves, int(GeodesicStatus.CONVERGED))
-    status[~(residual <= rtol) | ~found.found] = GeodesicStatus.MAX_ITER
+    # The decoder's own gradient may show that a curve is at rest where the table does not.
+    at_rest = found.found | (~quick & (residual <= tol))
+    status[~(residual <= rtol) | ~at_rest] = GeodesicStatus.MAX_ITER
     status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
     status[~finite] = GeodesicStatus.NON_FINITE
     metric = evaluator.metrics(curves.ends.reshape(-1, dim))
     ends[:, 0] *= -1.0
     velocity = _velocities(metric.reshape(-1, 2, dim, dim), ends, length)
     settled = (status == GeodesicStatus.CONVERGED) & np.isfinite(velocity).all(axis=(1, 2))
-    settled &= np.where(quick, at_rest, residual) <= tol
+    settled &= np.where(quick, left, residual) <= tol
     return Minimised(
         curves,
         np.where(finite, length, np.inf),
