@@ -131,6 +131,17 @@ class DecoderGeometry:
         options = replace(self.solver.tabulated, lengths_only=True)
         return replace(self, solver=replace(self.solver, tabulated=options))
 
+    def for_steps(self) -> DecoderGeometry:
+        """Find geodesics between the steps of an iteration: by a table, if one is in use, alone.
+
+        They are not measured on the decoder where the table is known to be exact enough. What an
+        iteration ends with is to be asked for anew.
+        """
+        if not (self.tabulated and isinstance(self.solver, GeodesicSolver)):
+            return self
+        options = replace(self.solver.tabulated, measured=False)
+        return replace(self, solver=replace(self.solver, tabulated=options))
+
     # -- what it is made of ------------------------------------------------------------------------
 
     @property

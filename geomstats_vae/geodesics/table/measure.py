@@ -53,7 +53,9 @@ def times_of_elements(table: MetricTable, curves: Curves, least: float = 0.01) -
     dt : array, shape=[n_elements]
         Times; equal ones where the metric is not known.
     """
-    length = arc_lengths(table, curves.nodes, 1)[:, -1]
+    element = reference_element(curves.degree)
+    points = element.interpolate @ curves.nodes, element.differentiate @ curves.nodes
+    length = table.speeds(*points) @ element.weights
     total = curves.total(length)[curves.owner]
     even = 1.0 / curves.counts[curves.owner]
     good = np.isfinite(total) & (total > 0.0)

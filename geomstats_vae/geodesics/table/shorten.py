@@ -10,7 +10,7 @@ import torch
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.path import GeodesicStatus
-from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table.energy import Element, make_work
@@ -64,6 +64,13 @@ class TabulatedOptions:
         Tolerance up to which they are.
     lengths_only : bool
         Whether velocities need not be exact, whatever the tolerance.
+    measured : bool
+        Whether each curve is measured on the decoder. If not, the error that was seen on the
+        table's leaves stands for it where that is small enough, as between the steps of an
+        iteration.
+    probes : int
+        Points of an element at which the decoder is measured. What is measured is by what share its
+        speed differs from the table's.
     block : int
         Pairs at once.
     """
@@ -87,6 +94,8 @@ class TabulatedOptions:
     quick: float = 0.1
     exact: float = 1e-5
     lengths_only: bool = False
+    measured: bool = True
+    probes: int = 3
     block: int = 1024
 
 
@@ -316,31 +325,27 @@ def certify(
     """
     curves, n_curves = found.curves, len(found.curves)
     element, dim = evaluator.element, curves.dim
-    points = element.interpolate @ curves.nodes, element.differentiate @ curves.nodes
-    speed, off = table.speeds_and_errors(*points)
-    true_speed = _speeds(evaluator, curves.nodes)
+    speed = table.speeds(element.interpolate @ curves.nodes, element.differentiate @ curves.nodes)
+    ratio, off = _deviations(evaluator, table, curves, options)
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.maximum(off, np.abs(true_speed / speed - 1.0))
-        length = curves.total(true_speed @ element.weights)
         table_length = curves.total(speed @ element.weights)
-        # Weighted by length: twice the error of the speed is about that of the metric.
-        off = 2.0 * curves.total((off * speed) @ element.weights) / table_length
         finer = np.sqrt(found.fine / found.coarse)
-        error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
         at_rest = found.excess / (2.0 * found.fine)
-    gradient = np.full((len(curves.nodes), (curves.degree + 1) * dim), np.nan)
-    quick = off <= min(options.quick * tol**0.5, 0.5 * rtol)
-    if tol <= options.exact and not options.lengths_only:
+    quick = off <= (min(options.quick * tol**0.5, 0.5 * rtol) if options.measured else 0.5 * rtol)
+    if tol <= options.exact and not options.lengths_only and options.measured:
         quick[:] = False
-    asked = np.flatnonzero(found.known & ~quick)
+    length, asked = ratio * table_length, np.flatnonzero(found.known & ~quick)
+    gradient = np.full((len(curves.nodes), (curves.degree + 1) * dim), np.nan)
     rows = curves.rows(asked)
-    gradient[rows] = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
+    gradient[rows], speed = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
+    length[asked] = curves.take(asked).total(speed @ element.weights)
     excess, ends = np.zeros(n_curves), np.zeros((n_curves, 2, dim))
     work = make_work(int(curves.counts.max(initial=1)), curves.degree, dim)
     chains = curves.nodes, found.dt, curves.offsets
     correct(table.tree, Element.of(element), *chains, gradient, excess, ends, work)
     residual = at_rest + off
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
         residual[asked] = np.maximum(at_rest, excess / (2.0 * found.fine))[asked]
     length = length * finer
     finite = np.isfinite(length) & found.known
@@ -349,7 +354,8 @@ def certify(
     status[~(residual <= rtol) | ~found.found] = GeodesicStatus.MAX_ITER
     status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
     status[~finite] = GeodesicStatus.NON_FINITE
-    metric = evaluator.metrics(curves.ends.reshape(-1, dim))
+    metrics = evaluator.metrics if options.measured else table.metrics
+    metric = metrics(curves.ends.reshape(-1, dim))
     ends[:, 0] *= -1.0
     velocity = _velocities(metric.reshape(-1, 2, dim, dim), ends, length)
     settled = (status == GeodesicStatus.CONVERGED) & np.isfinite(velocity).all(axis=(1, 2))
@@ -366,9 +372,34 @@ def certify(
     )
 
 
-def _speeds(evaluator: ElementEvaluator, nodes: Floats) -> Floats:
-    """Speeds of elements on the decoder, shape=[n_elements, n_quadrature]."""
-    b, d = evaluator.rule("interpolate"), evaluator.rule("differentiate")
+def _deviations(
+    evaluator: ElementEvaluator, table: MetricTable, curves: Curves, options: TabulatedOptions
+) -> tuple[Floats, Floats]:
+    """Probe the decoder along curves: its lengths over the table's, and how far the metric is off.
+
+    The latter, the mean relative error along each curve, is at least what the table knows of.
+    """
+    points, weights = np.polynomial.legendre.leggauss(options.probes)
+    nodes = evaluator.element.nodes
+    b = lagrange_matrix(nodes, points)
+    d = b @ evaluator.element.differentiate_nodes
+    speed, off = table.speeds_and_errors(b @ curves.nodes, d @ curves.nodes)
+    ratio = np.ones(len(curves))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        length = curves.total(speed @ weights)
+        if options.measured:
+            true_speed = _speeds(evaluator, curves.nodes, b, d)
+            ratio = curves.total(true_speed @ weights) / length
+            off = np.maximum(off, np.abs(true_speed / speed - 1.0))
+        # Weighted by length: twice the error of the speed is about that of the metric.
+        return ratio, 2.0 * curves.total((off * speed) @ weights) / length
+
+
+def _speeds(
+    evaluator: ElementEvaluator, nodes: Floats, interpolate: Floats, differentiate: Floats
+) -> Floats:
+    """Speeds of elements on the decoder at some points, shape=[n_elements, n_points]."""
+    b, d = evaluator.tensor(interpolate), evaluator.tensor(differentiate)
     speeds = [np.zeros((0, len(b)))]
     with torch.no_grad():
         for part in evaluator.chunks(nodes, len(b)):
@@ -377,10 +408,14 @@ def _speeds(evaluator: ElementEvaluator, nodes: Floats) -> Floats:
     return np.concatenate(speeds)
 
 
-def _gradients(evaluator: ElementEvaluator, nodes: Floats, dt: Floats) -> Floats:
-    """Differentiate energies of elements on the decoder, shape=[n_elements, n_nodes * dim]."""
+def _gradients(evaluator: ElementEvaluator, nodes: Floats, dt: Floats) -> tuple[Floats, Floats]:
+    """Differentiate energies of elements on the decoder, shape=[n_elements, n_nodes * dim].
+
+    Also the speeds, shape=[n_elements, n_quadrature].
+    """
     b, d, w = (evaluator.rule(name) for name in ("interpolate", "differentiate", "weights"))
     gradient, begin = np.zeros((len(nodes), nodes.shape[1] * nodes.shape[2])), 0
+    speeds = np.zeros((len(nodes), len(w)))
     with torch.no_grad():
         for part in evaluator.chunks(nodes, len(w)):
             rows = slice(begin, begin + len(part))
@@ -391,8 +426,9 @@ def _gradients(evaluator: ElementEvaluator, nodes: Floats, dt: Floats) -> Floats
             slope = torch.einsum("qa,eqk->eak", b, dz.view(shape))
             slope += torch.einsum("qa,eqk->eak", d, dv.view(shape))
             gradient[rows] = to_numpy(slope.flatten(1))
+            speeds[rows] = to_numpy(moving.pushed.norm(dim=1).view(len(part), -1))
             begin += len(part)
-    return gradient
+    return gradient, speeds
 
 
 def _velocities(metric: Floats, covector: Floats, length: Floats) -> Floats:
