@@ -191,8 +191,12 @@ class Search:
             good, graph_length = found.settled, guess.graph_length(pairs)
             doubtful = np.flatnonzero(good)
             if len(doubtful) and not group.fresh and self.graph is not None:
+                # By a table it takes little to search for shorter ones.
                 left, graph_length[doubtful] = guess.left_valleys(
-                    pairs[doubtful], found.length[doubtful], self.graph
+                    pairs[doubtful],
+                    found.length[doubtful],
+                    self.graph,
+                    strict=self._tabulated is not None,
                 )
                 good[doubtful] = ~left
             self.graph_length[pairs[good]] = graph_length[good]

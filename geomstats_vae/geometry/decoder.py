@@ -321,7 +321,8 @@ class DecoderGeometry:
         """Measure graph paths, or straight lines where they are shorter; see `graph_lengths`."""
         start, end = rows(start, end)
         blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
-        return blocks.run(partial(graph_lengths, self.build_graph()), start, end)[0]
+        measure = partial(graph_lengths, self.build_graph(), self.metric_table)
+        return blocks.run(measure, start, end)[0]
 
     # -- geodesics from points ---------------------------------------------------------------------
 
