@@ -214,9 +214,7 @@ class TangentEM:
         quadrature = self.quadrature(view.frame, view.coordinates, linalg.inv(precision))
         return self._component(view, precision, quadrature)
 
-    def _component(
-        self, view: View, precision: Floats, quadrature: TangentQuadrature
-    ) -> Component:
+    def _component(self, view: View, precision: Floats, quadrature: TangentQuadrature) -> Component:
         moments = quadrature.moments(precision)
         if not np.isfinite(moments.log_normalizer):
             raise DegenerateError("a mean left the data: no geodesic from it can be followed")

@@ -114,7 +114,9 @@ def descend(
     for partition in run(working, X, weights, centers):
         yield partition._replace(n_iter=n_before + partition.n_iter)
     if working is not geometry:
-        yield _certified(geometry, X, weights, partition)._replace(n_iter=n_before + partition.n_iter)
+        yield _certified(geometry, X, weights, partition)._replace(
+            n_iter=n_before + partition.n_iter
+        )
 
 
 def _certified(geometry: Geometry, X: Floats, weights: Floats, partition: Partition) -> Partition:
