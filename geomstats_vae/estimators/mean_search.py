@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from geomstats_vae.estimators.assignment import Labels
+from geomstats_vae.estimators.base import between_steps
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.decoder import DecoderGeometry
@@ -106,8 +107,8 @@ def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool
     if not (isinstance(geometry, DecoderGeometry) and geometry.tabulated):
         return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, False)]
     # Between steps curves stay in their valleys: once more all valleys are looked at.
-    by_table = (loose.for_steps(), _LOOSE_RESIDUAL, False), (exact.for_steps(), rtol, True)
-    return [*by_table, (exact, rtol, False)]
+    rough, fine = between_steps(loose), between_steps(exact)
+    return [(rough, _LOOSE_RESIDUAL, False), (fine, rtol, True), (exact, rtol, False)]
 
 
 def near_means(

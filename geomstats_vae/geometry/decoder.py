@@ -126,21 +126,17 @@ class DecoderGeometry:
 
     def for_lengths(self, n_pairs: int) -> DecoderGeometry:
         """Ask a table for lengths alone, if one serves: velocities are as exact as it is."""
-        if not (self.for_many(n_pairs).tabulated and isinstance(self.solver, GeodesicSolver)):
-            return self
-        options = replace(self.solver.tabulated, lengths_only=True)
-        return replace(self, solver=replace(self.solver, tabulated=options))
+        return self._by_table(lengths_only=True) if self.for_many(n_pairs).tabulated else self
 
     def for_steps(self) -> DecoderGeometry:
-        """Find geodesics between the steps of an iteration: by a table, if one is in use, alone.
+        """Find geodesics between steps by the table in use alone; ask anew for the last ones."""
+        return self._by_table(measured=False) if self.tabulated else self
 
-        They are not measured on the decoder where the table is known to be exact enough. What an
-        iteration ends with is to be asked for anew.
-        """
-        if not (self.tabulated and isinstance(self.solver, GeodesicSolver)):
-            return self
-        options = replace(self.solver.tabulated, measured=False)
-        return replace(self, solver=replace(self.solver, tabulated=options))
+    def _by_table(self, **options: bool) -> DecoderGeometry:
+        if isinstance(self.solver, GeodesicSolver):
+            tabulated = replace(self.solver.tabulated, **options)
+            return replace(self, solver=replace(self.solver, tabulated=tabulated))
+        return self
 
     # -- what it is made of ------------------------------------------------------------------------
 
