@@ -114,6 +114,22 @@ def with_row_tol(geometry: Geometry) -> Geometry:
     return geometry.with_tol(_ROW_TOL_OF_MANY if many else ROW_TOL)
 
 
+def between_steps(geometry: Geometry) -> Geometry:
+    """Ask for less of what the steps of an iteration need than of what it ends with.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The geometry.
+
+    Returns
+    -------
+    geometry : Geometry
+        Where a table is in use, curves are not measured on the decoder.
+    """
+    return geometry.for_steps() if isinstance(geometry, DecoderGeometry) else geometry
+
+
 _REMEDY = (
     "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
     "max_elements may help."

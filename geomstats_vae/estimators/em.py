@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.estimators.base import with_row_tol
+from geomstats_vae.estimators.base import between_steps, with_row_tol
 from geomstats_vae.estimators.mean_search import near_means
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.fans import descends_first
 from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs, no_curves
 from geomstats_vae.geometry.time_limit import check_time
@@ -36,8 +37,9 @@ _MAX_RENEWALS = 10
 _MAX_STEPS, _MAX_STEPS_CHEAP = 200, 3
 # EM with fixed means stops at this share of the tolerance.
 _INNER_SHARE = 0.1
-# Rises of the bound that matter, in its standard errors.
-_RESOLVED = 0.1
+# Rises that are worth a move of the means, in standard errors of the bound: where geodesics cost,
+# and where they do not.
+_RESOLVED, _RESOLVED_CHEAP = 1.0, 0.1
 # Share of the rows' weight that counts as rounding.
 _LOSS = 1e-9
 # A step of the means after which the bound would be lower is shortened to a share of it between
@@ -54,6 +56,8 @@ _NORMALIZER_TOL = 1e-3
 _RAY_RTOL, _RAY_ATOL = 1e-4, 1e-7
 # Curves to the rows are kept for the next move of the means; at most so many.
 _CURVES_KEPT = 20_000
+# Points of a quadrature are drawn anew if fewer than this share of them count.
+_LEAST_EFFICIENCY = 0.3
 # A component is a point if its covariance is at most this many times reg_covar.
 _COLLAPSED = 2.0
 
@@ -123,14 +127,19 @@ class TangentEM:
         random_state: np.random.RandomState,
         deadline: Deadline = NO_LIMIT,
     ) -> None:
-        self.geometry, self._to_space = with_row_tol(geometry), to_space
+        self._exact, self._to_space = with_row_tol(geometry), to_space
+        self._by_table = isinstance(geometry, DecoderGeometry) and geometry.tabulated
+        # By a table rows are seen as roughly as points of normalisers, until the end.
+        loose = between_steps(geometry.with_tol(_NORMALIZER_TOL))
+        self.geometry = loose if self._by_table else self._exact
         self._deadline = deadline
         self.X, self.mass = X, mass
-        self._loose: Geometry = geometry.with_tol(_NORMALIZER_TOL)
+        self._loose = loose
         if descends_first(geometry):
             exact = geometry.ray_exponential
             rays = replace(exact, rtol=max(exact.rtol, _RAY_RTOL), atol=max(exact.atol, _RAY_ATOL))
             self._loose = replace(geometry.with_tol(_NORMALIZER_TOL), ray_exponential=rays)
+        self._fine = geometry.with_tol(_NORMALIZER_TOL) if self._by_table else self._exact
         self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
         # Common random numbers: the same for all components and all steps.
@@ -195,7 +204,7 @@ class TangentEM:
             known = np.isfinite(previous.log_weights)
             rows = np.concatenate((rows, previous.points[known]))
             coordinates = np.concatenate((coordinates, previous.coordinates[known]))
-        geometry = self.geometry if fine else self._loose
+        geometry = self._fine if fine else self._loose
         return build_importance_quadrature(
             geometry, self.grid, frame, rows, coordinates, scale, random
         )
@@ -203,6 +212,9 @@ class TangentEM:
     def component(self, view: View, precision: Floats) -> Component:
         """Component of a precision, with a quadrature made for it."""
         quadrature = self.quadrature(view.frame, view.coordinates, linalg.inv(precision))
+        return self._component(view, precision, quadrature)
+
+    def _component(self, view: View, precision: Floats, quadrature: TangentQuadrature) -> Component:
         moments = quadrature.moments(precision)
         if not np.isfinite(moments.log_normalizer):
             raise DegenerateError("a mean left the data: no geodesic from it can be followed")
@@ -321,14 +333,27 @@ class TangentEM:
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def refine(self, mixture: Mixture) -> Mixture:
-        """Integrate anew, more finely, for the same distributions, where EM itself does it roughly.
+        """See the rows and integrate anew for the same distributions, where EM does it roughly.
 
-        Over latent coordinates, and in many dimensions.
+        Integrals are finer over latent coordinates, and in many dimensions. Geodesics to rows are
+        certified where EM found them by a table alone.
         """
-        if self._many is None:
-            return mixture
-        components = tuple(self._refined(c) for c in mixture.components)
+        components = mixture.components
+        if self._by_table:
+            components = tuple(self._seen_exactly(c) for c in components)
+        if self._many is not None:
+            components = tuple(self._refined(c) for c in components)
         return replace(mixture, components=components)
+
+    def _seen_exactly(self, component: Component) -> Component:
+        mean = component.frame.base
+        logs = self._exact.logs(mean, self.X, guess=self._curves.get(mean.tobytes()))
+        return replace(
+            component,
+            coordinates=component.frame.coordinates(logs.velocity),
+            reached=np.isfinite(logs.length),
+            converged=logs.converged,
+        )
 
     def _refined(self, component: Component) -> Component:
         covariance = linalg.inv(component.precision)
@@ -380,10 +405,12 @@ class TangentEM:
         """
         steps, gains = self.proposals(mixture)
         bound, shares = self.expectation(mixture)
-        if gains.sum() < tol:
+        cheap = self.geometry.bounds is None
+        resolved = (_RESOLVED_CHEAP if cheap else _RESOLVED) * mixture.error
+        if gains.sum() < (tol if cheap else max(tol, resolved)):
             return self._rest(mixture, bound, tol)
         moving = gains >= 0.1 * gains.max()
-        share, least = 1.0, max(0.1 * tol, _RESOLVED * mixture.error)
+        share, least = 1.0, max(0.1 * tol, resolved)
         # Along the step the bound is a parabola: it rises by (2 share - share^2) times the gain.
         while share == 1.0 or (2.0 - share) * share * gains.sum() >= least:
             components = tuple(
@@ -416,4 +443,8 @@ class TangentEM:
         if self.covariance_type == "diag":  # diagonal again, in the coordinates of the space
             change = frame.dual @ view.frame.basis
             precision = change.T @ precision @ change
+        if isinstance(component.quadrature, ImportanceQuadrature):
+            seen = component.quadrature.seen_from(self._loose, view.frame)
+            if seen.efficiency(precision) >= _LEAST_EFFICIENCY:
+                return self._component(view, precision, seen)
         return self.component(view, precision)

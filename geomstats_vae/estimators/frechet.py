@@ -22,6 +22,8 @@ from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, Ints, KeptC
 
 # Steps in units of the mean logarithm, which is exact in flat space.
 _SHORTEST_STEP, _LONGEST_STEP = 2.0**-8, 4.0
+# Relative error of where a step leads to.
+_STEP_RTOL = 1e-4
 # Most dimensions in which second variations of curves cost less than geodesics.
 NEWTON_DIM = 5
 
@@ -289,7 +291,7 @@ def _step(
 ) -> tuple[_State, Bools]:
     """Follow velocities from the means of active groups; which of the new points are valid."""
     points = state.points.copy()
-    points[active] = geometry.exps(state.points[active], velocity[active])
+    points[active] = geometry.exps(state.points[active], velocity[active], rtol=_STEP_RTOL)
     valid = np.asarray(np.isfinite(points).all(axis=1))
     points = np.where(valid[:, None], points, state.points)
     rows = np.flatnonzero((active & valid)[groups.labels])

@@ -93,9 +93,11 @@ class FrechetMean(SharesSpace):
     On the metric of a decoder of few dimensions the steps are Newton's: the Hessian of the variance
     follows from the second variation of the geodesics at a fraction of their cost. Otherwise steps
     have the size of Barzilai and Borwein. Geodesics are loose at first and as exact as the
-    tolerance needs at the end, and each starts from the one before. In 6 dimensions and more the
-    mean and its curves, made of few chords, descend together before the first geodesic ([2]_);
-    `n_iter_` counts the steps after that, and geodesics to all points say that the mean is found.
+    tolerance needs at the end, and each starts from the one before. Where a table of the metric is
+    in use, the mean is found in the table first, and then by geodesics of the decoder. In 6
+    dimensions and more the mean and its curves, made of few chords, descend together before the
+    first geodesic ([2]_); `n_iter_` counts the steps after that, and geodesics to all points say
+    that the mean is found.
 
     Curvature may allow several local means; the one is found that is downhill from the start.
 

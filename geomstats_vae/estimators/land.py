@@ -68,7 +68,8 @@ class LAND(TangentDensity):
         Largest number of moves of the means in one start.
     tol : float
         A start has converged when the mean log likelihood rises by less, or when that is all the
-        rise that the means' next move promises.
+        rise that the means' next move promises. Where geodesics cost, a move has to promise at
+        least the standard error that the normalisers give the likelihood.
     max_seconds : float, optional
         Seconds after which `fit` keeps the best state and warns; see the notes.
     reg_covar : float
@@ -136,7 +137,8 @@ class LAND(TangentDensity):
     With the means fixed, EM costs no geodesics and is iterated to convergence. Each move of the
     means costs a geodesic per row and component, and those of the normalisers. Moves are along the
     steepest direction of [1]_. One that would lower the likelihood is shortened, so bounds never
-    fall by more than the standard errors of the normalisers.
+    fall by more than the standard errors of the normalisers. By a table of the metric, geodesics
+    go on from those of the means before, and are measured on the decoder in the end.
 
     There are two ways to integrate normalisers. In closed form, on decoders' spaces without codes,
     and in more than three dimensions, it is along rays from the mean, each up to where it stops

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from geomstats_vae.estimators.assignment import Assigner, Assignment, Labels, assign_unsolved
+from geomstats_vae.estimators.base import between_steps
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, Move, frechet_means
 from geomstats_vae.estimators.rough_lloyd import rough_lloyd
 from geomstats_vae.estimators.seeding import gather
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.fans import descends_first
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints, Logs
 
@@ -100,15 +102,29 @@ def descend(
             yield before
         centers, n_before = assignment.centers, n_before - 1
     elif geometry.bounds is not None:
-        cells, loose = gather(X, weights, _N_CELLS), geometry.with_tol(_LOOSE_TOL)
+        cells = gather(X, weights, _N_CELLS)
+        loose = between_steps(geometry.with_tol(_LOOSE_TOL))
         for partition in run(loose, cells.points, cells.weights, centers, max_iter=max_iter):
             before = _spread(partition, cells.place)
             yield before
         centers, move = partition.assignment.centers, partition.move
         n_before = partition.n_iter - 1
     run = partial(run, max_iter=max_iter - n_before, move=move, before=before)
-    for partition in run(geometry, X, weights, centers):
+    working = between_steps(geometry)
+    for partition in run(working, X, weights, centers):
         yield partition._replace(n_iter=n_before + partition.n_iter)
+    if working is not geometry:
+        yield _certified(geometry, X, weights, partition)._replace(
+            n_iter=n_before + partition.n_iter
+        )
+
+
+def _certified(geometry: Geometry, X: Floats, weights: Floats, partition: Partition) -> Partition:
+    """Certify the geodesics of a partition, which were found by a table alone."""
+    centers, labels, geodesics = partition.assignment
+    geodesics = geometry.logs(centers[labels], X, guess=geodesics.curves)
+    assignment = Assignment(centers, labels, geodesics)
+    return _partition(assignment, weights, partition.n_iter, partition.move)
 
 
 def _spread(partition: Partition, place: Ints) -> Partition:
@@ -159,7 +175,8 @@ def lloyd(
         After each assignment; the last is the result.
     """
     assign = Assigner(geometry, X, sparing=sparing)
-    if before is not None:
+    tabulated = isinstance(geometry, DecoderGeometry) and geometry.tabulated
+    if before is not None and not tabulated:  # by a table all valleys are searched once more
         assign.go_on_from(before.assignment)
     assignment = assign(centers, None if before is None else before.assignment.labels)
     for n_iter in range(1, max_iter + 1):

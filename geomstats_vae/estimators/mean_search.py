@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from geomstats_vae.estimators.assignment import Labels
+from geomstats_vae.estimators.base import between_steps
 from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.decoder import DecoderGeometry
@@ -72,19 +73,16 @@ def search_means(
     means : FrechetMeans
         The best so far; `converged` only where the geodesics are as exact as `rtol` asks for.
     """
-    stages = [(min(_LOOSE_TOL, max(_SHARE * rtol, _FINEST)), rtol)]
-    if geometry.bounds is not None and rtol < _LOOSE_RESIDUAL:
-        stages.insert(0, (_LOOSE_TOL, _LOOSE_RESIDUAL))
-    n_before = 0
-    for number, (tol, share) in enumerate(stages):
+    n_before, stages = 0, _stages(geometry, rtol)
+    for number, (working, share, afresh) in enumerate(stages):
         last = number == len(stages) - 1
         steps = frechet_steps(
-            geometry.with_tol(tol),
+            working,
             X,
             labels,
             weights,
             start,
-            guess=guess,
+            guess=None if afresh else guess,
             rtol=share,
             max_iter=max_iter - n_before,
             newton=geometry.dim <= NEWTON_DIM,
@@ -94,6 +92,23 @@ def search_means(
             yield means._replace(converged=found, n_iter=n_before + means.n_iter)
         start, guess = means.points, means.geodesics.curves
         n_before += means.n_iter
+
+
+def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool]]:
+    """Geometries to descend by one after the other, residuals, and whether all curves are new.
+
+    Geodesics are loose at first. By a table the mean is then found in its metric, and at last in
+    that of the decoder.
+    """
+    exact = geometry.with_tol(min(_LOOSE_TOL, max(_SHARE * rtol, _FINEST)))
+    if geometry.bounds is None or rtol >= _LOOSE_RESIDUAL:
+        return [(exact, rtol, False)]
+    loose = geometry.with_tol(_LOOSE_TOL)
+    if not (isinstance(geometry, DecoderGeometry) and geometry.tabulated):
+        return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, False)]
+    # Between steps curves stay in their valleys: once more all valleys are looked at.
+    rough, fine = between_steps(loose), between_steps(exact)
+    return [(rough, _LOOSE_RESIDUAL, False), (fine, rtol, True), (exact, rtol, False)]
 
 
 def near_means(

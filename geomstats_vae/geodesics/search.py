@@ -168,8 +168,9 @@ class Search:
         if self._descent is not None and self.task.limits.tol >= self._descent.options.alone:
             self._descend_from(guess)
             return
-        # By a table all valleys are searched anew at little more than what the guess costs.
-        usable = guess.usable if self.on_grid and self._tabulated is None else guess.fresh
+        usable = guess.usable if self.on_grid else guess.fresh
+        if self.on_grid and self._tabulated is not None:
+            usable = guess.there  # steps are cheap, and lead back from farther
         answered = np.zeros(len(curves), dtype=bool)
         for group in guess.groups(self.open[usable[self.open]]):
             if group.degree not in self.models:
@@ -190,8 +191,12 @@ class Search:
             good, graph_length = found.settled, guess.graph_length(pairs)
             doubtful = np.flatnonzero(good)
             if len(doubtful) and not group.fresh and self.graph is not None:
+                # By a table it takes little to search for shorter ones.
                 left, graph_length[doubtful] = guess.left_valleys(
-                    pairs[doubtful], found.length[doubtful], self.graph
+                    pairs[doubtful],
+                    found.length[doubtful],
+                    self.graph,
+                    strict=self._tabulated is not None,
                 )
                 good[doubtful] = ~left
             self.graph_length[pairs[good]] = graph_length[good]

@@ -30,7 +30,7 @@ from geomstats_vae.geodesics.options import (
 )
 from geomstats_vae.geodesics.search import Descent, Search
 from geomstats_vae.geodesics.table.metric_table import MetricTable
-from geomstats_vae.geodesics.table.shorten import TabulatedOptions
+from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.immersion import Immersion
 

@@ -122,7 +122,9 @@ class Guess:
         assert nodes is not None  # of usable pairs only
         return nodes
 
-    def left_valleys(self, pairs: Ints, length: Floats, graph: LatentGraph) -> tuple[Bools, Floats]:
+    def left_valleys(
+        self, pairs: Ints, length: Floats, graph: LatentGraph, *, strict: bool = False
+    ) -> tuple[Bools, Floats]:
         """Tell of which pairs the shortest curve may now lead through another valley.
 
         Curves in the shortest valley stay in proportion to the graph paths.
@@ -135,6 +137,8 @@ class Guess:
             Lengths of their curves.
         graph : LatentGraph
             The graph.
+        strict : bool
+            Also of curves that are shorter than their graph paths.
 
         Returns
         -------
@@ -149,7 +153,8 @@ class Guess:
             asked = pairs[unknown]
             before[unknown] = graph.distances(self._old.start[asked], self._old.end[asked])
         now = graph.distances(self._start[pairs], self._end[pairs])
-        usual = np.maximum(1.0, self._old.length[pairs] / before)
+        usual = self._old.length[pairs] / before
+        usual = usual if strict else np.maximum(1.0, usual)
         return ~(length <= self._options.same_valley * usual * now), now
 
     def graph_length(self, pairs: Ints) -> Floats:

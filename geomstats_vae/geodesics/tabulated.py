@@ -6,12 +6,11 @@ pairs as if there were no table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, concatenate, straight
 from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
@@ -19,9 +18,11 @@ from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table.band import shorten_in_band
+from geomstats_vae.geodesics.table.certify import certify
 from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
 from geomstats_vae.geodesics.table.metric_table import MetricTable
-from geomstats_vae.geodesics.table.shorten import TabulatedOptions, certify, run, shorten
+from geomstats_vae.geodesics.table.options import TabulatedOptions
+from geomstats_vae.geodesics.table.shorten import run, shorten
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,8 @@ class TabulatedSearch:
         best[owner[_first_of_each(owner, length)]] = _first_of_each(owner, length)
         left = ~several
         left[best[owner]] = True
-        for k in np.flatnonzero(several & (length <= options.valley * length[best[owner]])):
-            one, other = _at_equal_parameters(curves.take(np.array([k, best[owner[k]]])))
-            extent = np.ptp(one, axis=0).max()
-            left[k] |= bool(np.abs(one - other).max() > options.apart * extent)
+        rivals = np.flatnonzero(several & ~left & (length <= options.valley * length[best[owner]]))
+        left[rivals] = _apart(curves, rivals, best[owner[rivals]], options.apart)
         return np.flatnonzero(left)
 
     def _lengths(self, curves: Curves) -> Floats:
@@ -245,11 +244,19 @@ class TabulatedSearch:
         return Curves(nodes.reshape(-1, *nodes.shape[2:]), counts)
 
 
-def _at_equal_parameters(two: Curves) -> Iterator[Floats]:
-    """Points of two curves at the same parameters, shape=[n_points, dim] each."""
-    n_points = int(np.lcm(*two.counts))
-    for k, count in enumerate(two.counts):
-        yield two.take(np.array([k])).sample(n_points // int(count))[:, 1:].reshape(-1, two.dim)
+def _apart(curves: Curves, some: Ints, others: Ints, share: float) -> Bools:
+    """Which curves lie apart from others, by a share of their extent at equal parameters."""
+    apart = np.zeros(len(some), dtype=bool)
+    both = np.stack((curves.counts[some], curves.counts[others]), axis=1)
+    for counts in np.unique(both, axis=0):
+        group = np.flatnonzero((both == counts).all(axis=1))
+        n_points, points = int(np.lcm(*counts)), []
+        for which, count in zip((some[group], others[group]), counts, strict=True):
+            sample = curves.take(which).sample(n_points // int(count))[:, 1:]
+            points.append(sample.reshape(len(group), n_points, curves.dim))
+        extent = np.ptp(points[0], axis=1).max(axis=1)
+        apart[group] = np.abs(points[0] - points[1]).max(axis=(1, 2)) > share * extent
+    return apart
 
 
 def _first_of_each(owner: Ints, value: Floats) -> Ints:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 
 from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.table import MetricTable
+from geomstats_vae.geodesics.table.measure import line_lengths
 from geomstats_vae.geometry.protocol import Floats, Ints
 from geomstats_vae.immersions import Immersion
 
@@ -157,13 +159,17 @@ class DecoderBounds:
         return variance if math.isfinite(variance) else 0.0
 
 
-def graph_lengths(graph: LatentGraph | None, start: Floats, end: Floats) -> tuple[Floats]:
+def graph_lengths(
+    graph: LatentGraph | None, table: MetricTable | None, start: Floats, end: Floats
+) -> tuple[Floats]:
     """Lengths of graph paths, or of straight lines where these are shorter.
 
     Parameters
     ----------
     graph : LatentGraph or None
         Graph over the latent space.
+    table : MetricTable or None
+        Measures the straight lines that it knows.
     start, end : numpy.ndarray, shape=[n_pairs, dim]
         End points.
 
@@ -187,6 +193,11 @@ def graph_lengths(graph: LatentGraph | None, start: Floats, end: Floats) -> tupl
     with torch.no_grad():
         if len(rows):
             length[rows] = graph.distances(start[rows], end[rows])
+        if table is not None:
+            line = line_lengths(table, start[rows], end[rows])
+            known = np.isfinite(line)
+            length[rows[known]] = np.minimum(length[rows[known]], line[known])
+            rows = rows[~known]
         # Chords undercut the line that they measure: a line no shorter by few chords is longer.
         before = np.zeros(len(rows))
         for n_chords in _LINE_CHORDS:

@@ -126,10 +126,17 @@ class DecoderGeometry:
 
     def for_lengths(self, n_pairs: int) -> DecoderGeometry:
         """Ask a table for lengths alone, if one serves: velocities are as exact as it is."""
-        if not (self.for_many(n_pairs).tabulated and isinstance(self.solver, GeodesicSolver)):
-            return self
-        options = replace(self.solver.tabulated, lengths_only=True)
-        return replace(self, solver=replace(self.solver, tabulated=options))
+        return self._by_table(lengths_only=True) if self.for_many(n_pairs).tabulated else self
+
+    def for_steps(self) -> DecoderGeometry:
+        """Find geodesics between steps by the table in use alone; ask anew for the last ones."""
+        return self._by_table(measured=False) if self.tabulated else self
+
+    def _by_table(self, **options: Any) -> DecoderGeometry:
+        if isinstance(self.solver, GeodesicSolver):
+            tabulated = replace(self.solver.tabulated, **options)
+            return replace(self, solver=replace(self.solver, tabulated=tabulated))
+        return self
 
     # -- what it is made of ------------------------------------------------------------------------
 
@@ -310,7 +317,8 @@ class DecoderGeometry:
         """Measure graph paths, or straight lines where they are shorter; see `graph_lengths`."""
         start, end = rows(start, end)
         blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
-        return blocks.run(partial(graph_lengths, self.build_graph()), start, end)[0]
+        measure = partial(graph_lengths, self.build_graph(), self.metric_table)
+        return blocks.run(measure, start, end)[0]
 
     # -- geodesics from points ---------------------------------------------------------------------
 

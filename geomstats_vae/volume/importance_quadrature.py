@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, stats
 
-from geomstats_vae.geometry.protocol import Floats, Geometry
+from geomstats_vae.geometry.protocol import Floats, Geometry, KeptCurves
 from geomstats_vae.volume.frames import TangentFrame
 from geomstats_vae.volume.importance_grid import GridDistribution, ImportanceGrid
 from geomstats_vae.volume.quadrature import N_REPLICATES, TangentMoments, TangentQuadrature
@@ -47,6 +47,10 @@ class ImportanceQuadrature(TangentQuadrature):
         What the points were drawn from.
     n_failed : int
         Geodesics to them that did not converge.
+    log_volumes : numpy.ndarray, shape=[n_points]
+        The same as log_weights, also of points without a geodesic.
+    curves : numpy.ndarray of object, shape=[n_points]
+        The geodesics; see `Geometry.logs`.
     """
 
     points: Floats
@@ -55,6 +59,52 @@ class ImportanceQuadrature(TangentQuadrature):
     scale: Floats
     distribution: GridDistribution
     n_failed: int
+    log_volumes: Floats
+    curves: KeptCurves
+
+    @classmethod
+    def of(
+        cls,
+        geometry: Geometry,
+        frame: TangentFrame,
+        points: Floats,
+        log_volumes: Floats,
+        scale: Floats,
+        distribution: GridDistribution,
+        guess: KeptCurves | None = None,
+    ) -> ImportanceQuadrature:
+        """Solve for the geodesics from a mean to points; the parameters are those of the class."""
+        logs = geometry.logs(frame.base, points, guess=guess)
+        reached, n_failed = np.isfinite(logs.length), int((~logs.converged).sum())
+        log_weights = np.where(reached, log_volumes, -np.inf)
+        normal = frame.coordinates(logs.velocity)
+        rest = scale, distribution, n_failed, log_volumes, logs.curves
+        return cls(points, normal, log_weights, *rest)
+
+    def seen_from(self, geometry: Geometry, frame: TangentFrame) -> ImportanceQuadrature:
+        """See the same points from another mean.
+
+        Errors of both quadratures are nearly the same, so they hardly matter to the difference of
+        normalisers.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Finds the geodesics, from those of this quadrature.
+        frame : TangentFrame
+            Frame at the other mean.
+
+        Returns
+        -------
+        quadrature : ImportanceQuadrature
+            The points were drawn for the old mean; see `efficiency`.
+        """
+        rest = self.points, self.log_volumes, self.scale, self.distribution, self.curves
+        return self.of(geometry, frame, *rest)
+
+    def efficiency(self, precision: Floats) -> float:
+        """Effective number of points over their number ([1]_, section 9.3), for a precision."""
+        return float(1.0 / (self._kernel(precision)[1] ** 2).mean())
 
     def _kernel(self, precision: Floats) -> tuple[float, Floats]:
         """Log of the mean, and the terms relative to it."""
@@ -96,21 +146,19 @@ class ImportanceQuadrature(TangentQuadrature):
         """
         uniform = random_state.uniform(size=(n, frame.dim))
         points, log_proposal = self.distribution.draw(uniform)
-        log_weights, coordinates, _ = _weigh(geometry, frame, points, log_proposal)
+        log_volumes = _log_volumes(geometry, points, log_proposal)
+        logs = geometry.logs(frame.base, points)
+        coordinates = frame.coordinates(logs.velocity)
+        log_weights = np.where(np.isfinite(logs.length), log_volumes, -np.inf)
         squares = np.einsum("ni,ij,nj->n", coordinates, precision, coordinates)
         log_normalizer, kernel = self._kernel(precision)
         return points, np.exp(log_weights - 0.5 * squares - log_normalizer) / kernel.max()
 
 
-def _weigh(
-    geometry: Geometry, frame: TangentFrame, points: Floats, log_density: Floats
-) -> tuple[Floats, Floats, int]:
-    """Log weights of points drawn from a density, normal coordinates of theirs, and failures."""
-    logs = geometry.logs(frame.base, points)
+def _log_volumes(geometry: Geometry, points: Floats, log_density: Floats) -> Floats:
+    """Log weights of points drawn from a density, shape=[n_points]."""
     with np.errstate(divide="ignore"):
-        log_weights = np.log(geometry.volume_densities(points)) - log_density
-    log_weights = np.where(np.isfinite(logs.length), log_weights, -np.inf)
-    return log_weights, frame.coordinates(logs.velocity), int((~logs.converged).sum())
+        return np.log(geometry.volume_densities(points)) - log_density
 
 
 def uniform_points(n_points: int, dim: int, random_state: np.random.RandomState) -> Floats:
@@ -173,5 +221,5 @@ def build_importance_quadrature(
     precision = linalg.inv(scale @ scale.T)
     distribution = grid.distribution(frame, rows, coordinates, precision)
     points, log_density = distribution.draw(uniform)
-    log_weights, normal, n_failed = _weigh(geometry, frame, points, log_density)
-    return ImportanceQuadrature(points, normal, log_weights, scale, distribution, n_failed)
+    log_volumes = _log_volumes(geometry, points, log_density)
+    return ImportanceQuadrature.of(geometry, frame, points, log_volumes, scale, distribution)

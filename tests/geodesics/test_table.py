@@ -10,7 +10,7 @@ from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
-from geomstats_vae.geodesics.table.shorten import TabulatedOptions
+from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.immersions.decoder import Decoder
 from tests import surfaces
 from tests.manifolds import spaces

@@ -1,15 +1,19 @@
 """Which calls a table serves, and that it changes no answer by more than the tolerance."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from geomstats_vae import FrechetMean, GeodesicKMeans, LatentSpace
+from geomstats_vae import LAND, FrechetMean, GeodesicKMeans, LatentSpace
 from geomstats_vae.geodesics.table import TableOptions
 from geomstats_vae.geometry.hessians import distance_hessians
 from geomstats_vae.geometry.tables import TableOnDemand
+from geomstats_vae.volume.frames import frame_at
+from geomstats_vae.volume.importance_grid import ImportanceGrid
+from geomstats_vae.volume.importance_quadrature import build_importance_quadrature, uniform_points
 from tests.manifolds import spaces
 
 CODES = spaces.draw(60, 2, scale=0.8)
@@ -100,6 +104,75 @@ def test_estimators():
     )
     np.testing.assert_array_equal(found.labels_, exact.labels_)
     np.testing.assert_allclose(found.inertia_, exact.inertia_, rtol=1e-4)
+
+
+def test_land():
+    found, exact = (
+        LAND(space, n_normalizer_samples=64, random_state=0).fit(CODES)
+        for space in (space_with(pairs=20), space_with(False))
+    )
+    assert found.n_failed_ == 0
+    np.testing.assert_allclose(found.lower_bound_, exact.lower_bound_, atol=1e-3)
+    np.testing.assert_allclose(found.means_, exact.means_, atol=1e-2)
+
+
+def test_steps_take_the_word_of_the_table():
+    geometry = space_with(pairs=20).metric.geometry.for_many()
+    start, end = CODES[:20], CODES[20:40]
+    exact, by_table = (g.logs(start, end) for g in (geometry, geometry.for_steps()))
+    assert by_table.converged.all()
+    np.testing.assert_allclose(by_table.length, exact.length, rtol=1e-5)
+    np.testing.assert_allclose(by_table.velocity, exact.velocity, atol=1e-3)
+    # A table that is off by a hundredth, and does not know: only the decoder can tell.
+    wrong = replace(geometry, table=geometry.metric_table.scaled(1.01))
+    np.testing.assert_allclose(wrong.logs(start, end).length, exact.length, rtol=1e-4)
+    off = wrong.for_steps().logs(start, end).length
+    np.testing.assert_allclose(off, 1.01**0.5 * exact.length, rtol=1e-4)
+    untabulated = space_with(False).metric.geometry
+    assert untabulated.for_steps() is untabulated
+
+
+def test_curves_of_moved_points_on_a_table():
+    geometry = space_with(pairs=20).metric.geometry.for_many().for_steps()
+    start, end = CODES[:20], CODES[20:40]
+    guess = geometry.logs(start, end).curves
+    moved = start + 0.05
+    found, anew = geometry.logs(moved, end, guess=guess), geometry.logs(moved, end)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.length, anew.length, rtol=1e-5)
+
+
+def test_points_of_a_quadrature_seen_from_another_mean():
+    geometry = space_with(pairs=20).metric.geometry.for_many()
+    grid, uniform = ImportanceGrid(geometry), uniform_points(64, 2, np.random.RandomState(0))
+    frames = [frame_at(geometry, base) for base in (CODES.mean(axis=0), CODES.mean(axis=0) + 0.05)]
+    logs = geometry.logs(frames[0].base, CODES)
+    coordinates = frames[0].coordinates(logs.velocity)
+    second = coordinates.T @ coordinates / len(CODES)
+    precision, scale = np.linalg.inv(second), np.linalg.cholesky(second)
+    drawn = build_importance_quadrature(
+        geometry, grid, frames[0], CODES, coordinates, scale, uniform
+    )
+    seen = drawn.seen_from(geometry, frames[1])
+    np.testing.assert_array_equal(seen.points, drawn.points)
+    velocity = geometry.logs(frames[1].base, drawn.points).velocity
+    # Normal coordinates of some points change from one side of a cut to the other.
+    off = np.linalg.norm(seen.coordinates - frames[1].coordinates(velocity), axis=1)
+    assert np.quantile(off, 0.9) < 1e-3 * np.sqrt(second.trace())
+    assert 0.0 < seen.efficiency(precision) < drawn.efficiency(precision) * 1.2 <= 1.2
+    errors = [q.moments(precision).log_normalizer_std for q in (drawn, seen)]
+    change = np.diff([q.moments(precision).log_normalizer for q in (drawn, seen)])[0]
+    anew = build_importance_quadrature(
+        geometry,
+        grid,
+        frames[1],
+        CODES,
+        coordinates,
+        scale,
+        uniform_points(512, 2, np.random.RandomState(1)),
+    )
+    exact = anew.moments(precision).log_normalizer
+    assert abs(drawn.moments(precision).log_normalizer + change - exact) < 5.0 * max(errors)
 
 
 def test_boxes_without_extent():

@@ -48,8 +48,9 @@ class Work(NamedTuple):
     Parameters
     ----------
     matrices, lifts : array, shape=[n_elements, dim, dim, degree + 1, degree + 1]
-        Element matrices: Hessians, and what makes them positive where it was asked for. Entry [i, j, a, b] is
-        of coordinate i of node a and coordinate j of node b; the lower halves are written.
+        Element matrices: Hessians, and what makes them positive where it was asked for. Entry
+        [i, j, a, b] is of coordinate i of node a and coordinate j of node b; the lower halves are
+        written.
     gradient : array, shape=[n_elements, size]
         Element gradients.
     energy : array, shape=[n_elements]

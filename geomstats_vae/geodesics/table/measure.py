@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geomstats_vae.geodesics.arrays import Floats
-from geomstats_vae.geodesics.curves.chain import Curves
+from geomstats_vae.geodesics.curves.chain import Curves, straight
 from geomstats_vae.geodesics.curves.reference import reference_element, running_integral
 from geomstats_vae.geodesics.table import newton
 from geomstats_vae.geodesics.table.energy import Element, make_work
@@ -36,6 +36,27 @@ def arc_lengths(table: MetricTable, nodes: Floats, degree: int) -> Floats:
     return np.where(np.isfinite(length), length, np.inf)
 
 
+def line_lengths(table: MetricTable, start: Floats, end: Floats, n_elements: int = 8) -> Floats:
+    """Lengths of straight lines, infinite where the metric is not known.
+
+    Parameters
+    ----------
+    table : MetricTable
+        The metric.
+    start, end : array, shape=[n_pairs, dim]
+        End points.
+    n_elements : int
+        Parts of a line, each of which is measured at twelve points.
+
+    Returns
+    -------
+    length : array, shape=[n_pairs]
+        Lengths.
+    """
+    lines = straight(start, end, n_elements, 5)
+    return lines.total(arc_lengths(table, lines.nodes, 1)[:, -1])
+
+
 def times_of_elements(table: MetricTable, curves: Curves, least: float = 0.01) -> Floats:
     """Give elements times in proportion to their lengths; those of a curve add up to 1.
 
@@ -53,7 +74,9 @@ def times_of_elements(table: MetricTable, curves: Curves, least: float = 0.01) -
     dt : array, shape=[n_elements]
         Times; equal ones where the metric is not known.
     """
-    length = arc_lengths(table, curves.nodes, 1)[:, -1]
+    element = reference_element(curves.degree)
+    points = element.interpolate @ curves.nodes, element.differentiate @ curves.nodes
+    length = table.speeds(*points) @ element.weights
     total = curves.total(length)[curves.owner]
     even = 1.0 / curves.counts[curves.owner]
     good = np.isfinite(total) & (total > 0.0)

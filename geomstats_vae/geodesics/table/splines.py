@@ -154,20 +154,33 @@ _BASIS = np.stack(
 )
 
 
+# Their first and second derivatives.
+_FIRST = _BASIS[:5] * np.arange(5.0, 0.0, -1.0)[:, None]
+_SECOND = _FIRST[:4] * np.arange(4.0, 0.0, -1.0)[:, None]
+
+
+@njit(**INNER)
+def _values(f: float, w: Floats) -> None:
+    """Quintic B-splines at a place in a cell; w shape=[6]."""
+    for j in range(_SUPPORT):
+        w[j] = _BASIS[0, j] * f + _BASIS[1, j]
+        for power in range(2, 6):
+            w[j] = w[j] * f + _BASIS[power, j]
+
+
 @njit(**INNER)
 def _weights(f: float, per_cell: float, w: Floats) -> None:
     """Quintic B-splines at a place in a cell, and their derivatives; w shape=[3, 6]."""
-    for k in range(3):
-        for j in range(_SUPPORT):
-            w[k, j] = 0.0
-    for power in range(_SUPPORT):
-        for j in range(_SUPPORT):
-            w[2, j] = w[2, j] * f + w[1, j]
-            w[1, j] = w[1, j] * f + w[0, j]
-            w[0, j] = w[0, j] * f + _BASIS[power, j]
+    square = per_cell * per_cell
     for j in range(_SUPPORT):
-        w[1, j] *= per_cell
-        w[2, j] *= 2.0 * per_cell * per_cell
+        value, first = _BASIS[0, j] * f + _BASIS[1, j], _FIRST[0, j] * f + _FIRST[1, j]
+        second = _SECOND[0, j] * f + _SECOND[1, j]
+        value, first = value * f + _BASIS[2, j], first * f + _FIRST[2, j]
+        second = second * f + _SECOND[2, j]
+        value, first = value * f + _BASIS[3, j], first * f + _FIRST[3, j]
+        w[2, j] = (second * f + _SECOND[3, j]) * square
+        w[1, j] = (first * f + _FIRST[4, j]) * per_cell
+        w[0, j] = (value * f + _BASIS[4, j]) * f + _BASIS[5, j]
 
 
 @njit(**INNER)
@@ -210,6 +223,19 @@ def spline_jet(tree: SplineTree, x: Floats, w: Floats, jet: Floats) -> bool:
             row = n * shape[2]
             _solid_jet(tree.coefficients, base + c, n, row, row * shape[1], w, jet, c)
     return True
+
+
+@njit(**INNER)
+def _plane_value(a: Floats, place: int, stride: int, row: int, w: Floats) -> float:
+    """Value of a function of two variables; place is that of its first coefficient."""
+    value = 0.0
+    for i in range(_SUPPORT):
+        along = 0.0
+        for k in range(_SUPPORT):
+            along += w[1, k] * a[place + k * stride]
+        value += w[0, i] * along
+        place += row
+    return value
 
 
 @njit(**INNER)
@@ -307,18 +333,34 @@ def spline_speeds(
     speed, error : array, shape=[n_points]
         Written: norms, and the errors of the meshes; NaN where the functions are not known.
     """
-    w = np.empty((3, 3, _SUPPORT))
+    w = np.empty((3, _SUPPORT))
     dim = len(tree.low)
-    jet = np.empty((1 + dim + dim * (dim + 1) // 2, tree.n_functions))
     for n in range(len(points)):
-        if not spline_jet(tree, points[n], w, jet):
+        mesh = find_mesh(tree, points[n])
+        if mesh < 0:
             speed[n] = error[n] = np.nan
             continue
+        place, shape = 0, tree.shape[mesh]
+        for k in range(dim):
+            u = (points[n, k] - tree.origin[mesh, k]) * tree.per_cell[mesh, k]
+            cell = min(max(int(np.floor(u)), 0), shape[k] - _SUPPORT)
+            _values(u - cell, w[k])
+            place = place * shape[k] + cell
+        place = tree.offset[mesh] + place * tree.n_functions
+        row = tree.n_functions * shape[dim - 1]
         square, c = 0.0, 0
         for i in range(dim):
             for j in range(i, dim):
-                weight = 1.0 if i == j else 2.0
-                square += weight * jet[0, c] * velocities[n, i] * velocities[n, j]
+                value = 0.0
+                if dim == 2:
+                    value = _plane_value(tree.coefficients, place + c, tree.n_functions, row, w)
+                else:
+                    for k in range(_SUPPORT):
+                        first = place + c + k * row * shape[1]
+                        value += w[0, k] * _plane_value(
+                            tree.coefficients, first, tree.n_functions, row, w[1:]
+                        )
+                square += (1.0 if i == j else 2.0) * value * velocities[n, i] * velocities[n, j]
                 c += 1
         speed[n] = np.sqrt(max(square, 0.0))
-        error[n] = tree.error[find_mesh(tree, points[n])]
+        error[n] = tree.error[mesh]

@@ -1,0 +1,177 @@
+"""Certificates of curves that were shortened in a tabulated metric, by the decoder itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from geomstats_vae.geodesics.arrays import Floats
+from geomstats_vae.geodesics.curves.chain import Curves
+from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.curves.reference import lagrange_matrix
+from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
+from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.table.energy import Element, make_work
+from geomstats_vae.geodesics.table.metric_table import MetricTable
+from geomstats_vae.geodesics.table.newton import correct
+from geomstats_vae.geodesics.table.options import TabulatedOptions
+from geomstats_vae.geodesics.table.shorten import TabulatedCurves
+
+_TINY = np.finfo(float).tiny
+
+
+def certify(
+    evaluator: ElementEvaluator,
+    table: MetricTable,
+    found: TabulatedCurves,
+    rtol: float,
+    tol: float,
+    options: TabulatedOptions,
+) -> Minimised:
+    """Measure curves on the decoder itself, and give each its status.
+
+    Where the table's metric is off by no more than a share e, a shortest curve of it is longer than
+    that of the decoder by no more than about e, and in the mean by about e^2. The bound is the
+    residual, if e is small enough. Of other curves, and of those whose velocities are to be exact,
+    it is the Newton decrement of the decoder's own gradient, in the table's Hessian.
+    The error of the length is what the decoder's measure differs from the table's at the same
+    points, and the table's from that on twice as many elements.
+
+    Parameters
+    ----------
+    evaluator : ElementEvaluator
+        Evaluates the decoder, on elements of the curves' degree.
+    table : MetricTable
+        The metric that they were shortened in.
+    found : TabulatedCurves
+        The curves.
+    rtol : float
+        Bound on the residual, and on the error of the length.
+    tol : float
+        Residual up to which there is nothing to improve.
+    options : TabulatedOptions
+        When the decoder's gradient is asked for.
+
+    Returns
+    -------
+    minimised : Minimised
+        The curves. Those that are settled are as exact as `tol` asks for.
+    """
+    curves, n_curves = found.curves, len(found.curves)
+    element, dim = evaluator.element, curves.dim
+    speed = table.speeds(element.interpolate @ curves.nodes, element.differentiate @ curves.nodes)
+    ratio, off = _deviations(evaluator, table, curves, options)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table_length = curves.total(speed @ element.weights)
+        finer = np.sqrt(found.fine / found.coarse)
+        left = found.excess / (2.0 * found.fine)
+    quick = off <= (min(options.quick * tol**0.5, 0.5 * rtol) if options.measured else 0.5 * rtol)
+    if tol <= options.exact and not options.lengths_only and options.measured:
+        quick[:] = False
+    quick &= found.found
+    length, asked = ratio * table_length, np.flatnonzero(found.known & ~quick)
+    gradient = np.full((len(curves.nodes), (curves.degree + 1) * dim), np.nan)
+    rows = curves.rows(asked)
+    gradient[rows], speed = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
+    length[asked] = curves.take(asked).total(speed @ element.weights)
+    excess, ends = np.zeros(n_curves), np.zeros((n_curves, 2, dim))
+    work = make_work(int(curves.counts.max(initial=1)), curves.degree, dim)
+    chains = curves.nodes, found.dt, curves.offsets
+    correct(table.tree, Element.of(element), *chains, gradient, excess, ends, work)
+    residual = left + off
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
+        residual[asked] = np.maximum(left, excess / (2.0 * found.fine))[asked]
+    length = length * finer
+    finite = np.isfinite(length) & found.known
+    residual, error = (np.where(finite, part, np.inf) for part in (residual, error))
+    status = np.full(n_curves, int(GeodesicStatus.CONVERGED))
+    # The decoder's own gradient may show that a curve is at rest where the table does not.
+    at_rest = found.found | (~quick & (residual <= tol))
+    status[~(residual <= rtol) | ~at_rest] = GeodesicStatus.MAX_ITER
+    status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
+    status[~finite] = GeodesicStatus.NON_FINITE
+    metrics = evaluator.metrics if options.measured else table.metrics
+    metric = metrics(curves.ends.reshape(-1, dim))
+    ends[:, 0] *= -1.0
+    velocity = _velocities(metric.reshape(-1, 2, dim, dim), ends, length)
+    settled = (status == GeodesicStatus.CONVERGED) & np.isfinite(velocity).all(axis=(1, 2))
+    settled &= np.where(quick, left, residual) <= tol
+    return Minimised(
+        curves,
+        np.where(finite, length, np.inf),
+        velocity,
+        residual,
+        error,
+        status,
+        found.n_iter,
+        settled,
+    )
+
+
+def _deviations(
+    evaluator: ElementEvaluator, table: MetricTable, curves: Curves, options: TabulatedOptions
+) -> tuple[Floats, Floats]:
+    """Probe the decoder along curves: its lengths over the table's, and how far the metric is off.
+
+    The latter, the mean relative error along each curve, is at least what the table knows of.
+    """
+    points, weights = np.polynomial.legendre.leggauss(options.probes)
+    nodes = evaluator.element.nodes
+    b = lagrange_matrix(nodes, points)
+    d = b @ evaluator.element.differentiate_nodes
+    speed, off = table.speeds_and_errors(b @ curves.nodes, d @ curves.nodes)
+    ratio = np.ones(len(curves))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        length = curves.total(speed @ weights)
+        if options.measured:
+            true_speed = _speeds(evaluator, curves.nodes, b, d)
+            ratio = curves.total(true_speed @ weights) / length
+            off = np.maximum(off, np.abs(true_speed / speed - 1.0))
+        # Weighted by length: twice the error of the speed is about that of the metric.
+        return ratio, 2.0 * curves.total((off * speed) @ weights) / length
+
+
+def _speeds(
+    evaluator: ElementEvaluator, nodes: Floats, interpolate: Floats, differentiate: Floats
+) -> Floats:
+    """Speeds of elements on the decoder at some points, shape=[n_elements, n_points]."""
+    b, d = evaluator.tensor(interpolate), evaluator.tensor(differentiate)
+    speeds = [np.zeros((0, len(b)))]
+    with torch.no_grad():
+        for part in evaluator.chunks(nodes, len(b)):
+            pushed = evaluator.immersion.push(*curve_points(part, b, d))
+            speeds.append(to_numpy(pushed.norm(dim=1).view(len(part), -1)))
+    return np.concatenate(speeds)
+
+
+def _gradients(evaluator: ElementEvaluator, nodes: Floats, dt: Floats) -> tuple[Floats, Floats]:
+    """Differentiate energies of elements on the decoder, shape=[n_elements, n_nodes * dim].
+
+    Also the speeds, shape=[n_elements, n_quadrature].
+    """
+    b, d, w = (evaluator.rule(name) for name in ("interpolate", "differentiate", "weights"))
+    gradient, begin = np.zeros((len(nodes), nodes.shape[1] * nodes.shape[2])), 0
+    speeds = np.zeros((len(nodes), len(w)))
+    with torch.no_grad():
+        for part in evaluator.chunks(nodes, len(w)):
+            rows = slice(begin, begin + len(part))
+            moving = evaluator.immersion.linearize(*curve_points(part, b, d))
+            weight = (2.0 * w / evaluator.tensor(dt[rows])[:, None]).flatten()
+            dz, dv = moving.pull(weight[:, None] * moving.pushed)
+            shape = (len(part), len(w), -1)
+            slope = torch.einsum("qa,eqk->eak", b, dz.view(shape))
+            slope += torch.einsum("qa,eqk->eak", d, dv.view(shape))
+            gradient[rows] = to_numpy(slope.flatten(1))
+            speeds[rows] = to_numpy(moving.pushed.norm(dim=1).view(len(part), -1))
+            begin += len(part)
+    return gradient, speeds
+
+
+def _velocities(metric: Floats, covector: Floats, length: Floats) -> Floats:
+    """Velocities at the ends of curves from their covectors, of speeds that are the lengths."""
+    velocity = np.full_like(covector, np.nan)
+    good = np.isfinite(metric).all(axis=(2, 3)) & np.isfinite(covector).all(axis=2)
+    velocity[good] = np.linalg.solve(metric[good], covector[good][..., None])[..., 0]
+    speed = np.sqrt(np.maximum((velocity * covector).sum(axis=2), _TINY))
+    return velocity * (length[:, None] / speed)[..., None]
