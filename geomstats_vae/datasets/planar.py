@@ -140,7 +140,10 @@ def _around_the_gap(coordinates_a: ArrayLike, coordinates_b: ArrayLike) -> Float
 
 
 def _length(path: Sequence[Floats]) -> Floats:
-    return np.sum([_if_free(a, b) for a, b in pairwise(path)], axis=0)
+    total = np.zeros(())
+    for a, b in pairwise(path):
+        total = total + _if_free(a, b)
+    return total
 
 
 def _if_free(a: Floats, b: Floats) -> Floats:
