@@ -120,10 +120,9 @@ class NegativeElbo:
     layout : torch.Tensor or None, shape=[n_points, dim]
         Places where the codes of the training data begin, centred, with a mean variance of one.
         During the warm-up the codes are pulled there, less and less: the penalty is half the
-        squared distance to the place, times n_features, times a weight that falls from one to
-        zero with the square of the time that is left. Distances are those after the codes are shrunk to the size of the layout, so it is
-        the shape that matters. Without a layout the weight of the KL divergence grows from zero
-        to one instead.
+        squared distance to the place, times n_features, times the squared share of the warm-up
+        that is left. Codes are shrunk to the size of the layout first, so it is the shape that
+        matters. Without a layout the weight of the KL divergence grows from zero to one instead.
     warmup_epochs : int
         Epochs of the warm-up.
     variance_floor : float

@@ -200,7 +200,11 @@ class _Report:
     def diagnosis(self, seed: int) -> None:
         with self.journal.stage("diagnosis"):
             found = self.space.diagnose(
-                n_pairs=self.options.n_sensitivity, random_state=seed, verbose=False
+                self.z,
+                data=self.inputs.X,
+                n_pairs=self.options.n_sensitivity,
+                random_state=seed,
+                verbose=False,
             )
         self.page.heading("Diagnosis")
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])

@@ -342,7 +342,8 @@ class TestBadInput:
 class TestCollapse:
     def test_dimension_without_information_is_reported(self, quick):
         line = np.random.default_rng(0).uniform(size=(200, 1)) @ np.ones((1, 4))
-        options = {"hidden_dims": (16,), "weight_decay": 10.0, "warmup": "kl"}
+        options = {"hidden_dims": (16,), "weight_decay": 10.0, "learning_rate": 1e-2}
+        options |= {"warmup": "kl", "activation": "tanh"}
         quick.set_params(latent_dim=3, max_epochs=100, **options)
         message = r"Expected 3 informative latent dimensions, got 1: .* Reduce latent_dim"
         with pytest.warns(LatentCollapseWarning, match=message):
