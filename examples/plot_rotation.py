@@ -33,7 +33,7 @@ from geomstats_vae.plotting import (
 
 # The tests ask for a short run.
 short = "SHORT_EXAMPLES" in os.environ
-n_pairs, n_cells = (4, 20) if short else (30, 100)
+n_pairs, n_cells = (4, 20) if short else (12, 80)
 options = {"max_epochs": 60} if short else {}
 
 rotations = make_rotated_digit(200 if short else 1000, digit=5, random_state=0)
@@ -47,14 +47,16 @@ print(f"Torn neighbors: {vae.torn_share_:.2%}; chosen: a = {vae.a_:g}, zeta = {v
 angles = rotations.target
 start, end = (codes[np.abs(angles - angle).argmin()] for angle in (30.0, 270.0))
 path = space.metric.solve_geodesic(start, end)
-steps = np.linspace(0.0, 1.0, 13)
+steps = np.linspace(0.0, 1.0, 9)
 curves = {"geodesic": path(steps), "line": start + steps[:, None] * (end - start)}
 
-figure = plt.figure(figsize=(13, 5), layout="constrained")
-left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
+figure = plt.figure(figsize=(13, 4.5), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6))
 ax = left.subplots()
-volume_density(ax, space, LatentWindow.around(codes), n_points=n_cells)
-dots = ax.scatter(*codes.T, c=angles, cmap="twilight", s=9)
+window = LatentWindow.around(codes)
+walls = volume_density(ax, space, window, n_points=n_cells, colorbar=False)
+walls.set_cmap("Greys")  # the codes have the colours
+dots = ax.scatter(*codes.T, c=angles, cmap="turbo", s=14)
 left.colorbar(dots, ax=ax, label="angle of the image, in degrees")
 straight_lines(ax, start[None], end[None])
 geodesics(ax, path(np.linspace(0.0, 1.0, 300))[None], np.array([path.converged]))

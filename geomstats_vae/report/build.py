@@ -198,10 +198,11 @@ class _Report:
             )
 
     def diagnosis(self, seed: int) -> None:
+        X = self.inputs.X
         with self.journal.stage("diagnosis"):
             found = self.space.diagnose(
-                self.z,
-                data=self.inputs.X,
+                # Of a loaded model the data of the codes may be others.
+                data=X if np.array_equal(self.vae.codes_, self.z) else None,
                 n_pairs=self.options.n_sensitivity,
                 random_state=seed,
                 verbose=False,
