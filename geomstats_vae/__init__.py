@@ -27,7 +27,7 @@ from geomstats_vae.manifolds import (
     LatentSpace,
     PullbackDecoderMetric,
 )
-from geomstats_vae.models import VAE, LatentCollapseWarning
+from geomstats_vae.models import VAE, LatentCollapseWarning, TornLatentSpaceWarning
 from geomstats_vae.sampling import (
     BrownianMotion,
     LangevinDynamics,
@@ -65,5 +65,6 @@ __all__ = [
     "RandomWalkError",
     "RandomWalkWarning",
     "TangentPCA",
+    "TornLatentSpaceWarning",
     "WalkStatus",
 ]

@@ -25,6 +25,7 @@ from geomstats_vae.report import (
     main,
 )
 from geomstats_vae.report.figures import pairs_to_draw
+from geomstats_vae.report.inputs import read_inputs
 from geomstats_vae.report.journal import Journal
 from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
@@ -205,6 +206,15 @@ def test_colours_are_drawn_between_0_and_1(axes):
         np.testing.assert_array_equal(pixels, X)
 
 
+def test_samples_that_come_with_the_package():
+    digits, rotation = read_inputs(), read_inputs(sample="rotation")
+    assert digits.X.shape == (1797, 64)
+    assert rotation.X.shape == (1000, 576)
+    # Classes of 30 degrees, up to 300.
+    assert sorted(set(rotation.labels)) == list(range(0, 300, 30))
+    assert rotation.layout.shape == (24, 24)
+
+
 def test_pairs_join_distinct_samples():
     pairs = analysis.random_pairs(2, 1000, np.random.default_rng(0))
     assert set(map(tuple, pairs.tolist())) == {(0, 1), (1, 0)}
@@ -372,6 +382,10 @@ class TestCommandLine:
     @pytest.mark.parametrize("arguments", [("--n-pairs", "0"), ("--seed", "-1"), ("--what",)])
     def test_options(self, capsys, arguments):
         assert "--help" in self.refused(capsys, *arguments)
+
+    def test_a_sample_and_a_file(self, capsys):
+        assert "leave one out" in self.refused(capsys, "a.csv", "--sample", "rotation")
+        assert "invalid choice" in self.refused(capsys, "--sample", "clothes")
 
     def test_two_files_of_data(self, capsys):
         assert "leave one out" in self.refused(capsys, "a.csv", "--data", "b.csv")

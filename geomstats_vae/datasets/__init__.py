@@ -8,8 +8,9 @@ from geomstats_vae.datasets.images import (
     load_mnist,
     load_mnist_subset,
 )
-from geomstats_vae.datasets.planar import make_moons, make_two_gaussians
+from geomstats_vae.datasets.planar import make_moons, make_strip_with_gap, make_two_gaussians
 from geomstats_vae.datasets.pretrained import load_digits_vae
+from geomstats_vae.datasets.rotations import make_rotated_digit, make_rotated_pair
 from geomstats_vae.datasets.surfaces import make_s_curve, make_sphere, make_swiss_roll
 
 __all__ = [
@@ -22,8 +23,11 @@ __all__ = [
     "make_bell",
     "make_hyperboloid",
     "make_moons",
+    "make_rotated_digit",
+    "make_rotated_pair",
     "make_s_curve",
     "make_sphere",
+    "make_strip_with_gap",
     "make_swiss_roll",
     "make_two_gaussians",
 ]

@@ -19,7 +19,19 @@ from geomstats_vae.datasets.images import load_digits
 from geomstats_vae.datasets.pretrained import KIND, digits_vae_file
 from geomstats_vae.models import VAE, archive, persistence
 
-PARAMS: dict[str, Any] = {"latent_dim": 2, "random_state": 0}
+# Those of the study's experiments: the packaged file is from before `VAE` had other defaults.
+PARAMS: dict[str, Any] = {
+    "latent_dim": 2,
+    "hidden_dims": (64, 32),
+    "activation": "tanh",
+    "a": 1.0,
+    "zeta": None,
+    "warmup": "kl",
+    "max_epochs": 300,
+    "learning_rate": 1e-2,
+    "patience": 100,
+    "random_state": 0,
+}
 
 
 def write_single(vae: VAE, path: str | os.PathLike[str]) -> None:

@@ -20,8 +20,8 @@ KIND = "VAE in single precision"
 def load_digits_vae() -> VAE:
     """Load a VAE of scikit-learn's digits that ships with the package.
 
-    It is ``VAE(latent_dim=2, random_state=0).fit(load_digits().data)`` rounded to single
-    precision; ``python -m geomstats_vae.datasets.digits_vae`` trains it again.
+    It is a `VAE` with the study's activation and warm-up, fitted to `load_digits` and rounded to
+    single precision; ``python -m geomstats_vae.datasets.digits_vae`` trains it again.
 
     Returns
     -------

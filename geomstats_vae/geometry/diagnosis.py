@@ -16,6 +16,7 @@ from geomstats_vae.geodesics.graph.edges import join_components
 from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.geometry.refits import Sensitivity, measure_sensitivity
+from geomstats_vae.geometry.tears import torn_share
 from geomstats_vae.immersions import Decoder, Immersion
 
 __all__ = ["Diagnosis", "Sensitivity"]
@@ -74,6 +75,9 @@ class Diagnosis:
     sensitivity : tuple of Sensitivity or None
         How far distances depend on the precision; None unless the decoder is a `GaussianDecoder`
         with an `RBFPrecision`, or an ensemble of such, and there are distances to compare.
+    torn_share : float or None
+        Share of the nearest neighbors in the data that the codes have torn apart; see
+        `geomstats_vae.geometry.tears.torn_share`. None without data.
 
     Attributes
     ----------
@@ -93,6 +97,7 @@ class Diagnosis:
     walled_share: float | None
     n_components: int
     sensitivity: tuple[Sensitivity, ...] | None
+    torn_share: float | None = None
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -129,6 +134,8 @@ class Diagnosis:
             ("codes behind walls", walls),
             ("components of the graph of neighbors", str(self.n_components)),
         ]
+        if self.torn_share is not None:
+            rows.append(("neighbors in the data torn apart", _percent(self.torn_share)))
         if self.sensitivity is None:
             return [*rows, ("distances if a or K changes", "not measured")]
         return rows + [
@@ -152,6 +159,7 @@ def diagnose(
     decoder: Decoder,
     codes: Floats,
     *,
+    data: Floats | None = None,
     n_pairs: int = 80,
     sensitivity: bool = True,
     random_state: int | np.random.RandomState | None = 0,
@@ -164,6 +172,8 @@ def diagnose(
         The decoder.
     codes : numpy.ndarray, shape=[n_codes, dim]
         Latent codes.
+    data : numpy.ndarray, shape=[n_codes, n_features], optional
+        The data that the codes are of, in the same order.
     n_pairs : int
         Pairs of codes whose distances are compared.
     sensitivity : bool
@@ -177,8 +187,9 @@ def diagnose(
         What was found.
     """
     source = check_random_state(random_state)
-    codes = _thin(np.unique(codes, axis=0), _MAX_CODES)
     immersion = decoder.immersion()
+    torn = None if data is None else torn_share(data, codes, _means(immersion, codes))
+    codes = _thin(np.unique(codes, axis=0), _MAX_CODES)
     slopes, singular_values, sigma = _at_codes(immersion, codes)
     conditions = _conditions(singular_values)
     spread, response = codes.std(axis=0), codes.std(axis=0) * _root_mean_square(slopes)
@@ -200,6 +211,7 @@ def diagnose(
         walled_share=walled_share,
         n_components=n_components,
         sensitivity=measured,
+        torn_share=torn,
     )
 
 
@@ -209,6 +221,14 @@ def _thin(rows: Floats, n_kept: int) -> Floats:
 
 def _tensor(immersion: Immersion, points: Floats) -> torch.Tensor:
     return torch.as_tensor(points, dtype=immersion.dtype, device=immersion.device)
+
+
+def _means(immersion: Immersion, codes: Floats) -> Floats:
+    parts = [
+        immersion.split_outputs(immersion(z))[0]
+        for z in _tensor(immersion, codes).split(CHUNK_SIZE)
+    ]
+    return _host(torch.cat(parts))
 
 
 def _host(tensor: torch.Tensor) -> Floats:
@@ -370,6 +390,12 @@ def _on_codes(found: Diagnosis) -> Iterator[str]:
             "than doubled on every path to the others: their distances measure the walls. Raise a "
             "(wider kernels), take fewer centers, or raise zeta, which bounds sigma by "
             "zeta^(-1/2); if the data do fall apart, compare distances within a group only."
+        )
+    if found.torn_share:
+        yield (
+            f"The codes tear {_percent(found.torn_share)} of the nearest neighbors in the data "
+            "apart: geodesics between them take ways around. Train again with another seed, with "
+            "VAE's warmup='layout', longer, or with a larger latent_dim."
         )
     if found.n_components > 1:
         yield (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import geomstats.backend as gs
+import numpy as np
 from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
@@ -337,6 +338,7 @@ class LatentSpace(VectorSpaceOpenSet):
         self,
         points: Array = None,
         *,
+        data: Array = None,
         n_pairs: int = 80,
         sensitivity: bool = True,
         random_state: Any = 0,
@@ -349,6 +351,9 @@ class LatentSpace(VectorSpaceOpenSet):
         points : array-like, shape=[n_points, dim], optional
             Latent codes to look at, by default those that the space was given; 2,000 evenly
             spaced ones if there are more.
+        data : array-like, shape=[n_points, n_features], optional
+            The data that the points are codes of, in the same order. With them the report says
+            whether the codes tear neighbors in the data apart.
         n_pairs : int
             Pairs of codes whose distances are compared for other widths (a) and numbers (K) of
             the kernels of the precision.
@@ -390,7 +395,15 @@ class LatentSpace(VectorSpaceOpenSet):
                 f"Expected points of shape [n_points > 0, {self.dim}], got "
                 f"{[*origin.batch_shape, self.dim]}; pass one row per code."
             )
-        options = {"n_pairs": n_pairs, "sensitivity": sensitivity, "random_state": random_state}
+        if data is not None:
+            data = np.asarray(data, dtype=float)
+            if data.ndim != 2 or len(data) != len(rows):
+                raise ValueError(
+                    f"Expected data of shape [{len(rows)}, n_features], got {[*data.shape]}; pass "
+                    "one row per point, in their order."
+                )
+        options = {"data": data, "n_pairs": n_pairs}
+        options |= {"sensitivity": sensitivity, "random_state": random_state}
         with outside_inference_mode():
             diagnosis = diagnose(self.metric.decoder, rows, **options)
         if verbose:

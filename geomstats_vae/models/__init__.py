@@ -1,5 +1,6 @@
 """The variational autoencoder."""
 
-from geomstats_vae.models.vae import VAE, LatentCollapseWarning
+from geomstats_vae.models.faults import LatentCollapseWarning, TornLatentSpaceWarning
+from geomstats_vae.models.vae import VAE
 
-__all__ = ["VAE", "LatentCollapseWarning"]
+__all__ = ["VAE", "LatentCollapseWarning", "TornLatentSpaceWarning"]

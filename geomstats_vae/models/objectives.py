@@ -117,8 +117,14 @@ class NegativeElbo:
         Training data as the encoder takes it and as the decoder returns it.
     held_out : tuple of torch.Tensor
         Inputs and targets of the held-out rows.
+    layout : torch.Tensor or None, shape=[n_points, dim]
+        Places where the codes of the training data begin, centred, with a mean variance of one.
+        During the warm-up the codes are pulled there, less and less: the penalty is half the
+        squared distance to the place, times n_features, times the squared share of the warm-up
+        that is left. Codes are shrunk to the size of the layout first, so it is the shape that
+        matters. Without a layout the weight of the KL divergence grows from zero to one instead.
     warmup_epochs : int
-        Epochs over which the weight of the KL divergence grows from zero to one.
+        Epochs of the warm-up.
     variance_floor : float
         Smallest noise variance, in units of the targets squared.
     unit : float
@@ -151,6 +157,7 @@ class NegativeElbo:
         targets: torch.Tensor,
         held_out: tuple[torch.Tensor, torch.Tensor],
         *,
+        layout: torch.Tensor | None = None,
         warmup_epochs: int,
         variance_floor: float,
         unit: float,
@@ -159,7 +166,7 @@ class NegativeElbo:
         self.model = model
         self.inputs, self.targets = inputs, targets
         self.held_out_inputs, self.held_out_targets = held_out
-        self.warmup_epochs = warmup_epochs
+        self.layout, self.warmup_epochs = layout, warmup_epochs
         self.variance_floor = variance_floor
         self.unit = unit
         self.generator = generator
@@ -169,8 +176,25 @@ class NegativeElbo:
         like = model.encoder(self.held_out_inputs)[0].detach()
         self._held_out_noise = _normal(like, generator, self.n_held_out_draws)
 
-    def _kl_weight(self, epoch: int) -> float:
-        return min(1.0, (epoch + 1) / max(self.warmup_epochs, 1))
+    def _warmed_up(self, epoch: int) -> float:
+        """Share of the warm-up that is over."""
+        return min(1.0, epoch / max(self.warmup_epochs, 1))
+
+    def _pull(self, mean: torch.Tensor, layout: torch.Tensor) -> torch.Tensor:
+        """Distance of codes from their places, shape=[]."""
+        size = layout.square().sum().clamp(min=torch.finfo(layout.dtype).tiny)
+        scale = ((mean * layout).sum() / size).detach().clamp(min=1.0)
+        squares = (mean / scale - layout).square().sum(dim=1)
+        return 0.5 * self.targets.shape[1] * squares.mean()
+
+    def _prior(
+        self, mean: torch.Tensor, kl: torch.Tensor, rows: torch.Tensor, epoch: int
+    ) -> torch.Tensor:
+        """KL divergence with what the warm-up makes of it, shape=[]."""
+        if self.layout is None:
+            return self._warmed_up(epoch + 1) * kl
+        weight = (1.0 - self._warmed_up(epoch)) ** 2
+        return kl + weight * self._pull(mean, self.layout[rows]) if weight else kl
 
     def epoch_losses(self, batches: Iterable[torch.Tensor], epoch: int) -> Iterator[torch.Tensor]:
         """Generate one epoch's losses to be minimised, and learn its noise variance.
@@ -185,7 +209,7 @@ class NegativeElbo:
         Yields
         ------
         loss : torch.Tensor, shape=[]
-            Loss of a batch, with the weight of the KL divergence at this epoch.
+            Loss of a batch, with what the warm-up changes at this epoch.
         """
         total_error, total_kl, seen = 0.0, 0.0, 0
         for rows in batches:
@@ -195,7 +219,7 @@ class NegativeElbo:
             error = self._error(zip(self.model.decoders, codes, strict=True), targets)
             kl = kl_divergence(mean, std).sum(dim=1).mean()
             reconstruction = 0.5 * self.targets.shape[1] * torch.log(error + self.variance_floor)
-            yield reconstruction + self._kl_weight(epoch) * kl
+            yield reconstruction + self._prior(mean, kl, rows, epoch)
             seen += len(rows)
             total_error += len(rows) * error.item()
             total_kl += len(rows) * kl.item()

@@ -20,6 +20,8 @@ KIND = "VAE"
 _MODULES = ("encoder_", "decoder_", "variance_head_")
 _ARRAYS = ("codes_", "kl_per_dim_", "active_dims_")
 _NUMBERS = {"n_features_in_": Integral, "n_iter_": Integral, "noise_std_": Real}
+# Numbers that files of earlier releases do not have.
+_NEW_NUMBERS = ("a_", "torn_share_")
 _HISTORY = ("epoch", "train_loss", "validation_loss")
 
 
@@ -28,6 +30,9 @@ class Saved(Protocol):
 
     latent_dim: int
     n_decoders: int
+    a: float | str
+    a_: float
+    torn_share_: float | None
     output_activation_: str
     n_features_in_: int
     n_iter_: int
@@ -93,7 +98,7 @@ def contents(vae: Saved) -> tuple[Header, Arrays]:
     """
     header = {
         "params": {name: _plain(value) for name, value in vae.get_params(deep=False).items()},
-        "numbers": {name: _plain(getattr(vae, name)) for name in _NUMBERS},
+        "numbers": {name: _plain(getattr(vae, name)) for name in (*_NUMBERS, *_NEW_NUMBERS)},
         "output_activation": vae.output_activation_,
         "feature_names_in": _plain(getattr(vae, "feature_names_in_", None)),
     }
@@ -133,6 +138,7 @@ def build(cls: type[_Model], header: Header, arrays: Arrays) -> _Model:
         if not (isinstance(value, kind) and 0 <= float(value) < np.inf):
             raise ValueError(f"{name} is {value!r}")
         setattr(vae, name, value)
+    _set_new_numbers(vae, header["numbers"])
     vae.output_activation_ = header["output_activation"]
     if vae.output_activation_ not in ("identity", "sigmoid"):
         raise ValueError(f"output_activation is {vae.output_activation_!r}")
@@ -144,7 +150,19 @@ def build(cls: type[_Model], header: Header, arrays: Arrays) -> _Model:
     return vae
 
 
+def _set_new_numbers(vae: Saved, numbers: Mapping[str, Any]) -> None:
+    """Before there was a choice, `a_` was `a`; whether codes are torn was not looked at."""
+    vae.a_, vae.torn_share_ = numbers.get("a_", vae.a), numbers.get("torn_share_")
+    if not (isinstance(vae.a_, Real) and 0 < float(vae.a_) < np.inf):
+        raise ValueError(f"a_ is {vae.a_!r}")
+    torn = vae.torn_share_
+    if not (torn is None or (isinstance(torn, Real) and 0 <= float(torn) <= 1)):
+        raise ValueError(f"torn_share_ is {torn!r}")
+
+
 def _parameters(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    # What there was before there was a choice.
+    params = {"warmup": "kl", **params}
     if isinstance(params["hidden_dims"], list):
         params = {**params, "hidden_dims": tuple(params["hidden_dims"])}
     return params

@@ -12,6 +12,7 @@ from torch import nn
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models.architecture import Architecture
+from geomstats_vae.models.layout import isomap_layout
 from geomstats_vae.models.networks import (
     Encoder,
     StdNetwork,
@@ -28,7 +29,7 @@ _NOISE_FLOOR = 1e-3
 # Smallest variance of an output as a share of the mean squared residual, for both kinds of standard
 # deviation. With a smaller one, nearly constant outputs such as pixels on the border of images
 # become overconfident. On digits the held-out likelihood is best near this value.
-_RESIDUAL_FLOOR = 3e-3
+RESIDUAL_FLOOR = 3e-3
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,10 @@ class MeanStage:
         return (_NOISE_FLOOR * self.scale) ** 2
 
 
+def _layout(x: torch.Tensor, dim: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(isomap_layout(x.numpy(), dim)).to(like)
+
+
 def fit_mean(
     rows: Rows,
     architecture: Architecture,
@@ -198,6 +203,9 @@ def fit_mean(
         inputs.train,
         targets.train,
         (inputs.held_out, targets.held_out),
+        layout=_layout(rows.train, architecture.dim, inputs.train)
+        if options.warmup == "layout"
+        else None,
         warmup_epochs=options.warmup_epochs,
         variance_floor=(_NOISE_FLOOR * scale / unit) ** 2,
         unit=unit,
@@ -246,12 +254,38 @@ def fit_precisions(
     """
     precisions = []
     for mean in stage.means:
-        with torch.no_grad():
-            z = sample_codes(stage.encoder, x, generator)
-            squares = (x - mean(z)).square_().clamp_(min=stage.variance_floor)
-        fitted = RBFPrecision.fit(z, squares, residual_floor=_RESIDUAL_FLOOR, **options)
+        z, squares = residuals_at_codes(stage, mean, x, generator)
+        fitted = RBFPrecision.fit(z, squares, residual_floor=RESIDUAL_FLOOR, **options)
         precisions.append(fitted)
     return precisions
+
+
+@torch.no_grad()
+def residuals_at_codes(
+    stage: MeanStage, mean: nn.Module, x: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw codes of data, and square what a decoder's mean misses there.
+
+    Parameters
+    ----------
+    stage : MeanStage
+        Result of the first stage.
+    mean : torch.nn.Module
+        One of its means.
+    x : torch.Tensor, shape=[n_points, n_features]
+        Data, float64.
+    generator : torch.Generator
+        Source of the codes.
+
+    Returns
+    -------
+    z : torch.Tensor, shape=[n_points, dim]
+        Codes.
+    squares : torch.Tensor, shape=[n_points, n_features]
+        Squared residuals, at least the smallest noise variance.
+    """
+    z = sample_codes(stage.encoder, x, generator)
+    return z, (x - mean(z)).square_().clamp_(min=stage.variance_floor)
 
 
 def fit_variance_head(
@@ -298,7 +332,7 @@ def fit_variance_head(
     )
     with torch.no_grad():
         variances = objective.mean_squared_residuals() + stage.variance_floor
-        head.floor.fill_(_RESIDUAL_FLOOR * variances.mean().item())
+        head.floor.fill_(RESIDUAL_FLOOR * variances.mean().item())
         # Start at the best constant, so that the network only learns deviations from it.
         cast(nn.Linear, head.log_variance[-1]).bias.copy_(variances.log())
     result = train(

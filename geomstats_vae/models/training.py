@@ -36,6 +36,8 @@ class TrainingOptions:
         Stop after this many epochs without a better held-out loss, not counting the warm-up.
     warmup_epochs : int
         Number of epochs of the warm-up.
+    warmup : {'layout', 'kl'}
+        What changes during the warm-up of the first stage; see `NegativeElbo`.
     """
 
     max_epochs: int
@@ -44,6 +46,7 @@ class TrainingOptions:
     weight_decay: float
     patience: int
     warmup_epochs: int = 0
+    warmup: str = "layout"
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
@@ -13,16 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geometry.tears import torn_share
 from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import persistence
 from geomstats_vae.models.architecture import Architecture, join_decoders, resolve_activation
 from geomstats_vae.models.base import LatentVariableModel
+from geomstats_vae.models.choices import WIDTHS, choose_precision
+from geomstats_vae.models.faults import warn_of_faults, warn_stopped
 from geomstats_vae.models.networks import ACTIVATIONS, StdNetwork, freeze
 from geomstats_vae.models.objectives import kl_divergence
 from geomstats_vae.models.stages import (
@@ -33,30 +34,29 @@ from geomstats_vae.models.stages import (
     fit_variance_head,
 )
 from geomstats_vae.models.training import TrainingOptions, TrainingResult
-from geomstats_vae.models.validation import validate_rows
+from geomstats_vae.models.validation import check_enough_rows, validate_rows
 
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
 # Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
 _ACTIVE_VARIANCE = 1e-2
 # Effort of the second stage after an interrupt.
 _EPOCHS_AFTER_INTERRUPT = 5
+# The variance head starts at the best constant and overfits soon: it needs no more patience.
+_HEAD_PATIENCE = 20
 _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
 # Codes kept with the estimator; the geometry builds its graph from them.
 _MAX_CODES = 5000
-
-
-class LatentCollapseWarning(UserWarning):
-    """A latent dimension carries no information about the data."""
 
 
 class VAE(LatentVariableModel):
     """Variational autoencoder with a Gaussian decoder whose uncertainty grows away from the data.
 
     Training has two stages, as in [1]_, section 4. First the encoder and the decoder's mean, by
-    the evidence lower bound (ELBO) with one noise variance for all outputs, and a weight of the
-    KL divergence that grows to one over the first third of the epochs. Then, with the mean
-    frozen, the precision of every output by maximum likelihood of the residuals. Each step of the
-    first stage trains all decoders, each on codes that are drawn for it.
+    the evidence lower bound (ELBO) with one noise variance for all outputs. Over the first third of
+    the epochs the codes are pulled to a layout of the data by Isomap, less and less, so that they
+    do not begin torn. Then, with the mean frozen, the precision of every output by maximum
+    likelihood of the residuals. Each step of the first stage trains all decoders, each on codes
+    that are drawn for it.
 
     Parameters
     ----------
@@ -74,13 +74,20 @@ class VAE(LatentVariableModel):
         are an ensemble ([2]_), whose metric is the mean of theirs; see `EnsembleDecoder`.
     n_centers : int
         Number of radial basis functions in each decoder's precision.
-    a : float
+    a : float or 'auto'
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
         the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
-        with it the walls of uncertainty that keep geodesics near the data. On the digits 1 keeps
-        these walls, at a cost of half a nat of likelihood against the study's 1.25.
-    zeta : float, optional
-        Precision far from the data. By default the inverse of the largest squared residual.
+        with it the walls of uncertainty that keep geodesics near the data. 'auto' takes of 1, 1.25
+        and 1.5 the one that makes held-out residuals most likely, unless it lets more straight
+        lines undercut the ways along the data than 1 does. The study's choice is 1.25.
+    zeta : float, 'auto' or None
+        Precision far from the data. With 'auto' the norm of sigma there is the length of the
+        longest way along the data, so that no way around is shorter. None is the inverse of the
+        largest squared residual.
+    warmup : {'layout', 'kl'}
+        What changes over the first third of the epochs. 'layout': codes are pulled to a layout of
+        the data that keeps distances along them (Isomap [3]_), less and less. 'kl': the weight of
+        the KL divergence grows from zero to one, as in the study; this often tears curved data.
     max_epochs : int
         Maximal number of epochs, in either stage.
     batch_size : int
@@ -91,9 +98,9 @@ class VAE(LatentVariableModel):
         Precision of a Gaussian prior on the weights of the networks; it counts as one observation
         does, so its effect fades as the data grow.
     validation_fraction : float
-        Share of the data that is held out to choose the best epoch.
+        Share of the data that is held out to choose the best epoch, and `a`.
     patience : int
-        Stop after this many epochs without a better held-out loss.
+        Stop after this many epochs without a better held-out loss; the variance head after 20.
     max_seconds : float, optional
         Seconds after which training ends, in either stage; see the notes.
     random_state : int, numpy.random.RandomState or None
@@ -107,6 +114,13 @@ class VAE(LatentVariableModel):
     ----------
     encoder_ : Encoder
         Maps data, as a float64 tensor, to mean and standard deviation of its code.
+    a_ : float
+        Width of the radial basis functions: `a`, or what `fit` chose.
+    zeta_ : float
+        Precision far from the data; the smallest one, of several decoders.
+    torn_share_ : float
+        Share of the nearest neighbors in the data that the codes have torn apart; see
+        `geomstats_vae.geometry.tears.torn_share`. None in files of earlier releases.
     decoder_ : GaussianDecoder or EnsembleDecoder
         Maps codes, as a float64 tensor, to mean and standard deviation of the data; its ``std`` is
         an `RBFPrecision`. With several decoders, the ensemble of such ``members``.
@@ -141,8 +155,8 @@ class VAE(LatentVariableModel):
     Notes
     -----
     Inside, data are centred and divided by their standard deviation over all features together:
-    any scale of data works, and the Euclidean metric of data space is not distorted. Scale
-    features of different units, for instance with `sklearn.preprocessing.StandardScaler`.
+    any scale of data works, and the metric of data space is not distorted. Scale features of
+    different units, for instance with `sklearn.preprocessing.StandardScaler`.
 
     Ctrl-C during `fit` keeps the best epoch so far, shortens the second stage and warns. During
     the first epoch, or if pressed twice, it ends `fit` and leaves the estimator as it was. After
@@ -155,6 +169,8 @@ class VAE(LatentVariableModel):
        Models." ICLR 2018. arXiv:1710.11379.
     .. [2] Syrota, Moreno-Munoz, Hauberg. "Decoder ensembling for learned latent geometries." ICML
        2024 workshop on geometry-grounded representation learning. arXiv:2408.07507.
+    .. [3] Tenenbaum, de Silva, Langford. "A Global Geometric Framework for Nonlinear
+       Dimensionality Reduction." Science 290 (2000).
 
     Examples
     --------
@@ -173,8 +189,9 @@ class VAE(LatentVariableModel):
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "n_decoders": [Interval(Integral, 1, None, closed="left")],
         "n_centers": [Interval(Integral, 1, None, closed="left")],
-        "a": [Interval(Real, 0, None, closed="neither")],
-        "zeta": [None, Interval(Real, 0, None, closed="neither")],
+        "a": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "zeta": [None, StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "warmup": [StrOptions({"layout", "kl"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -191,16 +208,17 @@ class VAE(LatentVariableModel):
         self,
         latent_dim: int = 2,
         *,
-        hidden_dims: Sequence[int] = (64, 32),
-        activation: str = "tanh",
+        hidden_dims: Sequence[int] = (128, 64),
+        activation: str = "silu",
         output_activation: str = "auto",
         n_decoders: int = 1,
         n_centers: int = 64,
-        a: float = 1.0,
-        zeta: float | None = None,
-        max_epochs: int = 300,
+        a: float | str = "auto",
+        zeta: float | str | None = "auto",
+        warmup: str = "layout",
+        max_epochs: int = 200,
         batch_size: int = 128,
-        learning_rate: float = 1e-2,
+        learning_rate: float = 5e-3,
         weight_decay: float = 1.0,
         validation_fraction: float = 0.1,
         patience: int = 100,
@@ -217,6 +235,7 @@ class VAE(LatentVariableModel):
         self.n_centers = n_centers
         self.a = a
         self.zeta = zeta
+        self.warmup = warmup
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -228,6 +247,8 @@ class VAE(LatentVariableModel):
         self.verbose = verbose
         self.device = device
 
+    a_: float
+    torn_share_: float | None
     variance_head_: StdNetwork
     noise_std_: float
     kl_per_dim_: NDArray[np.float64]
@@ -266,11 +287,13 @@ class VAE(LatentVariableModel):
         -----
         LatentCollapseWarning
             If a latent dimension carries no information.
+        TornLatentSpaceWarning
+            If the codes tear neighbors apart.
         sklearn.exceptions.ConvergenceWarning
             If the training was interrupted or out of time.
         """
         X = validate_rows(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        self._check_rows(X)
+        check_enough_rows(X, self.n_centers)
         deadline = Deadline.after(self.max_seconds)
         activation = resolve_activation(self.output_activation, X)
         architecture = self._architecture(X.shape[1], activation)
@@ -292,23 +315,16 @@ class VAE(LatentVariableModel):
         first = stage.training
         parts = stage, x, rows, architecture, generator, random_state, deadline
         try:
-            precisions, head, second = self._fit_noise(*parts, quick=first.stopped)
+            a, precisions, head, second = self._fit_noise(*parts, quick=first.stopped)
         except KeyboardInterrupt:
-            precisions, head, second = self._fit_noise(*parts, quick=True)
+            a, precisions, head, second = self._fit_noise(*parts, quick=True)
             second = replace(second, interrupted=True)
-        self._set_fitted(x, architecture, stage, precisions, head)
+        self._set_fitted(x, architecture, stage, a, precisions, head)
         if first.stopped or second.stopped:
-            self._warn_stopped(*(("first", first) if first.stopped else ("second", second)))
-        if not self.active_dims_.all():
-            self._warn_collapsed()
+            stage_and_training = ("first", first) if first.stopped else ("second", second)
+            warn_stopped(*stage_and_training, self.n_iter_, self.max_epochs, self.max_seconds)
+        warn_of_faults(self.active_dims_, self.torn_share_ or 0.0)
         return self
-
-    def _check_rows(self, X: np.ndarray) -> None:
-        if X.shape[0] < self.n_centers:
-            raise ValueError(
-                f"Expected at least n_centers={self.n_centers} rows, got n_samples={X.shape[0]}; "
-                "reduce n_centers or pass more data."
-            )
 
     def _architecture(self, n_features: int, output_activation: str) -> Architecture:
         return Architecture(
@@ -327,6 +343,7 @@ class VAE(LatentVariableModel):
             weight_decay=self.weight_decay,
             patience=self.patience,
             warmup_epochs=self.max_epochs // 3,
+            warmup=self.warmup,
         )
 
     def _fit_noise(
@@ -339,45 +356,45 @@ class VAE(LatentVariableModel):
         random_state: np.random.RandomState,
         deadline: Deadline,
         quick: bool,
-    ) -> tuple[list[RBFPrecision], StdNetwork, TrainingResult]:
-        precisions = fit_precisions(
-            stage,
-            x,
-            generator,
-            n_centers=self.n_centers,
-            a=self.a,
-            zeta=self.zeta,
-            tol=_TOL_AFTER_INTERRUPT if quick else _TOL,
-            random_state=random_state,
-            verbose=self.verbose,
-        )
-        options = replace(
+    ) -> tuple[float, list[RBFPrecision], StdNetwork, TrainingResult]:
+        sizes: dict[str, Any] = {"n_centers": self.n_centers, "random_state": random_state}
+        a = WIDTHS[0] if quick and self.a == "auto" else self.a
+        a, zeta = choose_precision(stage, rows, generator, a=a, zeta=self.zeta, **sizes)
+        tol = _TOL_AFTER_INTERRUPT if quick else _TOL
+        options = {"a": a, "zeta": zeta, "tol": tol, "verbose": self.verbose}
+        precisions = fit_precisions(stage, x, generator, **sizes, **options)
+        effort = replace(
             self._training_options(),
             max_epochs=min(self.max_epochs, _EPOCHS_AFTER_INTERRUPT) if quick else self.max_epochs,
             warmup_epochs=0,
+            patience=min(self.patience, _HEAD_PATIENCE),
         )
         head, training = fit_variance_head(
-            stage, rows, architecture, options, generator, deadline=deadline, verbose=self.verbose
+            stage, rows, architecture, effort, generator, deadline=deadline, verbose=self.verbose
         )
-        return precisions, head, training
+        return a, precisions, head, training
 
     def _set_fitted(
         self,
         x: torch.Tensor,
         architecture: Architecture,
         stage: MeanStage,
+        a: float,
         precisions: list[RBFPrecision],
         head: StdNetwork,
     ) -> None:
         """Set all fitted attributes at once: a failed `fit` leaves the earlier ones alone."""
         with torch.no_grad():
             mean, std = stage.encoder(x)
-            self.noise_std_ = (x - stage.mean(mean)).square().mean().sqrt().item()
+            images = stage.mean(mean)
+            self.noise_std_ = (x - images).square().mean().sqrt().item()
         codes = mean.numpy()
         spaced = np.linspace(0, len(codes) - 1, min(len(codes), _MAX_CODES))
         self.codes_ = codes[np.unique(spaced.round().astype(int))]
         self.kl_per_dim_ = kl_divergence(mean, std).mean(dim=0).numpy()
         self.active_dims_ = codes.var(axis=0) > _ACTIVE_VARIANCE
+        self.torn_share_ = torn_share(x.numpy(), codes, images.numpy())
+        self.a_ = a
         self.encoder_ = stage.encoder
         self.decoder_ = freeze(join_decoders(stage.means, precisions))
         self.variance_head_ = head
@@ -389,6 +406,11 @@ class VAE(LatentVariableModel):
             "validation_loss": np.array(stage.training.held_out_loss),
         }
         self._latent_space = None
+
+    @property
+    def zeta_(self) -> float:
+        """Precision far from the data; the smallest one, of several decoders."""
+        return min(float(decoder.state_dict()["std.zeta"]) for decoder in self._decoders)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the fitted estimator to one file, in the safetensors format: without pickle.
@@ -424,24 +446,3 @@ class VAE(LatentVariableModel):
             If the file is not one that `save` wrote, is damaged, or of another version.
         """
         return persistence.load(cls, path)
-
-    def _warn_stopped(self, stage: str, training: TrainingResult) -> None:
-        late = training.out_of_time
-        how = f"stopped by max_seconds={self.max_seconds:g}" if late else "interrupted"
-        remedy = "Allow more" if late else "Call fit again"
-        warnings.warn(
-            f"The {stage} stage was {how}, after {self.n_iter_} of {self.max_epochs} epochs of the "
-            f"first; the best state was kept. {remedy} to train to the end.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-
-    def _warn_collapsed(self) -> None:
-        collapsed = np.flatnonzero(~self.active_dims_).tolist()
-        warnings.warn(
-            f"Expected {self.latent_dim} informative latent dimensions, got "
-            f"{self.active_dims_.sum()}: the codes do not vary along {collapsed}. Reduce "
-            "latent_dim, train longer, or change learning_rate or weight_decay.",
-            LatentCollapseWarning,
-            stacklevel=4,
-        )

@@ -54,3 +54,25 @@ def check_rows(X: ArrayLike, **options: Any) -> np.ndarray:
     """
     with sklearn.config_context(array_api_dispatch=False):
         return check_array(X, **options)
+
+
+def check_enough_rows(X: np.ndarray, n_centers: int) -> None:
+    """Check that there is a row for every centre.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Data.
+    n_centers : int
+        Number of centres.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows.
+    """
+    if X.shape[0] < n_centers:
+        raise ValueError(
+            f"Expected at least n_centers={n_centers} rows, got n_samples={X.shape[0]}; "
+            "reduce n_centers or pass more data."
+        )

@@ -198,9 +198,14 @@ class _Report:
             )
 
     def diagnosis(self, seed: int) -> None:
+        X = self.inputs.X
         with self.journal.stage("diagnosis"):
             found = self.space.diagnose(
-                n_pairs=self.options.n_sensitivity, random_state=seed, verbose=False
+                # Of a loaded model the data of the codes may be others.
+                data=X if np.array_equal(self.vae.codes_, self.z) else None,
+                n_pairs=self.options.n_sensitivity,
+                random_state=seed,
+                verbose=False,
             )
         self.page.heading("Diagnosis")
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])

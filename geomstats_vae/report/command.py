@@ -14,7 +14,7 @@ import torch
 
 from geomstats_vae.report.build import build_report
 from geomstats_vae.report.errors import ReportError
-from geomstats_vae.report.inputs import read_inputs
+from geomstats_vae.report.inputs import SAMPLES, read_inputs
 
 _SCRIPT = "geomstats-vae"
 _EXIT_BAD_INPUT = 2
@@ -72,7 +72,7 @@ def _report(options: argparse.Namespace) -> Path | None:
             stack.enter_context(_no_logging())
         data = options.data if options.file is None else options.file
         page = build_report(
-            read_inputs(data, options.labels, options.image_shape),
+            read_inputs(data, options.labels, options.image_shape, options.sample),
             options.output,
             model=options.model,
             n_pairs=options.n_pairs,
@@ -136,6 +136,12 @@ def _parser() -> argparse.ArgumentParser:
         help=".npy, .npz, .csv, .tsv or .txt file, one sample per row",
     )
     add("--data", metavar="FILE", help="the same, as an option")
+    add(
+        "--sample",
+        choices=SAMPLES,
+        help="data that come with the package, in place of a file: scikit-learn's digits (the "
+        "default), or one digit rotated by 0 to 300 degrees",
+    )
     add("--labels", metavar="FILE", help="file with one class per sample")
     add("--model", metavar="FILE", help="model written by VAE.save, instead of training one")
     add(

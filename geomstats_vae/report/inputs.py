@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geomstats_vae.datasets import load_digits
+from geomstats_vae.datasets import load_digits, make_rotated_digit
 from geomstats_vae.report.errors import ReportError
 from geomstats_vae.report.reading import (
     ImageLayout,
@@ -18,6 +18,11 @@ from geomstats_vae.report.reading import (
     read_labels,
     read_samples,
 )
+
+# Names of the samples that come with the package.
+SAMPLES = ("digits", "rotation")
+# Degrees in a class of rotated images.
+_SECTOR = 30
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,22 @@ def read_inputs(
     data: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
     image_shape: str | None = None,
+    sample: str | None = None,
 ) -> Inputs:
     """Read the report's input files.
 
     Parameters
     ----------
     data : path-like, optional
-        A file of samples: .npy, .npz, .csv, .tsv or .txt; scikit-learn's digits without it.
+        A file of samples: .npy, .npz, .csv, .tsv or .txt; without it `sample` is taken.
     labels : path-like, optional
         A file with one class per sample. Without it classes are taken from the data's file, if it
         has them.
     image_shape : str, optional
         Height and width as in "8x8", or with channels as in "32x32x3" or "3x32x32".
+    sample : str, {'digits', 'rotation'}, optional
+        Data that come with the package: scikit-learn's digits, the default, or one of them rotated
+        by 0 to 300 degrees, with classes of 30 degrees.
 
     Returns
     -------
@@ -77,9 +86,12 @@ def read_inputs(
             raise ReportError(
                 "Expected --data with --labels or --image-shape, got none; the digits bring theirs."
             )
-        digits = load_digits()
-        square = ImageLayout(digits.image_shape)
-        return Inputs("handwritten digits", digits.data, digits.target, square)
+        return _sample(sample or "digits")
+    if sample is not None:
+        raise ReportError(
+            f"Expected a file of data or --sample, got both {os.fspath(data)!r} and {sample!r}; "
+            "leave one out."
+        )
     given = None if image_shape is None else parse_image_shape(image_shape)
     samples = read_samples(data, wants_labels=labels is None)
     classes, assumptions = samples.labels, list(samples.assumptions)
@@ -96,6 +108,17 @@ def read_inputs(
     if layout is given and given is not None and samples.layout is not None:
         assumptions.append(f"They are drawn as {given}, as --image-shape says.")
     return Inputs(Path(data).name, samples.X, classes, layout, tuple(assumptions))
+
+
+def _sample(name: str) -> Inputs:
+    if name == "digits":
+        digits = load_digits()
+        square = ImageLayout(digits.image_shape)
+        return Inputs("handwritten digits", digits.data, digits.target, square)
+    rotations = make_rotated_digit(random_state=0)
+    classes = (rotations.target // _SECTOR).astype(int) * _SECTOR
+    square = ImageLayout(rotations.image_shape)
+    return Inputs("one digit, rotated", rotations.data, classes, square)
 
 
 def _layout(given: ImageLayout | None, found: ImageLayout | None) -> ImageLayout | None:

@@ -258,3 +258,21 @@ def test_what_is_no_codes_is_refused():
         space.diagnose(array([[np.nan, 0.0]]))
     with pytest.raises(ValueError, match="n_pairs >= 2"):
         space.diagnose(array(CODES), n_pairs=1)
+
+
+def test_torn_codes_are_found_when_the_data_are_given():
+    angles = np.linspace(0.0, 2.0 * np.pi, 300, endpoint=False)
+    data = np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    whole = LatentSpace(surfaces.plane, 2, points=array(data))
+    found = whole.diagnose(data=data, sensitivity=False, verbose=False)
+    assert found.torn_share == 0.0
+    assert not any("tear" in advice for advice in found.advice)
+    assert whole.diagnose(sensitivity=False, verbose=False).torn_share is None
+    # Cut open and rolled out.
+    line = np.stack((angles, 0.0 * angles), axis=1)
+    cut = whole.diagnose(array(line), data=data, sensitivity=False, verbose=False)
+    assert 0.0 < cut.torn_share < 0.01
+    assert any("tear" in advice for advice in cut.advice)
+    assert "torn apart" in str(cut)
+    with pytest.raises(ValueError, match=r"data of shape \[300, n_features\], got \[299, 2\]"):
+        whole.diagnose(data=data[1:], verbose=False)

@@ -67,7 +67,8 @@ def assert_same_model(a, b, x):
             assert name == other
             assert first.dtype == second.dtype
             assert torch.equal(first, second)
-    for name in ("n_iter_", "noise_std_", "n_features_in_", "output_activation_"):
+    numbers = ("n_iter_", "noise_std_", "n_features_in_", "a_", "zeta_", "torn_share_")
+    for name in (*numbers, "output_activation_"):
         assert getattr(a, name) == getattr(b, name)
     for name in ("codes_", "kl_per_dim_", "active_dims_"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), strict=True)
@@ -83,6 +84,22 @@ def test_round_trip(quick_vae, saved, plane):
         assert not getattr(loaded, part).training
     for a, b in zip(loaded.decoder_(z), quick_vae.decoder_(z), strict=True):
         assert torch.equal(a, b)
+
+
+def test_files_from_before_a_and_zeta_were_chosen(quick, plane, tmp_path):
+    path = tmp_path / "model.vae"
+    vae = quick.set_params(a=1.5, zeta=None, warmup="kl").fit(plane)
+    vae.save(path)
+
+    def forget(header):
+        for name in ("a_", "torn_share_"):
+            del header["numbers"][name]
+        del header["params"]["warmup"]
+
+    rewrite(path, forget)
+    loaded = VAE.load(path)
+    assert loaded.get_params() == vae.get_params()
+    assert (loaded.a_, loaded.zeta_, loaded.torn_share_) == (1.5, vae.zeta_, None)
 
 
 def test_a_file_is_the_same_each_time(quick_vae, saved, tmp_path):

@@ -342,7 +342,9 @@ class TestBadInput:
 class TestCollapse:
     def test_dimension_without_information_is_reported(self, quick):
         line = np.random.default_rng(0).uniform(size=(200, 1)) @ np.ones((1, 4))
-        quick.set_params(latent_dim=3, max_epochs=100, hidden_dims=(16,), weight_decay=10.0)
+        options = {"hidden_dims": (16,), "weight_decay": 10.0, "learning_rate": 1e-2}
+        options |= {"warmup": "kl", "activation": "tanh"}
+        quick.set_params(latent_dim=3, max_epochs=100, **options)
         message = r"Expected 3 informative latent dimensions, got 1: .* Reduce latent_dim"
         with pytest.warns(LatentCollapseWarning, match=message):
             vae = quick.fit(line)
@@ -408,7 +410,7 @@ class TestInterrupt:
 
         monkeypatch.setattr(RBFPrecision, "fit", classmethod(interrupted_once))
         with pytest.warns(ConvergenceWarning, match="second stage was interrupted"):
-            vae = patient.fit(plane)
+            vae = patient.set_params(a=1.0).fit(plane)
         assert calls[1] > calls[0]
         assert np.isfinite(vae.score(plane))
 
