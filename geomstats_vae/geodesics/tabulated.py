@@ -74,7 +74,7 @@ class TabulatedSearch:
         options, n_pairs = self.options, len(start)
         curves = straight(start, end, options.line_elements, options.degree)
         owner, line = np.arange(n_pairs), self._lengths(curves)
-        chosen = np.ones(n_pairs, dtype=bool)
+        chosen, blind = np.ones(n_pairs, dtype=bool), np.zeros(n_pairs, dtype=bool)
         if self.graph is not None:
             limit = np.where(np.isfinite(line), options.graph_limit * line, np.inf)
             paths, cost = self.graph.paths(start, end, limit)
@@ -82,11 +82,16 @@ class TabulatedSearch:
             if len(around):
                 chosen = ~(line > options.line * cost)
                 along = self._along([paths[k] for k in around])
+                # Of pairs whose path the table does not know the decoder itself is asked.
+                blind[around] = ~np.isfinite(self._lengths(along))
                 curves = concatenate([curves.take(np.flatnonzero(chosen)), along])
                 owner = np.concatenate((np.flatnonzero(chosen), around))
         minimised = self._settle(curves, owner)
         if self.graph is not None:
-            walled = np.isfinite(cost) & ~(minimised.settled & (line <= options.steep * cost))
+            minimised.settled[blind] = False
+            walled = (
+                np.isfinite(cost) & ~blind & ~(minimised.settled & (line <= options.steep * cost))
+            )
             minimised = self._in_bands(minimised, np.flatnonzero(walled), paths, cost)
             # Of lines that the table does not know all of, the decoder tells the lengths.
             unknown = np.flatnonzero(minimised.settled & ~np.isfinite(line))

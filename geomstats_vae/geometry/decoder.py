@@ -87,9 +87,9 @@ class DecoderGeometry:
 
     def scaled(self, factor: float) -> DecoderGeometry:
         """Multiply the metric tensor, and share decoder and graph; see `Geometry.scaled`."""
-        if not (factor > 0.0 and math.isfinite(factor)):
-            raise ValueError(f"Expected a positive and finite factor, got {factor}.")
-        return replace(self, scale=self.scale * factor)
+        if 0.0 < factor < math.inf:
+            return replace(self, scale=self.scale * factor)
+        raise ValueError(f"Expected a positive and finite factor, got {factor}.")
 
     def working(self, **options: Any) -> DecoderGeometry:
         """Work on pairs otherwise.
@@ -219,23 +219,23 @@ class DecoderGeometry:
         """
         if isinstance(self.graph, GraphOnDemand):
             self.graph.get(self.decoder, verbose=verbose or self.blocks.verbose)
-        return self._precomputed.graph
+        return self.precomputed.graph
 
     @property
     def metric_table(self) -> MetricTable | None:
         """The table of the scaled metric, where it is in use; see `for_many`."""
-        return self._precomputed.table if self.tabulated else None
+        return self.precomputed.table if self.tabulated else None
 
     @cached_property
-    def _precomputed(self) -> Precomputed:
+    def precomputed(self) -> Precomputed:
+        """The graph and the table, each built when it is first asked for."""
         parts = self.decoder, self.graph, self.table, self.scale, self.blocks.verbose
-        return Precomputed(*parts)
+        return Precomputed(*parts, pairs.deadline_of(self))
 
     def solver_for(self, n_pairs: int) -> Solver:
         """Return the solver, with the table if that pays for so many pairs."""
-        if not self.for_many(n_pairs).tabulated:
-            return self.solver
-        return with_table(self.solver, self._precomputed.table)
+        many = self.for_many(n_pairs).tabulated
+        return with_table(self.solver, self.precomputed.table) if many else self.solver
 
     # -- geodesics between points ------------------------------------------------------------------
 
@@ -272,8 +272,8 @@ class DecoderGeometry:
             if self.blocks.watched:
                 path = pairs.solve(self, start, end, guess)
             else:
-                solver = self.solver_for(len(start))
-                path = solver.solve(self._immersion, start, end, self._precomputed.graph, guess)
+                ends = start, end, self.precomputed.graph
+                path = self.solver_for(len(start)).solve(self._immersion, *ends, guess)
             if polish or check_minimum:
                 refined = partial(refine_paths, polish=polish, check_minimum=check_minimum)
                 path = refined(self._immersion, path, self.codes, rtol=self.solver.rtol)
@@ -282,8 +282,8 @@ class DecoderGeometry:
     def ends(self, start: Floats, end: Floats) -> Ends:
         """Solve for geodesics in blocks, a single one at once; what distances need, no curves."""
         if len(start) == 1 and self._in_one:
+            parts = self._immersion, start, end, self.precomputed.graph
             with torch.no_grad():
-                parts = self._immersion, start, end, self._precomputed.graph
                 return Ends.of(self.solver_for(1).solve(*parts))
         return Ends(*self._in_blocks(solve_ends, start, end))
 
@@ -317,8 +317,8 @@ class DecoderGeometry:
         """Measure graph paths, or straight lines where they are shorter; see `graph_lengths`."""
         start, end = rows(start, end)
         blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
-        measure = partial(graph_lengths, self.build_graph(), self.metric_table)
-        return blocks.run(measure, start, end)[0]
+        parts = self.build_graph(), self.metric_table
+        return blocks.run(partial(graph_lengths, *parts), start, end)[0]
 
     # -- geodesics from points ---------------------------------------------------------------------
 

@@ -12,9 +12,7 @@ from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.solver import within
 from geomstats_vae.geometry.blocks import Blocks
-from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.protocol import Floats
-from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.geometry.time_limit import earlier
 
 
@@ -37,7 +35,7 @@ def solve(
     path : GeodesicPath
         Curves of all pairs. The solver's limit of time is that of all together.
     """
-    deadline, paths = _deadline(geometry), []
+    deadline, paths = deadline_of(geometry), []
     curves = guess.curves if isinstance(guess, GeodesicPath) else guess
     immersion, graph = geometry.immersion(), geometry.build_graph()
     chosen = geometry.solver_for(len(start))
@@ -73,7 +71,7 @@ def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDAr
     OutOfTimeError
         If the deadline of the geometry's blocks passes; that of the solver gives statuses.
     """
-    deadline, geometry = _deadline(geometry), geometry.for_many(len(start))
+    deadline, geometry = deadline_of(geometry), geometry.for_many(len(start))
     each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
     limited = deadline.remaining is not None
     return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
@@ -99,15 +97,25 @@ def for_workers(geometry: Any, n_pairs: int) -> Any:
         geometry.build_graph()  # where its progress can be seen
         geometry.solver_for(n_pairs)
     if blocks.jobs(n_pairs) > 1:
-        if isinstance(geometry.graph, GraphOnDemand):
-            kept["graph"] = geometry.graph.get(geometry.decoder)
-        if geometry.tabulated and isinstance(geometry.table, TableOnDemand):
-            serves = geometry.table.serves(geometry.decoder)
-            kept["table"] = geometry.table.get(geometry.decoder) if serves else None
+        kept["graph"] = geometry.precomputed.own_graph
+        if geometry.tabulated:
+            kept["table"] = geometry.precomputed.own_table
     return replace(geometry, blocks=Blocks(), **kept)
 
 
-def _deadline(geometry: Any) -> Deadline:
+def deadline_of(geometry: Any) -> Deadline:
+    """Tell when geodesics that are asked for now are to be there.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        Geometry of the latent space.
+
+    Returns
+    -------
+    deadline : Deadline
+        That of its blocks, or what its solver's limit of time leaves from now on.
+    """
     own = Deadline.after(getattr(geometry.solver, "max_seconds", None))
     return earlier(own, geometry.blocks.deadline)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.table import MetricTable
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.tables import TableOnDemand
@@ -28,6 +29,8 @@ class Precomputed:
         Factor of the metric.
     verbose : bool
         Show progress bars.
+    deadline : Deadline
+        When the geodesics are to be there: a table that takes too long is not built.
     """
 
     decoder: Decoder
@@ -35,15 +38,16 @@ class Precomputed:
     unscaled_table: MetricTable | TableOnDemand | None
     scale: float
     verbose: bool
+    deadline: Deadline
 
     @cached_property
     def graph(self) -> LatentGraph | None:
         """The graph of the scaled metric; None without one."""
-        graph = self._graph
+        graph = self.own_graph
         return graph if graph is None or self.scale == 1.0 else graph.scaled(self.scale**0.5)
 
     @property
-    def _graph(self) -> LatentGraph | None:
+    def own_graph(self) -> LatentGraph | None:
         """The graph of the metric itself; None without one."""
         graph = self.unscaled_graph
         if isinstance(graph, GraphOnDemand):
@@ -53,9 +57,15 @@ class Precomputed:
     @cached_property
     def table(self) -> MetricTable | None:
         """The table of the scaled metric; None without one, or if there can be none."""
-        table = self.unscaled_table
-        if isinstance(table, TableOnDemand):
-            serves = table.serves(self.decoder)
-            options = {"verbose": self.verbose}
-            table = table.get(self.decoder, self._graph, **options) if serves else None
+        table = self.own_table
         return table if table is None or self.scale == 1.0 else table.scaled(self.scale)
+
+    @cached_property
+    def own_table(self) -> MetricTable | None:
+        """The table of the metric itself; None without one, or if there can be none."""
+        table = self.unscaled_table
+        if not isinstance(table, TableOnDemand):
+            return table
+        if not table.serves(self.decoder):
+            return None
+        return table.get(self.decoder, self.own_graph, verbose=self.verbose, deadline=self.deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
+from geomstats_vae.geodesics.table.metric_table import Metric
 from geomstats_vae.immersions.decoder import Decoder
 
 # Graph paths between so many pairs of codes show where geodesics run.
 _PATHS = 300
+# Codes at which the time of an evaluation is taken.
+_SAMPLE = 256
 # Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
 _ROWS_PER_POINT = 8
 
@@ -79,8 +84,13 @@ class TableOnDemand:
         return decoder.dim in (2, 3) and decoder.immersion().smooth is not False
 
     def get(
-        self, decoder: Decoder, graph: LatentGraph | None = None, *, verbose: bool = False
-    ) -> MetricTable:
+        self,
+        decoder: Decoder,
+        graph: LatentGraph | None = None,
+        *,
+        verbose: bool = False,
+        deadline: Deadline = NO_LIMIT,
+    ) -> MetricTable | None:
         """Build the table, or return the one that was built.
 
         Parameters
@@ -91,11 +101,13 @@ class TableOnDemand:
             Shows where geodesics run: the table is fine there first.
         verbose : bool
             Show a progress bar.
+        deadline : Deadline, optional
+            When the geodesics are to be there.
 
         Returns
         -------
-        table : MetricTable
-            The table.
+        table : MetricTable or None
+            The table; None if building it is expected to take more than half of the time left.
         """
         if self._table is not None:
             return self._table
@@ -103,11 +115,14 @@ class TableOnDemand:
             if self._table is None:
                 immersion = decoder.immersion().condensed()
                 chunk = cache_sized_chunk(immersion, _ROWS_PER_POINT)
+                metric = Evaluator(immersion, chunk).metrics
+                if self._takes_too_long(metric, deadline):
+                    return None
                 low, high = self.codes.min(axis=0), self.codes.max(axis=0)
                 width = np.where(high > low, high - low, (high - low).max(initial=0.0) or 1.0)
                 margin = self.options.margin * width
                 self._table = MetricTable(
-                    Evaluator(immersion, chunk).metrics,
+                    metric,
                     low - margin,
                     high + margin,
                     wanted=_places(self.codes, graph),
@@ -115,6 +130,17 @@ class TableOnDemand:
                     verbose=verbose,
                 )
             return self._table
+
+    def _takes_too_long(self, metric: Metric, deadline: Deadline) -> bool:
+        """Tell whether half of the time left is too short to evaluate as many points as allowed."""
+        if deadline.remaining is None:
+            return False
+        sample = self.codes[:_SAMPLE]
+        metric(sample)
+        begun = time.perf_counter()
+        metric(sample)
+        each = (time.perf_counter() - begun) / len(sample)
+        return 0.5 * deadline.remaining < each * self.options.most_points
 
 
 def _places(codes: NDArray[np.float64], graph: LatentGraph | None) -> NDArray[np.float64]:
