@@ -229,8 +229,8 @@ class DecoderGeometry:
     @cached_property
     def precomputed(self) -> Precomputed:
         """The graph and the table, each built when it is first asked for."""
-        parts = self.decoder, self.graph, self.table, self.scale, self.blocks.verbose
-        return Precomputed(*parts, pairs.deadline_of(self))
+        parts = self.decoder, self.graph, self.table, self.scale
+        return Precomputed(*parts, getattr(self.solver, "max_seconds", None), self.blocks)
 
     def solver_for(self, n_pairs: int) -> Solver:
         """Return the solver, with the table if that pays for so many pairs."""

@@ -35,7 +35,7 @@ def solve(
     path : GeodesicPath
         Curves of all pairs. The solver's limit of time is that of all together.
     """
-    deadline, paths = deadline_of(geometry), []
+    deadline, paths = _deadline(geometry), []
     curves = guess.curves if isinstance(guess, GeodesicPath) else guess
     immersion, graph = geometry.immersion(), geometry.build_graph()
     chosen = geometry.solver_for(len(start))
@@ -71,7 +71,7 @@ def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDAr
     OutOfTimeError
         If the deadline of the geometry's blocks passes; that of the solver gives statuses.
     """
-    deadline, geometry = deadline_of(geometry), geometry.for_many(len(start))
+    deadline, geometry = _deadline(geometry), geometry.for_many(len(start))
     each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
     limited = deadline.remaining is not None
     return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
@@ -103,19 +103,7 @@ def for_workers(geometry: Any, n_pairs: int) -> Any:
     return replace(geometry, blocks=Blocks(), **kept)
 
 
-def deadline_of(geometry: Any) -> Deadline:
-    """Tell when geodesics that are asked for now are to be there.
-
-    Parameters
-    ----------
-    geometry : DecoderGeometry
-        Geometry of the latent space.
-
-    Returns
-    -------
-    deadline : Deadline
-        That of its blocks, or what its solver's limit of time leaves from now on.
-    """
+def _deadline(geometry: Any) -> Deadline:
     own = Deadline.after(getattr(geometry.solver, "max_seconds", None))
     return earlier(own, geometry.blocks.deadline)
 

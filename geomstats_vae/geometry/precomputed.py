@@ -8,8 +8,10 @@ from functools import cached_property
 from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.table import MetricTable
+from geomstats_vae.geometry.blocks import Blocks
 from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.tables import TableOnDemand
+from geomstats_vae.geometry.time_limit import earlier
 from geomstats_vae.immersions.decoder import Decoder
 
 
@@ -27,18 +29,18 @@ class Precomputed:
         The table of the metric itself.
     scale : float
         Factor of the metric.
-    verbose : bool
-        Show progress bars.
-    deadline : Deadline
-        When the geodesics are to be there: a table that takes too long is not built.
+    max_seconds : float or None
+        The solver's limit of time: a table that takes too long is not built.
+    blocks : Blocks
+        Whether to show bars, and when all that is being done is to be there.
     """
 
     decoder: Decoder
     unscaled_graph: LatentGraph | GraphOnDemand | None
     unscaled_table: MetricTable | TableOnDemand | None
     scale: float
-    verbose: bool
-    deadline: Deadline
+    max_seconds: float | None
+    blocks: Blocks
 
     @cached_property
     def graph(self) -> LatentGraph | None:
@@ -51,7 +53,7 @@ class Precomputed:
         """The graph of the metric itself; None without one."""
         graph = self.unscaled_graph
         if isinstance(graph, GraphOnDemand):
-            graph = graph.get(self.decoder, verbose=self.verbose)
+            graph = graph.get(self.decoder, verbose=self.blocks.verbose)
         return graph
 
     @cached_property
@@ -68,4 +70,5 @@ class Precomputed:
             return table
         if not table.serves(self.decoder):
             return None
-        return table.get(self.decoder, self.own_graph, verbose=self.verbose, deadline=self.deadline)
+        due = earlier(Deadline.after(self.max_seconds), self.blocks.deadline)
+        return table.get(self.decoder, self.own_graph, verbose=self.blocks.verbose, deadline=due)

@@ -32,6 +32,55 @@ class _For(enum.IntEnum):
     LIFT = 2
 
 
+# Saddles that a curve leaves on a mesh, and how far at most, as a share of its extent.
+_MOST_LEFT, _FARTHEST = 3, 0.05
+
+
+@njit(cache=True, nogil=True)
+def lowest_mode(nodes: Floats, lift: float, mode: Floats, work: Work) -> None:
+    """Displacement of a curve for which its lifted Hessian is least, by inverse iteration.
+
+    Parameters
+    ----------
+    nodes : array, shape=[n_elements, degree + 1, dim]
+        Nodes of the curve, whose matrices are in the scratch.
+    lift : float
+        Multiple of the lifts that makes the Hessian positive.
+    mode : array, shape=[n_unknowns]
+        Written: the displacement, as large as a curve is moved at most.
+    work : Work
+        Scratch for one curve; its gradients are lost.
+    """
+    n, n_nodes, dim = nodes.shape
+    inner = (n_nodes - 1) * dim
+    n_unknowns = n * inner + dim
+    for k in range(n_unknowns):
+        mode[k] = np.sin(1.0 + 12.9898 * k)
+    for _ in range(4):
+        size = 0.0
+        for k in range(n_unknowns):
+            size = max(size, abs(mode[k]))
+        for e in range(n):
+            for k in range(inner):
+                work.gradient[e, k] = -mode[e * inner + k] / size
+            for k in range(dim):
+                work.gradient[e, inner + k] = 0.0
+        solve(n, n_nodes - 1, dim, lift, work)
+        for k in range(n_unknowns):
+            mode[k] = work.right[k]
+    size = extent = 0.0
+    for k in range(n_unknowns):
+        size = max(size, abs(mode[k]))
+    for k in range(dim):
+        low, high = np.inf, -np.inf
+        for e in range(n):
+            for a in range(n_nodes):
+                low, high = min(low, nodes[e, a, k]), max(high, nodes[e, a, k])
+        extent = max(extent, high - low)
+    for k in range(n_unknowns):
+        mode[k] *= _FARTHEST * extent / size
+
+
 @njit(cache=True, nogil=True)
 def descend(
     tree: SplineTree,
@@ -91,7 +140,7 @@ def descend(
         status[c], steps[c] = Ended.UNDONE, 0
         phase, known = _For.FIRST, np.inf
         share, slope, n_trials = 0.0, 0.0, 0
-        lifted, last_lift = False, first_lift
+        lifted, last_lift, n_left = False, first_lift, 0
         while status[c] == Ended.UNDONE:
             total = 0.0
             for e in range(n):
@@ -147,13 +196,19 @@ def descend(
                     slope += part
                 # Where a lift makes the steps short they show less of what is to be gained.
                 enough = 2.0 * tol[c] * known * (1.0 if lift == 0.0 else 1e-3)
-                if not -slope > enough:
+                at_rest = not -slope > enough
+                if at_rest and (lift == 0.0 or n_left == _MOST_LEFT or max_iter == 0):
                     status[c] = Ended.FOUND if lift == 0.0 else Ended.STALLED
                     break
                 if steps[c] >= max_iter:
                     break
                 for k in range(n_unknowns):
                     step[k] = work.right[k]
+                if at_rest:
+                    # A saddle: along the lowest mode, to either side, the curve becomes shorter.
+                    n_left += 1
+                    slope = 0.0
+                    lowest_mode(nodes[begin : begin + n], lift, step, work)
                 phase, share, n_trials = _For.TRIAL, 1.0, 0
             for e in range(n):
                 for a in range(n_nodes):
