@@ -32,12 +32,8 @@ class _For(enum.IntEnum):
     LIFT = 2
 
 
-# Saddles that a curve leaves on a mesh, and how far at most, as a share of its extent.
-_MOST_LEFT, _FARTHEST = 3, 0.05
-
-
 @njit(cache=True, nogil=True)
-def lowest_mode(nodes: Floats, lift: float, mode: Floats, work: Work) -> None:
+def lowest_mode(nodes: Floats, lift: float, share: float, mode: Floats, work: Work) -> None:
     """Displacement of a curve for which its lifted Hessian is least, by inverse iteration.
 
     Parameters
@@ -46,8 +42,10 @@ def lowest_mode(nodes: Floats, lift: float, mode: Floats, work: Work) -> None:
         Nodes of the curve, whose matrices are in the scratch.
     lift : float
         Multiple of the lifts that makes the Hessian positive.
+    share : float
+        How far the curve is moved, as a share of its extent.
     mode : array, shape=[n_unknowns]
-        Written: the displacement, as large as a curve is moved at most.
+        Written: the displacement.
     work : Work
         Scratch for one curve; its gradients are lost.
     """
@@ -78,7 +76,7 @@ def lowest_mode(nodes: Floats, lift: float, mode: Floats, work: Work) -> None:
                 low, high = min(low, nodes[e, a, k]), max(high, nodes[e, a, k])
         extent = max(extent, high - low)
     for k in range(n_unknowns):
-        mode[k] *= _FARTHEST * extent / size
+        mode[k] *= share * extent / size
 
 
 @njit(cache=True, nogil=True)
@@ -91,6 +89,8 @@ def descend(
     tol: Floats,
     max_iter: int,
     first_lift: float,
+    most_left: int,
+    slide: float,
     status: Ints,
     steps: Ints,
     energy: Floats,
@@ -119,6 +119,10 @@ def descend(
         Steps of a curve; without any the gains are those of the first step.
     first_lift : float
         Least share of what makes Hessians positive that is added to them.
+    most_left : int
+        Saddles that a curve leaves.
+    slide : float
+        How far it moves then at first, as a share of its extent.
     status, steps : array of int, shape=[n_curves]
         Written: how the search ended, and the steps taken.
     energy : array, shape=[n_elements]
@@ -197,7 +201,7 @@ def descend(
                 # Where a lift makes the steps short they show less of what is to be gained.
                 enough = 2.0 * tol[c] * known * (1.0 if lift == 0.0 else 1e-3)
                 at_rest = not -slope > enough
-                if at_rest and (lift == 0.0 or n_left == _MOST_LEFT or max_iter == 0):
+                if at_rest and (lift == 0.0 or n_left == most_left or max_iter == 0):
                     status[c] = Ended.FOUND if lift == 0.0 else Ended.STALLED
                     break
                 if steps[c] >= max_iter:
@@ -208,7 +212,7 @@ def descend(
                     # A saddle: along the lowest mode, to either side, the curve becomes shorter.
                     n_left += 1
                     slope = 0.0
-                    lowest_mode(nodes[begin : begin + n], lift, step, work)
+                    lowest_mode(nodes[begin : begin + n], lift, slide, step, work)
                 phase, share, n_trials = _For.TRIAL, 1.0, 0
             for e in range(n):
                 for a in range(n_nodes):

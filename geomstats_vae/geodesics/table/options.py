@@ -24,6 +24,10 @@ class TabulatedOptions:
         Newton steps of a curve on each mesh.
     first_lift : float
         Least share of what makes Hessians positive that is added to them; see `descend`.
+    most_left : int
+        Saddles that a curve leaves on each mesh.
+    slide : float
+        How far it moves then at first, as a share of its extent.
     max_looks : int
         Looks at a curve on a mesh twice as fine.
     first_tol : float
@@ -85,6 +89,8 @@ class TabulatedOptions:
     max_elements: int = 128
     max_iter: int = 40
     first_lift: float = 1e-5
+    most_left: int = 3
+    slide: float = 0.05
     max_looks: int = 10
     first_tol: float = 1e-3
     below: float = 0.25

@@ -201,6 +201,8 @@ def run(
         tol,
         options.max_iter,
         options.first_lift,
+        options.most_left,
+        options.slide,
         status,
         steps,
         energy,
