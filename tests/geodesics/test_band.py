@@ -1,0 +1,132 @@
+"""Geodesics by a table along walls: polygons in bands, lifted Hessians, saddles."""
+
+import numpy as np
+import pytest
+import torch
+
+from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
+from geomstats_vae.geodesics.curves.chain import straight
+from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.elements import ElementEvaluator, Evaluator
+from geomstats_vae.geodesics.table import MetricTable, TableOptions
+from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_band
+from geomstats_vae.geodesics.table.energy import Element, element_variation, make_work
+from geomstats_vae.geodesics.table.options import TabulatedOptions
+from geomstats_vae.geodesics.tabulated import TabulatedSearch
+from geomstats_vae.immersions.decoder import Decoder
+
+FINE = TableOptions(cells=16, blocks={2: 8, 3: 3}, rtol=1e-5, trusted=0.1)
+STEEPNESS = 40.0
+
+
+def valley(z):
+    """A steep height above a plane: its level sets are sine waves, and curves keep to them."""
+    height = STEEPNESS * (z[:, 1] - 0.4 * torch.sin(3.0 * z[:, 0]))
+    return torch.stack((z[:, 0], z[:, 1], height), dim=1)
+
+
+def table_of(metric, dim, scale=1.2):
+    return MetricTable(metric, np.full(dim, -scale), np.full(dim, scale), options=FINE)
+
+
+def metric_of(function):
+    evaluator = Evaluator(Decoder(function, 2).immersion(), 512)
+
+    def metric(points):
+        with torch.no_grad():
+            return evaluator.metrics(points)
+
+    return metric
+
+
+def hill(points):
+    """M = h^2 I with a hill h at the origin, so that lines over its top are saddles."""
+    height = 1.0 + 3.0 * np.exp(-4.0 * (points**2).sum(axis=1))
+    return height[:, None, None] ** 2 * np.eye(points.shape[1])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_polygons_become_straight_in_flat_space(dim):
+    metric = np.diag(np.arange(1.0, dim + 1.0))
+    table = table_of(lambda z: np.tile(metric, (len(z), 1, 1)), dim)
+    t = np.linspace(0.0, 1.0, 40)[:, None]
+    bent = -0.8 + 1.6 * t + 0.1 * np.sin(np.pi * t * np.arange(1, dim + 1))
+    path, length = shorten_in_band(table, bent, BandOptions())
+    step = bent[-1] - bent[0]
+    exact = np.sqrt(step @ metric @ step)
+    np.testing.assert_array_equal(path[[0, -1]], bent[[0, -1]])
+    steps = np.diff(bent, axis=0)
+    before = np.sqrt(np.einsum("ni,ij,nj->n", steps, metric, steps)).sum()
+    assert exact <= length * (1.0 + 1e-9)
+    assert length - exact < 0.2 * (before - exact)
+
+
+def test_polygons_find_a_narrow_valley():
+    table = table_of(metric_of(valley), 2)
+    x = np.linspace(-1.0, 1.0, 60)
+    floor = np.stack((x, 0.4 * np.sin(3.0 * x)), axis=1)
+    rough = floor + 0.05 * np.random.default_rng(0).normal(size=floor.shape)
+    rough[[0, -1]] = floor[[0, -1]]
+    path, length = shorten_in_band(table, rough, BandOptions())
+    along = np.linalg.norm(np.diff(floor, axis=0), axis=1).sum()
+    before = table.speeds(0.5 * (rough[1:] + rough[:-1]), np.diff(rough, axis=0)).sum()
+    assert before > 20.0 * along
+    assert length < 1.5 * along
+    assert np.abs(path[:, 1] - 0.4 * np.sin(3.0 * path[:, 0])).max() < 0.05
+
+
+def test_nothing_is_shortened_where_the_table_knows_nothing():
+    table = table_of(lambda z: np.full((len(z), 2, 2), np.nan), 2)
+    path, length = shorten_in_band(table, np.array([[-1.0, 0.0], [1.0, 0.0]]), BandOptions())
+    assert length == np.inf
+    np.testing.assert_array_equal(path, [[-1.0, 0.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_lifted_hessians_are_positive(dim):
+    """Hessian and lift together have no negative eigenvalue; alone the Hessian has."""
+    table, degree = table_of(hill, dim), 5
+    work, rng = make_work(1, degree, dim), np.random.default_rng(0)
+    element, least = Element.of(reference_element(degree)), []
+    for _ in range(20):
+        ends = rng.uniform(-1.0, 1.0, (2, dim))
+        nodes = straight(ends[:1], ends[1:], 1, degree).nodes[0]
+        nodes[1:-1] += 0.1 * rng.normal(size=(degree - 1, dim))
+        assert element_variation(table.tree, element, nodes, 1.0, True, work, 0)
+        size = (degree + 1) * dim
+        parts = [part[0].transpose(2, 0, 3, 1).reshape(size, size) for part in work[:2]]
+        hessian, lift = (0.5 * (part + part.T) for part in parts)
+        largest = np.abs(hessian).max()
+        assert np.linalg.eigvalsh(lift)[0] > -1e-10 * largest
+        assert np.linalg.eigvalsh(hessian + lift)[0] > -1e-10 * largest
+        least.append(np.linalg.eigvalsh(hessian)[0] / largest)
+    assert min(least) < -1e-3
+
+
+def test_curves_leave_the_top_of_a_hill():
+    """The straight line over the top is stationary; the geodesic goes round it."""
+    table = table_of(hill, 2)
+    function = lambda z: z  # noqa: E731  (certificates are not looked at)
+    evaluator = ElementEvaluator(Decoder(function, 2).immersion(), 5)
+    search = TabulatedSearch(table, evaluator, None, 1e-6, 1e-3, TabulatedOptions())
+    start, end = np.array([[-1.0, 0.0]]), np.array([[1.0, 0.0]])
+    found = search.settle(straight(start, end, 8, 5))
+    off = np.abs(found.curves.nodes[..., 1]).max()
+    assert off > 0.3
+    speeds = table.speeds(found.curves.sample(20)[:, :-1], np.diff(found.curves.sample(20), axis=1))
+    line = table.speeds(np.linspace(start[0], end[0], 401), np.tile(end - start, (401, 1))).mean()
+    assert speeds.sum() < 0.8 * line
+
+
+def test_walled_pairs_are_those_of_the_decoder():
+    immersion = Decoder(valley, 2).immersion()
+    rng = np.random.default_rng(4)
+    x = rng.uniform(-1.0, 1.0, 60)
+    codes = np.stack((x, 0.4 * np.sin(3.0 * x) + 0.02 * rng.normal(size=60)), axis=1)
+    graph, table = LatentGraph(immersion, codes, grid_size=96), table_of(metric_of(valley), 2)
+    ends = codes[:5], codes[12:17]
+    exact = GeodesicSolver(tol=1e-5).solve(immersion, *ends, graph)
+    found = GeodesicSolver(tol=1e-5, table=table).solve(immersion, *ends, graph)
+    assert found.converged.all()
+    assert (graph.line_lengths(*ends) > 2.0 * found.length).any()
+    assert (found.length <= exact.length * (1.0 + 1e-4)).all()
