@@ -17,6 +17,8 @@ In many dimensions tol is 1e-3, at which descents are all there is; the smallest
 at 1e-4, with Newton's method. Lengths are compared where both are certified. Seconds are those of
 a clock, the GPU's work included. Copies are counted on a batch of four: arrays that go to the GPU
 and come back from it, and masks and single numbers that the CPU has to wait for.
+
+``--pretend`` puts a device that is not there in the GPU's place: it checks all but times.
 """
 
 import argparse
@@ -24,12 +26,13 @@ import faulthandler
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from pretend_device import DEVICE, WITH_INDICES, PretendDevice, moved
 from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -42,8 +45,8 @@ from geomstats_vae.immersions import Decoder
 
 SIDE = 28
 N_CODES = 300
+PRETEND = DEVICE.type
 HARD_LIMIT = 470  # seconds after which the process ends
-ROW_SECONDS = 12.0
 BATCHES, QUICK = (64, 1024, 16384), (4, 16)
 
 
@@ -162,9 +165,8 @@ class CopyCounter(TorchDispatchMode):
                 self.counts[f"{way}, bytes"] += tensors[-1].nbytes
         elif name in ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero"):
             self.counts["waits"] += any(x.device.type != "cpu" for x in tensors)
-        elif name.startswith(("aten.index", "aten._index")) and len(args) > 1:
-            indices = args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
-            masks = [x for x in indices if x is not None and x.dtype == torch.bool]
+        elif name in WITH_INDICES:
+            masks = [x for x in args[1] if x is not None and x.dtype == torch.bool]
             self.counts["waits"] += any(x.device.type != "cpu" for x in masks)
         return result
 
@@ -204,9 +206,14 @@ class Place:
 
     def __init__(self, example: Example, device: str) -> None:
         begin = time.perf_counter()
-        self.device = device
-        self.immersion = Decoder(example.decoder, example.dim).immersion(device=device)
-        self.graph = LatentGraph(self.immersion, example.codes)
+        self.device, pretend = device, device == PRETEND
+        self._entered = PretendDevice if pretend else nullcontext
+        decoder = Decoder(example.decoder, example.dim)
+        self.immersion = decoder.immersion(device=None if pretend else device)
+        if pretend:
+            self.immersion = moved(self.immersion)
+        with self._entered():
+            self.graph = LatentGraph(self.immersion, example.codes)
         self.wait()
         self.seconds = time.perf_counter() - begin
 
@@ -219,13 +226,14 @@ class Place:
         """Find geodesics."""
         self.wait()
         begin = time.perf_counter()
-        path = solver.solve(self.immersion, *pairs, self.graph)
+        with self._entered():
+            path = solver.solve(self.immersion, *pairs, self.graph)
         self.wait()
         return Row(path.length, path.status, time.perf_counter() - begin)
 
     def count_copies(self, solver: GeodesicSolver, pairs: np.ndarray) -> str:
         """Say what was copied to find geodesics, and in how many evaluations."""
-        with CopyCounter() as counter:
+        with self._entered(), CopyCounter() as counter:
             path = solver.solve(self.immersion, *pairs, self.graph)
         counts, steps = counter.counts, int(path.n_iter.max())
         return (
@@ -268,12 +276,12 @@ class Watch:
 
     Parameters
     ----------
-    seconds : float
-        Time for all rows.
+    seconds, row_seconds : float
+        Time for all rows, and for one.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self, seconds: float, row_seconds: float) -> None:
+        self._end, self.row_seconds = time.monotonic() + seconds, row_seconds
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -293,7 +301,7 @@ def compare(
 ) -> None:
     """Print the rows of one decoder."""
     print(f"{example.name}, tol = {tol:g}", flush=True)
-    plain = GeodesicSolver(tol=tol, max_seconds=ROW_SECONDS, late_block=256)
+    plain = GeodesicSolver(tol=tol, max_seconds=watch.row_seconds, late_block=256)
     places = {}
     for device in devices:
         with watch.guard(device):
@@ -316,7 +324,7 @@ def compare(
                 if watch.left() < 0.0:
                     print(f"  {name}, {n_pairs:,}: no time left", flush=True)
                     continue
-                solver = replace(solver, max_seconds=min(ROW_SECONDS, watch.left()))
+                solver = replace(solver, max_seconds=min(watch.row_seconds, watch.left()))
                 with watch.guard(name):
                     row = place.solve(solver, example.pairs(n_pairs))
                     print_row(name, n_pairs, row, first)
@@ -327,19 +335,24 @@ def main() -> None:
     """Print a table for each decoder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="batches of 4 and 16")
+    parser.add_argument("--pretend", action="store_true", help="a device that is not there")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--tol", type=float, help="for all decoders")
     parser.add_argument("--seconds", type=float, default=380.0, help="for all rows")
+    parser.add_argument("--row-seconds", type=float, default=12.0)
     options = parser.parse_args()
     faulthandler.dump_traceback_later(HARD_LIMIT, exit=True)
     torch.set_num_threads(1)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if devices == ["cpu"]:
+    if options.pretend:
+        devices = ["cpu", PRETEND]
+        print(f"the GPU's place is taken by {PRETEND!r}, a device that is not there")
+    elif devices == ["cpu"]:
         print("torch sees no GPU here: rows of the CPU only")
     else:
         print(f"GPU: {torch.cuda.get_device_name()}; torch {torch.__version__}")
     batches = options.batches or (QUICK if options.quick else BATCHES)
-    watch = Watch(options.seconds)
+    watch = Watch(options.seconds, options.row_seconds)
     for example in examples():
         tol = options.tol or (1e-4 if example.dim == 2 else 1e-3)
         compare(example, devices, batches, tol, watch)
