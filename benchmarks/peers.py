@@ -1,7 +1,8 @@
 """Measure how long each public solver needs to reach the same length error.
 
 Run: ``GEOMSTATS_BACKEND=pytorch OMP_NUM_THREADS=1 python benchmarks/peers.py [--pairs 20]``,
-on the digits, or ``... --study CHECKPOINT.npz [--rows 0 5 6]`` on a decoder of the study.
+on the packaged digits, or ``... --study CHECKPOINT.npz [--rows 0 5 6]`` on a decoder of the study.
+``--peers finslerax --only TEXT`` leaves out other peers, and settings whose line has no such text.
 
 Error first, then time: all solve for the same pairs on the same decoder, in float64 on one
 thread. Every curve is measured by one routine, chords of F on 2,000 points and more; its error is
@@ -12,7 +13,7 @@ line. The time of a solver for a target error is the least mean time over its se
 90 % of the pairs reach the target; a setting is given up when more than 10 % exceed the time limit.
 
 All peers start from straight lines, so some of their curves are geodesics, but not the shortest:
-"ours, from lines" shows how many at least.
+"ours, from lines" shows how many at least. finslerax starts from our graph paths, too.
 
 The peers, each with its defaults and a small sweep around them:
 
@@ -24,6 +25,8 @@ The peers, each with its defaults and a small sweep around them:
 - latent-geometry: `BVPLogarithmSolver` on its metric. Its mapping computes in float32; ours and
   its own in float64 stand in for that.
 - GEORCE: see `georce.py`. It works on batches too.
+- finslerax: `GaussNewtonGeodesic` on 64 segments and on 256, see `finslerax_curves.py`; the digits
+  only. It returns no flag of success: what its own test says of an answer stands there.
 """
 
 import argparse
@@ -45,17 +48,19 @@ from scipy.interpolate import CubicHermiteSpline
 from study_decoders import load_checkpoint
 from threadpoolctl import threadpool_limits
 
-from geomstats_vae import VAE, GeodesicSolver
-from geomstats_vae.datasets import load_digits
+from geomstats_vae import GeodesicSolver
+from geomstats_vae.datasets import load_digits_vae
 from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geometry import local
 from geomstats_vae.immersions import Decoder, Immersion
+from geomstats_vae.immersions.gaussian import GaussianDecoder
 from geomstats_vae.manifolds.arrays import USES_TORCH
 from geomstats_vae.manifolds.metric import PullbackDecoderMetric
 from geomstats_vae.manifolds.space import LatentSpace
 
-TARGETS = (1e-2, 1e-4)
+TARGETS = (1e-2, 1e-3, 1e-4)
 SHARE = 0.9
+LONGER = 1e-3  # of a curve, by which it may be longer than those of all peers
 _TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-6)
 _CLOSURE = np.linspace(0.0, 1.0, 65)[:, None]
 _FAILURES = (ArithmeticError, RuntimeError, ValueError)
@@ -74,26 +79,41 @@ class Problem:
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to call one solver; `solve` maps ends to curves, callables of times in [0, 1]."""
+    """One way to call one solver.
+
+    `solve` maps ends to curves, callables of times in [0, 1]; `succeeded` tells of a curve what
+    the solver itself says of it.
+    """
 
     solver: str
     label: str
     solve: Callable
     batch: bool = False
+    succeeded: Callable | None = None
+
+    @property
+    def name(self):
+        """Solver, and whether it works on all pairs at once."""
+        return self.solver + (", batch" if self.batch else "")
 
 
 @dataclass
 class Result:
-    """Lengths (infinite after a failure) and seconds of the pairs that were tried."""
+    """Lengths (infinite after a failure) and seconds of the pairs that were tried.
+
+    `succeeded` is the share of them that the solver itself calls solved; None where it is not
+    asked.
+    """
 
     setting: Setting
     length: np.ndarray
     seconds: np.ndarray
+    succeeded: float | None = None
 
     @property
     def name(self):
         """Solver, and whether it worked on all pairs at once."""
-        return self.setting.solver + (", batch" if self.setting.batch else "")
+        return self.setting.name
 
 
 # -- solvers -----------------------------------------------------------------------------------
@@ -351,6 +371,41 @@ def latent_geometry_settings(problem):
     ]
 
 
+def finslerax_settings(problem):
+    """List settings of finslerax; 40 iterations are its default, and suffice."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)  # before finslerax reads it
+    from finslerax_curves import FinslerGeodesics, Polyline, along, ported, straight
+
+    if type(problem.decoder) is not GaussianDecoder:
+        raise ImportError("only the digits' decoder is ported to JAX")
+    function = ported(problem.decoder, problem.immersion, problem.start)
+
+    def paths(start, end, segments):
+        found = problem.graph.paths(start, end)[0]
+        return np.stack([along(path, problem.immersion, segments) for path in found])
+
+    def solve(geodesics, begin, start, end):
+        nodes = geodesics.solve(begin(start, end, geodesics.n_segments))
+        return [Polyline(points) for points in nodes]
+
+    settings = []
+    for segments in (64, 256):
+        geodesics = FinslerGeodesics(function, problem.start.shape[1], segments, iterations=40)
+        geodesics.solve(straight(problem.start[:1], problem.end[:1], segments))  # compiles
+        for name, begin in (("from lines", straight), ("from our graph", paths)):
+            settings.append(
+                Setting(
+                    f"finslerax, {name}",
+                    f"{segments} segments",
+                    functools.partial(solve, geodesics, begin),
+                    succeeded=lambda curve, g=geodesics: g.ended(curve.nodes),
+                )
+            )
+    return settings
+
+
 PEERS = {
     "georce": georce_settings,
     "geomstats-shooting": shooting_settings,
@@ -358,6 +413,7 @@ PEERS = {
     "geomstats-straightening": straightening_settings,
     "stochman": stochman_settings,
     "latent-geometry": latent_geometry_settings,
+    "finslerax": finslerax_settings,
 }
 
 
@@ -461,7 +517,7 @@ def run(problem, setting, limit):
     n_pairs = len(problem.start)
     n_spare = n_pairs - math.ceil(SHARE * n_pairs)
     size = n_pairs if setting.batch else 1
-    length, seconds, n_late = [], [], 0
+    length, seconds, flags, n_late = [], [], [], 0
     for k in range(0, n_pairs, size):
         start, end = problem.start[k : k + size], problem.end[k : k + size]
         solve = functools.partial(setting.solve, start, end)
@@ -469,13 +525,16 @@ def run(problem, setting, limit):
         seconds += [spent / size] * size
         if curves is None:
             length += [np.inf] * size
+            flags += [False] * size
         else:
             ends = zip(curves, start, end, strict=True)
             length += [fine_length(problem.immersion, curve, a, b) for curve, a, b in ends]
+            flags += [setting.succeeded(curve) for curve in curves] if setting.succeeded else []
         n_late += size * late
         if n_late > n_spare:
             break
-    return Result(setting, np.array(length), np.array(seconds))
+    succeeded = float(np.mean(flags)) if setting.succeeded else None
+    return Result(setting, np.array(length), np.array(seconds), succeeded)
 
 
 # -- tables ------------------------------------------------------------------------------------
@@ -541,13 +600,15 @@ def _rank(entry):
 def print_settings(results, reference):
     """One line per setting."""
     heads = "".join(f"{f'within {target:g}':>14}" for target in TARGETS)
-    print(f"{'solver':26}{'setting':46}{heads}{'median error':>14}{'s per pair':>12}{'tried':>7}")
+    tail = f"{'median error':>14}{'s per pair':>12}{'tried':>7}{'own flag':>10}"
+    print(f"{'solver':26}{'setting':46}{heads}{tail}")
     for result in results:
         within, median = shares(result, reference)
         columns = "".join(f"{share:14.0%}" for share in within)
+        flag = "" if result.succeeded is None else f"{result.succeeded:.0%}"
         print(
             f"{result.name:26}{result.setting.label:46}{columns}{median:14.1e}"
-            f"{result.seconds.mean():12.3f}{len(result.length):7d}"
+            f"{result.seconds.mean():12.3f}{len(result.length):7d}{flag:>10}"
         )
 
 
@@ -567,14 +628,34 @@ def print_summary(results, reference):
             print(f"{name:26}{seconds:9.3f}{ratios[0]:>9}{ratios[1]:>15}  {label}")
 
 
+def print_longer(problem, results):
+    """Per peer: on how many pairs our answer at the default tolerance is longer, and by how much.
+
+    A peer's curve of a pair is the shortest of all its settings.
+    """
+    ours = lengths_at(problem, GeodesicSolver().tol)
+    print(f"\nOurs at the default tol against the shortest of each peer; longer by {LONGER:g}:")
+    for name in dict.fromkeys(result.setting.solver for result in results):
+        if name.startswith("ours"):
+            continue
+        theirs = np.full(len(ours), np.inf)
+        for result in results:
+            if result.setting.solver == name:
+                tried = slice(len(result.length))
+                theirs[tried] = np.minimum(theirs[tried], result.length)
+        tried = np.isfinite(theirs)
+        excess = ours[tried] / theirs[tried] - 1.0
+        most = f", at most {excess.max():.1e}" if len(excess) else ""
+        print(f"{name:26} {(excess > LONGER).sum()} of {tried.sum()} pairs{most}")
+
+
 # -- decoders ----------------------------------------------------------------------------------
 
 
 def digits_problem(n_pairs):
-    """Random pairs of codes under a VAE of the digits."""
-    X = load_digits().data
-    vae = VAE(latent_dim=2, random_state=0).fit(X)
-    codes = vae.transform(X)
+    """Random pairs of codes under the packaged VAE of the digits."""
+    vae = load_digits_vae()
+    codes = vae.codes_
     generator = np.random.default_rng(1)
     start, end = codes[generator.integers(len(codes), size=(2, n_pairs))]
     immersion = Decoder(vae.decoder_, 2).immersion()
@@ -598,15 +679,17 @@ def with_graph(problem, codes):
     return replace(problem, graph=graph)
 
 
-def collect(problem, names):
-    """Gather our settings and those of the peers that are installed."""
+def collect(problem, names, only):
+    """Gather our settings and those of the peers that are installed, or some of them."""
     settings = our_settings(problem)
     for name in names:
         try:
             settings += PEERS[name](problem)
         except ImportError as error:
             print(f"{name} left out: {error}")
-    return settings
+    lines = [f"{setting.name}, {setting.label}" for setting in settings]
+    chosen = [not only or any(text in line for text in only) for line in lines]
+    return [setting for setting, wanted in zip(settings, chosen, strict=True) if wanted]
 
 
 def run_all(problem, settings, limit):
@@ -622,9 +705,9 @@ def run_all(problem, settings, limit):
     return results
 
 
-def tight_lengths(problem):
-    """Lengths of our curves at tol = 1e-10, shape=[n_pairs]."""
-    solver = GeodesicSolver(tol=1e-10)
+def lengths_at(problem, tol):
+    """Lengths of our curves at a tolerance, shape=[n_pairs]."""
+    solver = GeodesicSolver(tol=tol)
     path = solver.solve(problem.immersion, problem.start, problem.end, problem.graph)
     ends = zip(problem.start, problem.end, strict=True)
     return np.array(
@@ -664,6 +747,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--rows", type=int, nargs="+", help="pairs of the checkpoint")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--only", nargs="+", metavar="TEXT", default=[], help="settings with it")
     parser.add_argument("--time-limit", type=float, default=10.0, help="seconds per pair")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -676,11 +760,13 @@ def main():
     else:
         problem, codes = digits_problem(options.pairs)
     problem = with_graph(problem, codes)
-    own = tight_lengths(problem)
-    results = run_all(problem, collect(problem, options.peers), options.time_limit)
+    own = lengths_at(problem, 1e-10)
+    settings = collect(problem, options.peers, options.only)
+    results = run_all(problem, settings, options.time_limit)
     reference = shortest(own, results)
     print_settings(results, reference)
     print_summary(results, reference)
+    print_longer(problem, results)
     excess = own / reference - 1.0
     print(f"\nours at tol=1e-10 against the shortest of all: at most {excess.max():.1e} longer")
     print("load of the machine: " + " ".join(f"{load:.1f}" for load in os.getloadavg()))

@@ -20,6 +20,7 @@ from geomstats_vae.geodesics.curves.reference import reference_element, running_
 from geomstats_vae.immersions.immersion import Immersion
 
 _CACHE_BYTES = 2**21  # of a processor's cache, that what is evaluated at once should fit
+_DEVICE_BYTES = 2**29  # of another device's memory, the same
 _SPEED_FLOOR = 1e-9  # of |J| |c'|; slower points say nothing of the direction
 
 Self = TypeVar("Self", bound="PerElement")
@@ -306,6 +307,8 @@ class ElementEvaluator(Evaluator):
 def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
     """Choose how many points to evaluate at once: as many as fit a processor's cache, 2 MB.
 
+    Other devices have larger memories and want larger batches: there what fits 512 MB.
+
     Parameters
     ----------
     immersion : Immersion
@@ -317,13 +320,13 @@ def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
     Returns
     -------
     chunk_size : int
-        Between 16 and 1024; on other devices than the host there is no such limit, and 65536.
+        Between 16 and 1024; on other devices than the host between 16 and 65536.
     """
-    if immersion.device.type != "cpu":
-        return 65536
+    host = immersion.device.type == "cpu"
+    memory, most = (_CACHE_BYTES, 1024) if host else (_DEVICE_BYTES, 65536)
     origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
     size = immersion(origin).shape[1] * (rows or 2 * immersion.dim + 1) * 8
-    return int(np.clip(_CACHE_BYTES // size, 16, 1024))
+    return int(np.clip(memory // size, 16, most))
 
 
 def chord_lengths(immersion: Immersion, points: Tensor, chunk_size: int) -> Tensor:
