@@ -33,7 +33,7 @@ from geomstats_vae.plotting import (
 
 # The tests ask for a short run.
 short = "SHORT_EXAMPLES" in os.environ
-n_pairs, n_cells = (4, 20) if short else (40, 120)
+n_pairs, n_cells = (4, 20) if short else (40, 100)
 options = {"max_epochs": 60} if short else {}
 
 rotations = make_rotated_digit(200 if short else 1000, digit=5, random_state=0)
