@@ -36,7 +36,8 @@ short = "SHORT_EXAMPLES" in os.environ
 n_pairs, n_cells = (4, 20) if short else (40, 100)
 options = {"max_epochs": 60} if short else {}
 
-rotations = make_rotated_digit(200 if short else 1000, digit=5, random_state=0)
+n_samples, size = (200, 10) if short else (1000, 24)
+rotations = make_rotated_digit(n_samples, digit=5, size=size, random_state=0)
 vae = VAE(random_state=0, **options).fit(rotations.data)
 codes, space = vae.transform(rotations.data), vae.latent_space_
 print(f"Torn neighbors: {vae.torn_share_:.2%}; chosen: a = {vae.a_:g}, zeta = {vae.zeta_:.3g}")
