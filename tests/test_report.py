@@ -315,7 +315,9 @@ class TestReport:
 
     def test_diagnosis_is_that_of_the_space(self, report, saved_model):
         html = (report / "index.html").read_text(encoding="utf-8")
-        found = VAE.load(saved_model).latent_space_.diagnose(sensitivity=False, verbose=False)
+        options = {"n_pairs": QUICK.n_sensitivity, "sensitivity": False, "verbose": False}
+        found = VAE.load(saved_model).latent_space_.diagnose(**options)
+        assert html.index(f"<p>{found.verdict} Length of geodesic") < html.index("samples of")
         for name, value in found.rows()[:-1]:
             assert f"<td class=text>{name}</td><td class=text>{value}</td>" in html
         for advice in found.advice:

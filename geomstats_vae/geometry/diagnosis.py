@@ -1,9 +1,9 @@
-"""Diagnosis of a latent space: what makes its distances worthless, or slow to find, and advice."""
+"""Diagnosis of a latent space: whether its geometry matters, its faults, and advice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from scipy.spatial import cKDTree
 from sklearn.utils import check_random_state
 
 from geomstats_vae.geodesics.graph.edges import join_components
+from geomstats_vae.geometry.comparison import LineComparison, compare_with_lines, verdict
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.local import CHUNK_SIZE
 from geomstats_vae.geometry.protocol import Bools, Floats, Ints
 from geomstats_vae.geometry.refits import Sensitivity, measure_sensitivity
 from geomstats_vae.geometry.tears import torn_share
-from geomstats_vae.immersions import Decoder, Immersion
+from geomstats_vae.immersions import Immersion
 
-__all__ = ["Diagnosis", "Sensitivity"]
+__all__ = ["Diagnosis", "LineComparison", "Sensitivity"]
 
 # Codes that are looked at, evenly spaced ones of those given.
 _MAX_CODES, _MAX_REFIT_CODES = 2000, 900
@@ -42,9 +44,9 @@ _FEW = 0.01
 _RELATIVE_CHANGE, _RANK_CORRELATION = 0.5, 0.9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """Faults of a latent space, measured at codes; printed, it is a report with advice.
+    """Worth and faults of a latent space, measured at codes; printed, a report with advice.
 
     Parameters
     ----------
@@ -78,9 +80,13 @@ class Diagnosis:
     torn_share : float or None
         Share of the nearest neighbors in the data that the codes have torn apart; see
         `geomstats_vae.geometry.tears.torn_share`. None without data.
+    comparison : LineComparison or None
+        Geodesics and straight lines. None if not asked for, or there were too few curves.
 
     Attributes
     ----------
+    verdict : str
+        In one sentence, whether geometry matters; the report opens with it.
     advice : tuple of str
         What to do, a paragraph for each fault; empty for a healthy space.
     """
@@ -98,6 +104,18 @@ class Diagnosis:
     n_components: int
     sensitivity: tuple[Sensitivity, ...] | None
     torn_share: float | None = None
+    comparison: LineComparison | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence, whether geometry matters here.
+
+        Returns
+        -------
+        sentence : str
+            `geometry.comparison.verdict` and the user guide have the thresholds.
+        """
+        return verdict(self.comparison, self.torn_share)
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -124,6 +142,7 @@ class Diagnosis:
         )
         conditions = (self.condition_median, self.condition_p90, self.condition_max)
         rows = [
+            *(() if self.comparison is None else self.comparison.rows()),
             ("codes looked at", str(self.n_codes)),
             ("spread of the codes, by dimension", _numbers(self.spread)),
             ("response of the mean, by dimension", _numbers(self.response)),
@@ -151,33 +170,42 @@ class Diagnosis:
         width = max(len(name) for name, _ in rows) + 2
         lines = [f"  {name:<{width}}{value}" for name, value in rows]
         advice = [f"  - {paragraph}" for paragraph in self.advice] or ["  none: no fault was found"]
-        return "\n".join(["Diagnosis of the latent space", *lines, "Advice", *advice])
+        title = "Diagnosis of the latent space"
+        return "\n".join([self.verdict, title, *lines, "Advice", *advice])
+
+    __repr__ = __str__
 
 
 @torch.no_grad()
 def diagnose(
-    decoder: Decoder,
+    geometry: DecoderGeometry,
     codes: Floats,
     *,
     data: Floats | None = None,
-    n_pairs: int = 80,
+    n_pairs: int = 50,
+    lines: bool = True,
     sensitivity: bool = True,
+    max_seconds: float | None = 30.0,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Diagnosis:
-    """Look for the faults of a latent space.
+    """Ask whether the geometry of a latent space matters, and look for faults.
 
     Parameters
     ----------
-    decoder : Decoder
-        The decoder.
+    geometry : DecoderGeometry
+        Geometry of the latent space.
     codes : numpy.ndarray, shape=[n_codes, dim]
         Latent codes.
     data : numpy.ndarray, shape=[n_codes, n_features], optional
         The data that the codes are of, in the same order.
     n_pairs : int
         Pairs of codes whose distances are compared.
+    lines : bool
+        Whether to compare geodesics with straight lines.
     sensitivity : bool
-        Whether to compare distances at all.
+        Whether to compare distances for other precisions.
+    max_seconds : float, optional
+        Limit of time for the geodesics.
     random_state : int, numpy.random.RandomState or None
         Source of the pairs and of the refits.
 
@@ -187,13 +215,16 @@ def diagnose(
         What was found.
     """
     source = check_random_state(random_state)
-    immersion = decoder.immersion()
+    geometry = replace(geometry, scale=1.0)
+    decoder, immersion = geometry.decoder, geometry.immersion()
     torn = None if data is None else torn_share(data, codes, _means(immersion, codes))
     codes = _thin(np.unique(codes, axis=0), _MAX_CODES)
     slopes, singular_values, sigma = _at_codes(immersion, codes)
     conditions = _conditions(singular_values)
     spread, response = codes.std(axis=0), codes.std(axis=0) * _root_mean_square(slopes)
     n_components, walled_share = _graph_of_codes(immersion, codes, sigma)
+    parts = geometry, codes, n_pairs, source, max_seconds
+    compared = compare_with_lines(*parts) if lines else None
     measured = None
     if sensitivity:
         few = _thin(codes, _MAX_REFIT_CODES)
@@ -212,6 +243,7 @@ def diagnose(
         n_components=n_components,
         sensitivity=measured,
         torn_share=torn,
+        comparison=compared,
     )
 
 
@@ -224,11 +256,8 @@ def _tensor(immersion: Immersion, points: Floats) -> torch.Tensor:
 
 
 def _means(immersion: Immersion, codes: Floats) -> Floats:
-    parts = [
-        immersion.split_outputs(immersion(z))[0]
-        for z in _tensor(immersion, codes).split(CHUNK_SIZE)
-    ]
-    return _host(torch.cat(parts))
+    parts = _tensor(immersion, codes).split(CHUNK_SIZE)
+    return _host(torch.cat([immersion.split_outputs(immersion(z))[0] for z in parts]))
 
 
 def _host(tensor: torch.Tensor) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 from geomstats.geometry.base import VectorSpaceOpenSet
 from geomstats.geometry.euclidean import Euclidean
 
+from geomstats_vae.geodesics.deadline import check_seconds
 from geomstats_vae.geometry.diagnosis import Diagnosis, diagnose
 from geomstats_vae.manifolds.arrays import (
     Array,
@@ -339,12 +340,14 @@ class LatentSpace(VectorSpaceOpenSet):
         points: Array = None,
         *,
         data: Array = None,
-        n_pairs: int = 80,
+        n_pairs: int = 50,
+        lines: bool = True,
         sensitivity: bool = True,
+        max_seconds: float | None = 30.0,
         random_state: Any = 0,
         verbose: bool = True,
     ) -> Diagnosis:
-        """Look for what makes distances worthless, or slow to find, and give advice.
+        """Ask whether geometry matters here, look for faults, and give advice.
 
         Parameters
         ----------
@@ -355,10 +358,16 @@ class LatentSpace(VectorSpaceOpenSet):
             The data that the points are codes of, in the same order. With them the report says
             whether the codes tear neighbors in the data apart.
         n_pairs : int
-            Pairs of codes whose distances are compared for other widths (a) and numbers (K) of
-            the kernels of the precision.
+            Pairs of codes whose distances are compared: geodesic with straight ones, and those
+            for other widths (a) and numbers (K) of the kernels of the precision.
+        lines : bool
+            Whether to compare geodesics with straight lines; takes the time of n_pairs geodesics.
         sensitivity : bool
-            Whether to compare these distances; takes most of the time.
+            Whether to compare distances for other a and K; takes most of the time.
+        max_seconds : float, optional
+            Limit of time for the geodesics; pairs that there was no time for have the lengths of
+            paths on the graph of global starts. None is no limit; a report that ran out of time
+            does not repeat.
         random_state : int, numpy.random.RandomState or None
             Source of the pairs and of the refits; a number makes the report repeat.
         verbose : bool
@@ -367,12 +376,13 @@ class LatentSpace(VectorSpaceOpenSet):
         Returns
         -------
         diagnosis : Diagnosis
-            What was measured, and ``advice``; `str` makes a report of it.
+            What was measured, a ``verdict`` of one sentence, and ``advice``; `str` makes a report
+            of it.
 
         Raises
         ------
         ValueError
-            If there are no codes, or they or n_pairs are not as described.
+            If there are no codes, or they, n_pairs or max_seconds are not as described.
 
         Notes
         -----
@@ -402,10 +412,11 @@ class LatentSpace(VectorSpaceOpenSet):
                     f"Expected data of shape [{len(rows)}, n_features], got {[*data.shape]}; pass "
                     "one row per point, in their order."
                 )
-        options = {"data": data, "n_pairs": n_pairs}
-        options |= {"sensitivity": sensitivity, "random_state": random_state}
+        check_seconds(max_seconds)
+        options = {"data": data, "n_pairs": n_pairs, "lines": lines, "sensitivity": sensitivity}
+        options |= {"max_seconds": max_seconds, "random_state": random_state}
         with outside_inference_mode():
-            diagnosis = diagnose(self.metric.decoder, rows, **options)
+            diagnosis = diagnose(self.metric.geometry, rows, **options)
         if verbose:
             print(diagnosis)
         return diagnosis

@@ -38,7 +38,8 @@ class ReportOptions:
     mean_max_iter : int
         Iterations of a Frechet mean, at most.
     n_sensitivity : int
-        Pairs of codes whose distances are compared for other kernels of the precision.
+        Pairs of codes whose distances the diagnosis compares: with straight lines, and for other
+        kernels of the precision.
     n_cells : int
         Cells of a map along its longer side.
     dpi : int
@@ -48,7 +49,7 @@ class ReportOptions:
     n_matrix: int = 60
     n_mean: int = 20
     mean_max_iter: int = 12
-    n_sensitivity: int = 80
+    n_sensitivity: int = 50
     n_cells: int = 200
     dpi: int = 200
 
@@ -207,6 +208,9 @@ class _Report:
                 random_state=seed,
                 verbose=False,
             )
+        compared = found.comparison.rows() if found.comparison else ()
+        numbers = (f"{name.capitalize()}: {value}." for name, value in compared)
+        self.page.opening(" ".join([found.verdict, *numbers]))
         self.page.heading("Diagnosis")
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])
         self.page.paragraph(

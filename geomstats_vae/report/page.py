@@ -120,6 +120,16 @@ class Page:
         """
         self.parts.append(Text("paragraph", text))
 
+    def opening(self, text: str) -> None:
+        """Put a paragraph before everything else.
+
+        Parameters
+        ----------
+        text : str
+            Its text.
+        """
+        self.parts.insert(0, Text("paragraph", text))
+
     def figure(self, png: bytes, caption: str) -> None:
         """Add a picture with its caption.
 

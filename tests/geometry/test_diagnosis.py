@@ -39,7 +39,7 @@ def network(centers=CODES[::10], mean=None, **options):
 
 def diagnose(decoder, codes, **options):
     space = LatentSpace(decoder, codes.shape[1], points=array(codes))
-    return space.diagnose(verbose=False, **({"sensitivity": False} | options))
+    return space.diagnose(verbose=False, **({"sensitivity": False, "lines": False} | options))
 
 
 def said(diagnosis):
@@ -230,19 +230,21 @@ def test_few_and_equal_codes():
 
 def test_the_report_is_printed_unless_asked_not_to(capsys):
     space = LatentSpace(network(), 2, points=array(CODES))
-    found = space.diagnose(sensitivity=False)
+    found = space.diagnose(sensitivity=False, lines=False)
     assert capsys.readouterr().out == f"{found}\n"
-    space.diagnose(sensitivity=False, verbose=False)
+    assert repr(found) == str(found)
+    space.diagnose(sensitivity=False, lines=False, verbose=False)
     assert capsys.readouterr().out == ""
 
 
 def test_given_codes_and_a_scaled_metric():
-    space = LatentSpace(network(), 2, points=array(CODES))
-    few = space.diagnose(array(CODES[:50]), sensitivity=False, verbose=False)
+    space = spaces.coarse_space(network(), CODES)
+    options = {"sensitivity": False, "n_pairs": 10, "verbose": False}
+    few = space.diagnose(array(CODES[:50]), **options)
     assert few.n_codes == 50
-    all_codes = space.diagnose(sensitivity=False, verbose=False)
+    all_codes = space.diagnose(**options)
     space.equip_with_metric(4.0 * space.metric)
-    assert space.diagnose(sensitivity=False, verbose=False) == all_codes
+    assert space.diagnose(**options) == all_codes
 
 
 def test_what_is_no_codes_is_refused():
@@ -258,20 +260,24 @@ def test_what_is_no_codes_is_refused():
         space.diagnose(array([[np.nan, 0.0]]))
     with pytest.raises(ValueError, match="n_pairs >= 2"):
         space.diagnose(array(CODES), n_pairs=1)
+    with pytest.raises(ValueError, match="max_seconds"):
+        space.diagnose(array(CODES), max_seconds=-1.0)
 
 
 def test_torn_codes_are_found_when_the_data_are_given():
     angles = np.linspace(0.0, 2.0 * np.pi, 300, endpoint=False)
     data = np.stack((np.cos(angles), np.sin(angles)), axis=1)
     whole = LatentSpace(surfaces.plane, 2, points=array(data))
-    found = whole.diagnose(data=data, sensitivity=False, verbose=False)
+    options = {"sensitivity": False, "lines": False, "verbose": False}
+    found = whole.diagnose(data=data, **options)
     assert found.torn_share == 0.0
     assert not any("tear" in advice for advice in found.advice)
-    assert whole.diagnose(sensitivity=False, verbose=False).torn_share is None
+    assert whole.diagnose(**options).torn_share is None
     # Cut open and rolled out.
     line = np.stack((angles, 0.0 * angles), axis=1)
-    cut = whole.diagnose(array(line), data=data, sensitivity=False, verbose=False)
+    cut = whole.diagnose(array(line), data=data, **options)
     assert 0.0 < cut.torn_share < 0.01
+    assert cut.verdict == "The latent space is torn: retrain."
     assert any("tear" in advice for advice in cut.advice)
     assert "torn apart" in str(cut)
     with pytest.raises(ValueError, match=r"data of shape \[300, n_features\], got \[299, 2\]"):
