@@ -20,7 +20,6 @@ from geomstats_vae.geodesics.curves.reference import reference_element, running_
 from geomstats_vae.immersions.immersion import Immersion
 
 _CACHE_BYTES = 2**21  # of a processor's cache, that what is evaluated at once should fit
-_DEVICE_BYTES = 2**29  # of another device's memory, the same
 _SPEED_FLOOR = 1e-9  # of |J| |c'|; slower points say nothing of the direction
 
 Self = TypeVar("Self", bound="PerElement")
@@ -323,7 +322,7 @@ def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
         Between 16 and 1024; on other devices than the host between 16 and 65536.
     """
     host = immersion.device.type == "cpu"
-    memory, most = (_CACHE_BYTES, 1024) if host else (_DEVICE_BYTES, 65536)
+    memory, most = (_CACHE_BYTES, 1024) if host else (256 * _CACHE_BYTES, 65536)
     origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
     size = immersion(origin).shape[1] * (rows or 2 * immersion.dim + 1) * 8
     return int(np.clip(memory // size, 16, most))
