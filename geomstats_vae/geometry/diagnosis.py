@@ -79,7 +79,7 @@ class Diagnosis:
         with an `RBFPrecision`, or an ensemble of such, and there are distances to compare.
     torn_share : float or None
         Share of the nearest neighbors in the data that the codes have torn apart; see
-        `geomstats_vae.geometry.tears.torn_share`. None without data.
+        ``geometry.tears.torn_share``. None without data.
     comparison : LineComparison or None
         Geodesics and straight lines. None if not asked for, or there were too few curves.
 

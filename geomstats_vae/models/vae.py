@@ -120,7 +120,7 @@ class VAE(LatentVariableModel):
         Precision far from the data; the smallest one, of several decoders.
     torn_share_ : float
         Share of the nearest neighbors in the data that the codes have torn apart; see
-        `geomstats_vae.geometry.tears.torn_share`. None in files of earlier releases.
+        ``geometry.tears.torn_share``. None in files of earlier releases.
     decoder_ : GaussianDecoder or EnsembleDecoder
         Maps codes, as a float64 tensor, to mean and standard deviation of the data; its ``std`` is
         an `RBFPrecision`. With several decoders, the ensemble of such ``members``.
