@@ -42,7 +42,7 @@ class TabulatedSearch:
     options : TabulatedOptions
         Steps.
     deadline : Deadline, optional
-        When to shorten no more polygons in bands.
+        When to shorten no more polygons in bands, and to look at no more finer meshes.
     """
 
     table: MetricTable
@@ -108,8 +108,17 @@ class TabulatedSearch:
         Of two paths of a pair that which is shorter after that is taken.
         """
         assert self.graph is not None
-        options, curves, which = self.options, list[Curves](), list[int]()
+        options, n_pairs = self.options, len(minimised.length)
+        patient = replace(
+            options,
+            max_elements=options.most_band_elements,
+            max_iter=options.most_band_steps,
+            max_looks=options.most_band_looks,
+            fine=True,
+        )
+        parts, place = [minimised], np.arange(n_pairs)
         for k in pairs:
+            # One pair after the other: such curves take long, and the time may be over.
             if self.deadline.passed:
                 break
             path, length = shorten_in_band(self.table, paths[k], options.band)
@@ -120,27 +129,17 @@ class TabulatedSearch:
                 if other_length < length:
                     path, length = other, other_length
             held = minimised.length[k] if minimised.settled[k] else np.inf
-            if np.isfinite(length) and length < held * (1.0 + options.fitted):
-                curves.append(self._fitted(path, length))
-                which.append(k)
-        if not which:
-            return minimised
-        patient = replace(
-            options,
-            max_elements=options.most_band_elements,
-            max_iter=options.most_band_steps,
-            max_looks=options.most_band_looks,
-            fine=True,
-        )
-        found = replace(self, options=patient)._settle(concatenate(curves), np.arange(len(which)))
-        old, place = len(minimised.length), np.arange(len(minimised.length))
-        for k, pair in enumerate(which):
-            held = minimised.settled[pair]
+            if not (np.isfinite(length) and length < held * (1.0 + options.fitted)):
+                continue
+            curve = self._fitted(path, length)
+            found = replace(self, options=patient)._settle(curve, np.zeros(1, dtype=int))
             # Of two answers the shorter one is kept, of two that are none, too.
-            first = minimised.length[pair] <= found.length[k] * (1.0 + self.tol)
-            if found.settled[k] > held or (found.settled[k] == held and not first):
-                place[pair] = old + k
-        return _joined([minimised, found], place)
+            better = int(found.settled[0]) - int(minimised.settled[k])
+            shorter = not minimised.length[k] <= found.length[0] * (1.0 + self.tol)
+            if better > 0 or (better == 0 and shorter):
+                place[k] = n_pairs + len(parts) - 1
+                parts.append(found)
+        return _joined(parts, place)
 
     def _fitted(self, path: Floats, length: float) -> Curves:
         """Make a curve along a polygon, of elements as short as that takes."""
@@ -174,7 +173,8 @@ class TabulatedSearch:
             dt = times_of_elements(self.table, part)
             left = self._promising(part, dt, of)
             rows, of = part.rows(left), of[left]
-            found = shorten(self.table, part.take(left), dt[rows], self.tol, self.options)
+            ends = self.tol, self.options, self.deadline
+            found = shorten(self.table, part.take(left), dt[rows], *ends)
             found = found.take(_first_of_each(of, found.length))
             parts.append(
                 certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)

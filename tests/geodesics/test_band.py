@@ -7,6 +7,7 @@ import torch
 from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
 from geomstats_vae.geodesics.curves.chain import straight
 from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator, Evaluator
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
 from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_band
@@ -116,6 +117,23 @@ def test_curves_leave_the_top_of_a_hill():
     speeds = table.speeds(found.curves.sample(20)[:, :-1], np.diff(found.curves.sample(20), axis=1))
     line = table.speeds(np.linspace(start[0], end[0], 401), np.tile(end - start, (401, 1))).mean()
     assert speeds.sum() < 0.8 * line
+
+
+def test_no_band_is_begun_when_the_time_is_over(monkeypatch):
+    immersion, x = Decoder(valley, 2).immersion(), np.linspace(-1.0, 1.0, 40)
+    codes = np.stack((x, 0.4 * np.sin(3.0 * x)), axis=1)
+    graph, table = LatentGraph(immersion, codes, grid_size=64), table_of(metric_of(valley), 2)
+    begun = []
+
+    def shorten(table, path, options):
+        begun.append(path)
+        return path, np.inf
+
+    monkeypatch.setattr("geomstats_vae.geodesics.tabulated.shorten_in_band", shorten)
+    for deadline in (Deadline(0.0), NO_LIMIT):
+        parts = ElementEvaluator(immersion, 5), graph, 1e-5, 1e-3, TabulatedOptions(), deadline
+        TabulatedSearch(table, *parts).from_afar(codes[:3], codes[-3:])
+        assert bool(begun) == (deadline is NO_LIMIT)
 
 
 def test_walled_pairs_are_those_of_the_decoder():

@@ -9,6 +9,7 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.table.energy import Element, make_work
 from geomstats_vae.geodesics.table.measure import arc_lengths
 from geomstats_vae.geodesics.table.metric_table import MetricTable
@@ -77,6 +78,7 @@ def shorten(
     dt: Floats,
     tol: float,
     options: TabulatedOptions,
+    deadline: Deadline = NO_LIMIT,
 ) -> TabulatedCurves:
     """Shorten curves in a tabulated metric, on meshes that are refined where it matters.
 
@@ -92,6 +94,8 @@ def shorten(
         Share of the energy, and so about of the squared length, that curves may be off by.
     options : TabulatedOptions
         Steps.
+    deadline : Deadline, optional
+        When to look at no more finer meshes.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def shorten(
         state.found &= ~passed
         before = np.where(passed, before, state.length)
         ended = state.curves.total(marked) == 0
-        if look == options.max_looks - 1:
+        if look == options.max_looks - 1 or deadline.passed:
             ended[:] = True
         blocks.append((open_[ended], state.take(np.flatnonzero(ended))))
         if ended.all():
