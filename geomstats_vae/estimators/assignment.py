@@ -9,12 +9,14 @@ clear. What is left is solved for, so the answer is that of all geodesics.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geomstats_vae.estimators.rows import with_metric
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import (
     Bools,
     Bounds,
@@ -306,6 +308,8 @@ def unsolved_lengths(geometry: Geometry, X: Floats, centers: Floats) -> Floats:
         Lengths of graph paths; without a graph, distances in data space; in closed form, distances.
         Infinite where the metric is not defined.
     """
+    if isinstance(geometry, DecoderGeometry):
+        geometry = replace(geometry, tabulated=False)  # no time to build a table either
     bounds = geometry.bounds
     if bounds is None:
         start, end = np.tile(centers, (len(X), 1)), np.repeat(X, len(centers), axis=0)

@@ -164,7 +164,7 @@ class DecoderGeometry:
     def bounds(self) -> DecoderBounds:
         """What is known of distances without a geodesic."""
         # In this process and in silence: a bar counts geodesics.
-        return DecoderBounds(self.immersion(), replace(self, blocks=Blocks()).graph_lengths)
+        return DecoderBounds(self.immersion(), partial(self.graph_lengths, blocks=Blocks()))
 
     def immersion(self, device: torch.device | None = None) -> Immersion:
         """Return sqrt(scale) F, computed in float64.
@@ -313,10 +313,10 @@ class DecoderGeometry:
         most = CURVES_BYTES // max(1, len(start))
         return Logs(*self._in_blocks(partial(solve_logs, most), start, end, *known))
 
-    def graph_lengths(self, start: ArrayLike, end: ArrayLike) -> Floats:
+    def graph_lengths(self, start: Any, end: Any, *, blocks: Blocks | None = None) -> Floats:
         """Measure graph paths, or straight lines where they are shorter; see `graph_lengths`."""
         start, end = rows(start, end)
-        blocks = replace(self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
+        blocks = replace(blocks or self.blocks, size=PAIRS_PER_SEARCH, blocks_per_job=1)
         parts = self.build_graph(), self.metric_table
         return blocks.run(partial(graph_lengths, *parts), start, end)[0]
 
