@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -201,8 +201,7 @@ class DecoderGeometry:
         return self.immersion(device) if exact else self.smooth_immersion(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = [name for name in self.__dict__ if name[0] != "_" and name != "surroundings"]
-        return {name: self.__dict__[name] for name in kept}
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def build_graph(self, *, verbose: bool = False) -> LatentGraph | None:
         """Return the graph of the scaled metric, built now if it was not.

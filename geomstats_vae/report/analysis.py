@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -249,11 +248,9 @@ def distance_matrix(space: LatentSpace, points: Floats, progress: Progress) -> F
     distances : numpy.ndarray, shape=[n_points, n_points]
         Symmetric matrix.
     """
-    distances, metric = np.zeros((len(points), len(points))), copy.copy(space.metric)
-    # A row alone is too short for a table of the metric, all together may not be.
-    metric.geometry = metric.geometry.for_many(len(points) * (len(points) - 1) // 2)
+    distances = np.zeros((len(points), len(points)))
     for k in progress(range(len(points) - 1), "rows"):
-        row = metric.dist(gs.from_numpy(points[k]), gs.from_numpy(points[k + 1 :]))
+        row = space.metric.dist(gs.from_numpy(points[k]), gs.from_numpy(points[k + 1 :]))
         distances[k, k + 1 :] = distances[k + 1 :, k] = gs.to_numpy(row)
     return distances
 

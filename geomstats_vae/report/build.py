@@ -14,6 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from geomstats_vae.geodesics import GeodesicStatus
+from geomstats_vae.geodesics.table import TableOptions
+from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.models import VAE
 from geomstats_vae.plotting import LatentWindow
 from geomstats_vae.report import analysis, figures
@@ -133,7 +135,15 @@ class _Report:
         with self.journal.stage("model"):
             self.vae = _fitted(X, model, seed, verbose=not self.journal.quiet)
             self.z = self.vae.transform(X)
-        self.space = self.vae.latent_space_
+        # The matrix asks for many geodesics: then all stages share a table of the metric.
+        n = min(self.options.n_matrix, len(self.z))
+        many = n * (n - 1) // 2 >= TableOptions().pairs
+        self.space = LatentSpace(
+            self.vae.decoder_,
+            self.vae.latent_dim,
+            points=self.vae.codes_,
+            table=True if many else "auto",
+        )
         self.window = LatentWindow.around(self.z)
         labels = self.inputs.labels
         classes = "without labels" if labels is None else f"in {len(np.unique(labels))} classes"
