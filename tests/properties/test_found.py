@@ -122,7 +122,7 @@ def test_principal_components_of_equal_points():
 def test_importance_grid_with_empty_rows():
     """A warning of numpy's, before: the mass of cells far from a mean underflows."""
     space = Decoded("linear", 3, graph=True, seconds=60.0).space
-    # Two rows are far away: one alone is a component that collapses, on some machines at each start.
+    # Two rows are far away: one alone is a component that collapses, on some machines always.
     rows = draw(5, 3) * np.array([[1e3], [1e3], [1.0], [1.0], [1.0]])
     model = LAND(space, 2, max_iter=0, n_normalizer_samples=8, random_state=0)
     call(model.fit, rows)
