@@ -16,7 +16,7 @@ from geomstats_vae.sampling import WalkStatus
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
 PAGES = [DOCS / "index.md", *(page for page in GUIDE if page.name != "index.md")]
-LONG = {"geomstats", "performance", "sklearn"}
+LONG = {"first_scripts", "geomstats", "performance", "sklearn"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
@@ -28,7 +28,8 @@ def with_marks(page):
 
 @pytest.mark.usefixtures("share_packaged_vae")
 @pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
-def test_code_blocks_run_in_order(page):
+def test_code_blocks_run_in_order(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some write files
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert blocks
     names = {}
