@@ -11,7 +11,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-from api_pages import write_api_pages  # noqa: E402 - beside this file
+from api_pages import inherited_methods, write_api_pages  # noqa: E402 - beside this file
+from gallery_order import remove_stale_pages  # noqa: E402
 
 import geomstats_vae  # noqa: E402 - after the path
 
@@ -23,12 +24,13 @@ project_copyright = author
 version = release = geomstats_vae.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -42,27 +44,32 @@ suppress_warnings = ["config.cache"]
 
 # -- pages ---------------------------------------------------------------------------------------
 
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+html_math_renderer = "mathml"
 myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
 write_api_pages(DOCS / "api")
+autosummary_context = {"inherited": inherited_methods()}
 
 # -- gallery -------------------------------------------------------------------------------------
 
-GALLERY = DOCS / "gallery"
+EXAMPLES, GALLERY = DOCS.parent / "examples", DOCS / "gallery"
 mode = "short" if "SHORT_EXAMPLES" in os.environ else "full"
 built = GALLERY / "mode.txt"
 
+remove_stale_pages(GALLERY, EXAMPLES)
+
 sphinx_gallery_conf = {
-    "examples_dirs": str(DOCS.parent / "examples"),
+    "examples_dirs": str(EXAMPLES),
     "gallery_dirs": str(GALLERY),
     "backreferences_dir": str(GALLERY / "backreferences"),
     "doc_module": ("geomstats_vae",),
     "reference_url": {"geomstats_vae": None},
     "image_scrapers": ("matplotlib",),
+    "within_subsection_order": "gallery_order.TeachingOrder",
     "capture_repr": (),
     "abort_on_example_error": True,
     # Examples are run again if they were changed, or if they were last run in the other mode.
@@ -108,6 +115,8 @@ html_theme_options = {
 }
 html_sidebars = {"index": []}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 
 def _remember_mode(app, exception):
