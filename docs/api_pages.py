@@ -82,7 +82,8 @@ def write_api_pages(folder):
 
 
 def _page(module, own, elsewhere):
-    first = importlib.import_module(module).__doc__.strip()
+    # Bars are norms there, and no substitutions.
+    first = importlib.import_module(module).__doc__.strip().replace("|", r"\|")
     lines = [module, "=" * len(module), "", first, "", f".. currentmodule:: {module}", ""]
     if own:
         lines += [".. autosummary::", "   :toctree: generated", ""]

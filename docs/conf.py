@@ -63,9 +63,10 @@ built = GALLERY / "mode.txt"
 remove_stale_pages(GALLERY, EXAMPLES)
 
 sphinx_gallery_conf = {
-    "examples_dirs": str(EXAMPLES),
-    "gallery_dirs": str(GALLERY),
-    "backreferences_dir": str(GALLERY / "backreferences"),
+    # Relative to this folder: indices of groups are looked up so.
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "backreferences_dir": "gallery/backreferences",
     "doc_module": ("geomstats_vae",),
     "reference_url": {"geomstats_vae": None},
     "image_scrapers": ("matplotlib",),
@@ -77,6 +78,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_signature": False,
+    # Its pages fetch scripts from other hosts.
+    "write_computation_times": False,
 }
 
 

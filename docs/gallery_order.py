@@ -31,7 +31,12 @@ class TeachingOrder:
 
 def remove_stale_pages(gallery, examples):
     """Remove pages of examples that are no longer there: sphinx-gallery never looks back."""
-    for page in gallery.rglob("plot_*.rst"):
-        if not (examples / page.relative_to(gallery).with_suffix(".py")).exists():
-            for left in page.parent.glob(f"{page.stem}.*"):
-                left.unlink()
+    pages = [
+        page
+        for page in gallery.rglob("plot_*.rst")
+        if not (examples / page.relative_to(gallery).with_suffix(".py")).exists()
+    ]
+    lists = [*gallery.rglob("sg_execution_times.rst"), gallery.parent / "sg_execution_times.rst"]
+    for page in (*pages, *(lists if pages else ())):
+        for left in page.parent.glob(f"{page.stem}.*"):
+            left.unlink()

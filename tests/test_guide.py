@@ -1,5 +1,7 @@
 """The guide's code runs as it is printed, and what it says of statuses is what they say."""
 
+import importlib
+import pkgutil
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import geomstats_vae as package
 from geomstats_vae import LatentSpace
 from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
@@ -42,6 +45,24 @@ def test_every_page_is_in_the_guide():
     indices = [DOCS / "guide" / name for name in ("index.md", "concepts.md")]
     listed = {word for index in indices for word in index.read_text(encoding="utf-8").split()}
     assert {page.stem for page in GUIDE} - {"index", "concepts"} <= listed
+
+
+def test_every_package_has_a_page_in_the_api(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    parts = importlib.import_module("api_pages").PARTS
+    names = {f"{package.__name__}.{part}" for part in parts}
+    listed = set((DOCS / "api" / "index.md").read_text(encoding="utf-8").split())
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if found.ispkg and not found.name.rpartition(".")[2].startswith("_"):
+            assert found.name in names
+    assert names <= listed
+
+
+def test_every_example_has_a_place_in_the_gallery(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    order = importlib.import_module("gallery_order").ORDER
+    names = sorted(path.name for path in (DOCS.parent / "examples").rglob("plot_*.py"))
+    assert sorted(order) == names
 
 
 def test_tables_of_statuses_hold_their_sentences():
