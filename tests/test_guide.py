@@ -21,7 +21,7 @@ GUIDE = sorted((DOCS / "guide").glob("*.md"))
 WITHOUT_CODE = {"index", "concepts", "glossary"}
 PAGES = [DOCS / "install.md", DOCS / "tutorial.md", DOCS / "index.md"]
 PAGES += [page for page in GUIDE if page.stem not in WITHOUT_CODE]
-LONG = {"cells", "geomstats", "performance", "sklearn", "tutorial"}
+LONG = {"cells", "first_scripts", "geomstats", "performance", "sklearn", "tutorial"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
@@ -33,7 +33,8 @@ def with_marks(page):
 
 @pytest.mark.usefixtures("share_packaged_vae")
 @pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
-def test_code_blocks_run_in_order(page):
+def test_code_blocks_run_in_order(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some write files
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert blocks
     names = {}

@@ -89,7 +89,7 @@ scores = {"constant": [], "network": [], "radial basis functions": []}
 for seed in range(n_splits):
     rest, test = train_test_split(X, test_size=0.2, stratify=labels, random_state=seed)
     train, validation = train_test_split(rest, test_size=0.25, random_state=seed)
-    vae = VAE(latent_dim=2, random_state=seed, **options).fit(train)
+    vae = VAE(latent_dim=2, variance_head=True, random_state=seed, **options).fit(train)
     chosen = codes_and_residuals(vae, validation, n_draws)
     found, (a, n_centers) = fit_precisions(vae, train, chosen, seed)
     tested = codes_and_residuals(vae, test, n_draws, seed=1)

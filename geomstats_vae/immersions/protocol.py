@@ -83,6 +83,31 @@ def read_mean_std(output: Any) -> MeanStd:
     return _read_tensors(output)
 
 
+def read_mean(output: Any) -> torch.Tensor:
+    """Read the mean of the data out of what a decoder returned, in the data's own shape.
+
+    Parameters
+    ----------
+    output : torch.Tensor, tuple, torch.distributions.Distribution or object
+        As of `read_mean_std`.
+
+    Returns
+    -------
+    mean : torch.Tensor, shape=[n_points, *data_shape]
+        Mean of the data.
+
+    Raises
+    ------
+    DecoderError
+        If the output is none of these.
+    """
+    if isinstance(output, Distribution):
+        output = likelihoods.mean_std(output)
+    if isinstance(output, torch.Tensor):
+        return output
+    return output[0] if is_pair(output) else _attribute(output)
+
+
 def _read_tensors(output: Any) -> MeanStd:
     if isinstance(output, torch.Tensor):
         return _flatten(output), None
@@ -94,10 +119,15 @@ def _read_tensors(output: Any) -> MeanStd:
                 f"{list(std.shape)}; expand the std to the shape of the mean."
             )
         return mean, std
+    return _flatten(_attribute(output)), None
+
+
+def _attribute(output: Any) -> torch.Tensor:
+    """Find the mean in an object."""
     for name in _OUTPUT_ATTRIBUTES:
         part = getattr(output, name, None)
         if isinstance(part, torch.Tensor):
-            return _flatten(part), None
+            return part
     if isinstance(output, np.ndarray):
         raise DecoderError(
             "Expected the decoder to return a torch tensor, got a numpy array, which has no "

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geodesics.status import GeodesicConvergenceError, GeodesicConvergenceWarning
 
 POLICIES = ("warn", "raise", "ignore")
 # A user's call may come through these; warnings name the line before them.

@@ -199,13 +199,15 @@ class _Report:
     def maps(self) -> None:
         with self.journal.stage("maps of uncertainty"):
             self.page.heading("Uncertainty of the decoder")
-            heads = {"the decoder's own head": self.own_sigma, "RBF network": self.sigma}
+            heads, by = {"RBF network": self.sigma}, "the RBF precision network"
+            if self.vae.variance_head_ is not None:
+                by = f"the variance head that was trained for the mean and by {by}, on one scale"
+                heads = {"the decoder's own head": self.own_sigma, **heads}
             self.picture(
                 "log_sigma",
                 figures.sigma_figure(heads, self.window, self.z, self.options.n_cells),
-                "Logarithm of the sum of the decoder's standard deviations, by the variance head "
-                "that was trained with the mean and by the RBF precision network, on one colour "
-                "scale; points are the codes. Only the RBF network is uncertain away from data.",
+                f"Logarithm of the sum of the decoder's standard deviations, by {by}; points are "
+                "the codes. Only the RBF network is uncertain away from data.",
             )
 
     def diagnosis(self, seed: int) -> None:
@@ -335,17 +337,17 @@ class _Report:
         return analysis.decode(self.space, points)[1]
 
     def own_sigma(self, points: Floats) -> Floats:
+        head = self.vae.variance_head_
+        assert head is not None  # only then it is asked
         with torch.no_grad():
-            return self.vae.variance_head_(torch.as_tensor(points)).numpy()
+            return head(torch.as_tensor(points)).numpy()
 
 
 def _fitted(X: Floats, model: str | os.PathLike[str] | None, seed: int, verbose: bool) -> VAE:
     """Train a model, or load one and check that it fits the data and the pictures."""
     try:
         if model is None:
-            # Fewer samples than the default number of centres call for fewer centres.
-            n_centers = min(VAE().n_centers, len(X) // 2)
-            return VAE(n_centers=n_centers, random_state=seed, verbose=verbose).fit(X)
+            return VAE(variance_head=True, random_state=seed, verbose=verbose).fit(X)
         vae = VAE.load(model)
     except OSError as error:
         raise ReportError(

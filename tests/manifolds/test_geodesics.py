@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.curves.path import (
+from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.status import (
     GeodesicConvergenceError,
     GeodesicConvergenceWarning,
     GeodesicStatus,
 )
-from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
-from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.manifolds import spaces

@@ -8,7 +8,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -59,8 +60,17 @@ def write(path: str | os.PathLike[str], name: str, header: Header, arrays: Array
         Numbers, strings, None, and lists and dicts of these.
     arrays : dict of str to numpy.ndarray
         Named arrays of numbers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is not there.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a folder {os.fspath(path.parent)!r}, got none; make it first."
+        )
     # safetensors stores the memory of an array as it lies.
     arrays = {key: np.asarray(array, order="C") for key, array in arrays.items()}
     about = {
@@ -110,11 +120,31 @@ def read(
     """
     with open(path, "rb") as file:
         read_file = _read_version_1 if file.read(len(_ZIP)) == _ZIP else _read
-    try:
+    with refusing_damage(path, name):
         header, arrays = read_file(path, name)
         for key, array in arrays.items():
             _check_array(key, array)
         return build(header, arrays)
+
+
+@contextmanager
+def refusing_damage(path: str | os.PathLike[str], name: str) -> Iterator[None]:
+    """Turn whatever a damaged or hostile file causes into one error.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    name : str
+        Name of the kind of file.
+
+    Raises
+    ------
+    ValueError
+        In place of the errors in the block.
+    """
+    try:
+        yield
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -163,7 +193,9 @@ def _digest(header: Header, arrays: Mapping[str, np.ndarray]) -> str:
 
 def _check_kind(about: Mapping[str, Any], name: str, version: int) -> None:
     if about["format"] != name:
-        raise ValueError(f"it holds a {about['format']}")
+        kind = str(about["format"])
+        remedy = f"; {kind}.load reads it" if kind.isidentifier() else ""
+        raise ValueError(f"it holds a {kind}{remedy}")
     if about["format_version"] != version:
         raise ValueError(
             f"it is of version {about['format_version']} where this release reads versions up to "
