@@ -232,7 +232,9 @@ def test_the_report_is_printed_unless_asked_not_to(capsys):
     space = LatentSpace(network(), 2, points=array(CODES))
     found = space.diagnose(sensitivity=False, lines=False)
     assert capsys.readouterr().out == f"{found}\n"
-    assert repr(found) == str(found)
+    assert "\n" not in repr(found)
+    assert found.verdict in repr(found)
+    assert all(value in found._repr_html_() for _, value in found.rows() if "<" not in value)
     space.diagnose(sensitivity=False, lines=False, verbose=False)
     assert capsys.readouterr().out == ""
 
