@@ -24,6 +24,7 @@ LAYERS = [
     "datasets",
     "plotting",
     "report",
+    "commands",
     "__main__",
 ]
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
