@@ -16,7 +16,7 @@ from geomstats_vae.sampling import WalkStatus
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
 PAGES = [DOCS / "index.md", *(page for page in GUIDE if page.name != "index.md")]
-LONG = {"geomstats", "performance", "sklearn"}
+LONG = {"command_line", "geomstats", "performance", "sklearn"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
