@@ -21,7 +21,7 @@ GUIDE = sorted((DOCS / "guide").glob("*.md"))
 WITHOUT_CODE = {"index", "concepts", "glossary"}
 PAGES = [DOCS / "install.md", DOCS / "tutorial.md", DOCS / "index.md"]
 PAGES += [page for page in GUIDE if page.stem not in WITHOUT_CODE]
-LONG = {"cells", "first_scripts", "geomstats", "performance", "sklearn", "tutorial"}
+LONG = {"cells", "command_line", "first_scripts", "geomstats", "performance", "sklearn", "tutorial"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
