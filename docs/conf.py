@@ -134,11 +134,15 @@ def _skip_inherited(app, what, name, member, skip, options):
     return True if callable(function) and module.split(".")[0] != project else None
 
 
+# Underscores at the end of a name, bars, and the star of [*data_shape].
+_MEANT_AS_IS = re.compile(r"(?<=\w)_(?!\w)|\||\*(?=\w+\])")
+
+
 def _escape(app, what, name, member, options, lines):
-    """Let bars be norms and trailing underscores parts of names, as docstrings mean them."""
+    """Let bars, stars of shapes and trailing underscores be what docstrings mean by them."""
     for k, line in enumerate(lines):
         parts = re.split(r"(``.*?``|:\w+:`.*?`|`.*?`_?)", line)
-        parts[::2] = [re.sub(r"(?<=\w)_(?!\w)|\|", r"\\\g<0>", part) for part in parts[::2]]
+        parts[::2] = [_MEANT_AS_IS.sub(r"\\\g<0>", part) for part in parts[::2]]
         lines[k] = "".join(parts)
 
 
