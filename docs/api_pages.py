@@ -33,6 +33,7 @@ PARTS = (
     "plotting",
     "report",
     "report.reading",
+    "commands",
 )
 # Classes whose pages list what they have from geomstats.
 HEIRS = ("PullbackDecoderMetric", "LatentSpace")

@@ -37,7 +37,10 @@ def test_the_version_stands_in_the_package_alone(project):
 
 
 def test_the_conda_recipe_asks_for_what_the_wheel_asks_for(project):
-    runs = read("recipe/meta.yaml").split("\n  run:\n")[1].split("\n\n")[0]
+    recipe = read("recipe/meta.yaml")
+    for name, entry in project["scripts"].items():
+        assert f"- {name} = {entry}\n" in recipe
+    runs = recipe.split("\n  run:\n")[1].split("\n\n")[0]
     listed = names(re.findall(r"- (.+)", runs)) - {"python"}
     assert listed == {CONDA.get(name, name) for name in names(project["dependencies"])}
 

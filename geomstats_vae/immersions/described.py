@@ -77,9 +77,7 @@ def describe(module: nn.Module) -> Description | None:
     return {"kind": type(module).__name__, "options": options}
 
 
-def rebuild(
-    description: Description, state: dict[str, torch.Tensor], prefix: str = ""
-) -> nn.Module:
+def rebuild(description: Description, state: dict[str, torch.Tensor]) -> nn.Module:
     """Build a module that was described, with the parameters of a state.
 
     Parameters
@@ -88,8 +86,6 @@ def rebuild(
         As of `describe`.
     state : dict of str to torch.Tensor
         State of the module.
-    prefix : str
-        What the names of its entries begin with.
 
     Returns
     -------
@@ -101,10 +97,9 @@ def rebuild(
     ValueError
         If a kind is not known. Other errors that wrong entries cause come as torch raises them.
     """
-    module = _build(description, state, prefix)
-    own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    module = _build(description, state, "")
     # Assigned, not copied: the parameters are on the meta device.
-    module.load_state_dict(own, assign=True)
+    module.load_state_dict(state, assign=True)
     return module.requires_grad_(False).eval()
 
 

@@ -65,7 +65,7 @@ def decode(space: Any, point: Array) -> Array:
 
 
 def decode_by(metric: Any, point: Array) -> Array:
-    """Decode latent codes by the decoder of a metric; see `decode`."""
+    """Decode latent codes by the decoder of a metric, as of a space."""
     (z,), origin = enter_tensors(metric._space.dim, metric.decoder.device, points=point)
     with origin.recording():
         means = [metric.decoder.mean(part) for part in z.split(CHUNK_SIZE)]

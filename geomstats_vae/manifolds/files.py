@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,11 @@ def save(space: Any, path: str | os.PathLike[str]) -> None:
         If the space has the metric of another package, or an ``exp_solver`` or ``log_solver`` of
         its own; if weights of the decoder are no arrays of numbers.
 
-    See Also
-    --------
-    load : Reads the file.
-
     Notes
     -----
     The file holds the codes, the weights and the metric's options. A decoder of torch's own
     layers in a `torch.nn.Sequential`, and the decoder of a `VAE`, are described, too. Of another
-    module only the weights are stored, and of a function nothing: `load` takes it as ``decoder``.
+    module only the weights are stored, and of a function nothing: ``load`` takes it again.
     Functions and solvers that were passed as options must be passed again as well. The graph of
     global starts and the table of the metric are built again when they are needed.
     """
@@ -56,7 +53,7 @@ def save(space: Any, path: str | os.PathLike[str]) -> None:
 def load(
     cls: type[Any], path: str | os.PathLike[str], decoder: Any = None, **metric_options: Any
 ) -> Any:
-    """Load a space that `save` wrote; no code in the file can run.
+    """Load a space that ``save`` wrote; no code in the file can run.
 
     Parameters
     ----------
@@ -81,7 +78,7 @@ def load(
     TypeError
         If the file needs a decoder or options that were not passed.
     ValueError
-        If the file is not one that `save` wrote, or is damaged, or the decoder is another one.
+        If the file is not one that ``save`` wrote, or is damaged, or the decoder is another one.
 
     Examples
     --------
@@ -90,34 +87,56 @@ def load(
     """
     header, arrays = read(path, KIND, lambda *parts: parts)
     with refusing_damage(path, KIND):
-        missing = [name for name in header["needs"] if name not in metric_options]
-        parts = header["decoders"]
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        modules = [_rebuilt(part, state, f"{k}.") for k, part in enumerate(parts)]
-        kinds, dim = [str(part["decoder"]) for part in parts], int(header["dim"])
-        options = _options(header)
-        scale, ensemble = float(header["scale"]), bool(header["ensemble"])
-    _check_given(path, missing, decoder, kinds, modules)
-    options |= metric_options
-    given = [None] * len(parts) if decoder is None else _given(decoder, ensemble, kinds)
-    if decoder is not None:
-        loaded = [
-            _with_weights(one, part, state, f"{k}.")
-            for k, (one, part) in enumerate(zip(given, parts, strict=True))
-        ]
-    else:
-        loaded = modules
-    reading = [_reading(part, metric_options) for part in parts]
-    if ensemble:
-        members = [Decoder(one, dim, **how) for one, how in zip(loaded, reading, strict=True)]
-        source: Any = EnsembleDecoder(members)
-        options = {name: options[name] for name in options if name not in reading[0]}
+        stored = _Stored.read(header, arrays)
+    _check_given(path, stored, decoder, metric_options)
+    loaded = stored.modules if decoder is None else _with_weights(decoder, stored)
+    reading = [_reading(part, metric_options) for part in stored.parts]
+    options = stored.options | metric_options
+    if stored.ensemble:
+        pairs = zip(loaded, reading, strict=True)
+        source: Any = EnsembleDecoder([Decoder(one, stored.dim, **how) for one, how in pairs])
+        options = {name: value for name, value in options.items() if name not in reading[0]}
     else:
         source, options = loaded[0], options | reading[0]
-    space = cls(source, dim, arrays.get(_CODES), **options)
-    if scale != 1.0:
-        space.metric.geometry = space.metric.geometry.scaled(scale)
+    space = cls(source, stored.dim, arrays.get(_CODES), **options)
+    if stored.scale != 1.0:
+        space.metric.geometry = space.metric.geometry.scaled(stored.scale)
     return space
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a file holds, in the types that it should have."""
+
+    dim: int
+    ensemble: bool
+    scale: float
+    needs: tuple[str, ...]
+    options: dict[str, Any]
+    # For each decoder what is said of it, its weights, and the module if the file describes it.
+    parts: list[Header]
+    states: list[dict[str, torch.Tensor]]
+    modules: list[torch.nn.Module | None]
+
+    @classmethod
+    def read(cls, header: Header, arrays: Arrays) -> _Stored:
+        parts = list(header["decoders"])
+        states = [_state(arrays, f"{k}.") for k in range(len(parts))]
+        modules = [
+            None if part["module"] is None else rebuild(part["module"], state)
+            for part, state in zip(parts, states, strict=True)
+        ]
+        options = {"on_failure": header["on_failure"], "table": header["table"]}
+        for name, default in (("solver", GeodesicSolver()), ("exponential", ExponentialSolver())):
+            if header[name]:
+                options[name] = restore(header[name], default)
+        numbers = int(header["dim"]), bool(header["ensemble"]), float(header["scale"])
+        return cls(*numbers, tuple(header["needs"]), options, parts, states, modules)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the decoders."""
+        return [str(part["decoder"]) for part in self.parts]
 
 
 # -- what a file holds -----------------------------------------------------------------------------
@@ -198,35 +217,28 @@ def _weights(decoder: Decoder) -> Arrays:
 # -- what is made of it ----------------------------------------------------------------------------
 
 
-def _rebuilt(part: Header, state: dict[str, torch.Tensor], prefix: str) -> torch.nn.Module | None:
-    return None if part["module"] is None else rebuild(part["module"], state, prefix)
-
-
-def _options(header: Header) -> dict[str, Any]:
-    options = {"on_failure": header["on_failure"], "table": header["table"]}
-    for name, default in (("solver", GeodesicSolver()), ("exponential", ExponentialSolver())):
-        if header[name]:
-            options[name] = restore(header[name], default)
-    return options
+def _state(arrays: Arrays, prefix: str) -> dict[str, torch.Tensor]:
+    named = {name: array for name, array in arrays.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): torch.from_numpy(array) for name, array in named.items()}
 
 
 def _reading(part: Header, given: dict[str, Any]) -> dict[str, Any]:
-    """How what a decoder returns is read: as it was, by functions that are given."""
+    """How what a decoder returns is read: as it was, or by functions that are given."""
     shape = part["latent_shape"]
     reading = {"output": None, "likelihood": part["likelihood"]}
     reading["latent_shape"] = None if shape is None else tuple(shape)
     return reading | {name: given[name] for name in reading if name in given}
 
 
-def _check_given(
-    path: Any, missing: list[str], decoder: Any, kinds: list[str], modules: list[Any]
-) -> None:
+def _check_given(path: Any, stored: _Stored, decoder: Any, given: dict[str, Any]) -> None:
     """Raise unless what the file does not hold is given."""
-    unknown = [kind for kind, module in zip(kinds, modules, strict=True) if module is None]
+    missing = [name for name in stored.needs if name not in given]
+    pairs = zip(stored.kinds, stored.modules, strict=True)
+    unknown = list(dict.fromkeys(kind for kind, module in pairs if module is None))
     if decoder is None and unknown:
         missing = ["decoder", *missing]
     if missing:
-        what = f" ({', '.join(dict.fromkeys(unknown))})" if "decoder" in missing else ""
+        what = f" ({', '.join(unknown)})" if "decoder" in missing else ""
         raise TypeError(
             f"Expected {' and '.join(missing)}{what}, as the space was made of, got none: "
             f"{os.fspath(path)!r} holds numbers and no code. Pass LatentSpace.load(path, "
@@ -234,21 +246,22 @@ def _check_given(
         )
 
 
-def _given(decoder: Any, ensemble: bool, kinds: list[str]) -> list[Any]:
-    if not ensemble:
-        return [decoder]
-    members = list(getattr(decoder, "members", ()))
-    if len(members) != len(kinds):
-        raise ValueError(
-            f"Expected an EnsembleDecoder of {len(kinds)} decoders, got "
-            f"{len(members) or type(decoder).__name__}; pass EnsembleDecoder([...]) with one of "
-            "each that was saved."
-        )
-    return [one.source if isinstance(one, Decoder) else one for one in members]
+def _with_weights(decoder: Any, stored: _Stored) -> list[Any]:
+    """Copy what is given, with the weights of the file."""
+    given = [decoder]
+    if stored.ensemble:
+        given = list(getattr(decoder, "members", ()))
+        if len(given) != len(stored.parts):
+            raise ValueError(
+                f"Expected an EnsembleDecoder of {len(stored.parts)} decoders, got "
+                f"{len(given) or type(decoder).__name__}; pass EnsembleDecoder([...]) with one of "
+                "each that was saved."
+            )
+    sources = [one.source if isinstance(one, Decoder) else one for one in given]
+    return [_loaded(*each) for each in zip(sources, stored.parts, stored.states, strict=True)]
 
 
-def _with_weights(decoder: Any, part: Header, state: dict[str, torch.Tensor], prefix: str) -> Any:
-    """Copy a decoder, with the weights of the file."""
+def _loaded(decoder: Any, part: Header, state: dict[str, torch.Tensor]) -> Any:
     if not part["has_weights"]:
         return decoder
     kind = part["decoder"]
@@ -258,11 +271,10 @@ def _with_weights(decoder: Any, part: Header, state: dict[str, torch.Tensor], pr
             f"loaded, got {type(decoder).__name__}."
         )
     copied = frozen_copy(decoder, _DTYPES[part["dtype"]], torch.device("cpu"))
-    own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     module = module_of(copied)
     assert module is not None
     try:
-        module.load_state_dict(own)
+        module.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(

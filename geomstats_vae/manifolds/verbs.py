@@ -18,7 +18,7 @@ _MAPPED_DIMENSIONS = 16
 
 
 def dist(space: Any, point_a: Array, point_b: Array, *, verbose: bool = False) -> Array:
-    """Geodesic distance, in the units of the data; see `PullbackDecoderMetric.dist`.
+    """Geodesic distance, in the units of the data; as of `PullbackDecoderMetric`.
 
     Parameters
     ----------
