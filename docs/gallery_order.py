@@ -36,7 +36,8 @@ def remove_stale_pages(gallery, examples):
         for page in gallery.rglob("plot_*.rst")
         if not (examples / page.relative_to(gallery).with_suffix(".py")).exists()
     ]
-    lists = [*gallery.rglob("sg_execution_times.rst"), gallery.parent / "sg_execution_times.rst"]
-    for page in (*pages, *(lists if pages else ())):
+    # Lists of times, which are no longer written.
+    pages += gallery.parent.rglob("sg_execution_times.rst")
+    for page in pages:
         for left in page.parent.glob(f"{page.stem}.*"):
             left.unlink()
