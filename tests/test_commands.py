@@ -259,6 +259,10 @@ class TestModels:
         assert "pass a FILE" in refused(capsys, 2, "train", trained, "--quiet")
         assert "pass the FILE" in refused(capsys, 2, "report", trained, "--quiet")
 
+    def test_numbers_too_large_to_square(self, tmp_path, capsys):
+        np.save(tmp_path / "X.npy", np.full((30, 2), 1e200))
+        assert "another unit" in refused(capsys, 1, "train", tmp_path / "X.npy", "--quiet")
+
     def test_data_of_other_features(self, trained, tmp_path, capsys):
         np.save(tmp_path / "X.npy", np.eye(5))
         arguments = [tmp_path / "X.npy", "--model", trained, "--quiet"]

@@ -99,6 +99,7 @@ def read_source(options: argparse.Namespace) -> Source:
         options.sample,
         options.labels_column,
     )
+    _check_size(inputs)
     warnings: list[str] = []
     if trained is None:
         scaling = Scaling.of(inputs.X) if options.standardize else None
@@ -183,6 +184,16 @@ def _of_model(options: argparse.Namespace, path: Path) -> Source:
         codes = Codes(vae.codes_, np.arange(len(vae.codes_)))
     parts: dict[str, Any] = {"inputs": None, "trained": trained, "scaling": trained.scaling}
     return Source(path.name, codes.rows, codes.labels, codes=codes, warnings=(), **parts)
+
+
+def _check_size(inputs: Inputs) -> None:
+    with np.errstate(over="ignore"):
+        squares = np.square(inputs.X).sum()
+    if not np.isfinite(squares):
+        raise ReportError(
+            f"Expected numbers whose squares have a sum in {inputs.name}, got "
+            f"{np.abs(inputs.X).max():.3g}; give the data in another unit."
+        )
 
 
 def _check_features(trained: Trained, inputs: Inputs) -> None:
