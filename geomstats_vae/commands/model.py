@@ -15,6 +15,7 @@ from geomstats_vae.commands.errors import told
 from geomstats_vae.commands.options import EPOCHS, QUICK_EPOCHS
 from geomstats_vae.commands.scaling import Scaling
 from geomstats_vae.models import VAE
+from geomstats_vae.models.noise import NoiseOptions
 from geomstats_vae.report.errors import ReportError, first_line
 
 FILE = "model.safetensors"
@@ -118,8 +119,8 @@ def count_centers(options: argparse.Namespace, n_rows: int) -> int:
     n_centers : int
         What was asked for, or what so many rows call for.
     """
-    # Fewer samples than the default number of centres call for fewer centres.
-    return int(options.n_centers or min(VAE().n_centers, max(1, n_rows // 2)))
+    wanted = options.n_centers or "auto"
+    return NoiseOptions(wanted, a="auto", zeta="auto", variance_head=False).n_centers_of(n_rows)
 
 
 def new_model(options: argparse.Namespace, n_rows: int) -> VAE:
