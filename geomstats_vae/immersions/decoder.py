@@ -268,7 +268,7 @@ class Decoder:
         return mean.to(z.dtype), None if std is None else std.to(z.dtype)
 
     def mean(self, z: torch.Tensor) -> torch.Tensor:
-        """Mean of the data in their own shape, shape=[n_points, *data_shape]; see `mean_std`."""
+        """Mean of the data in their own shape, shape=[n_points, data_shape]; see `mean_std`."""
         if self.members:
             flat = self.mean_std(z)[0]
             return flat.reshape(len(z), *self.members[0].mean(z[:1]).shape[1:])

@@ -95,7 +95,7 @@ def read_mean(output: Any) -> torch.Tensor:
 
     Returns
     -------
-    mean : torch.Tensor, shape=[n_points, *data_shape]
+    mean : torch.Tensor, shape=[n_points, data_shape]
         Mean of the data.
 
     Raises

@@ -20,7 +20,7 @@ class Interpolation(NamedTuple):
     ----------
     codes : array-like, shape=[..., n_points, dim]
         Latent codes, from end to end.
-    decoded : array-like, shape=[..., n_points, *data_shape]
+    decoded : array-like, shape=[..., n_points, data_shape]
         Means of the decoder at the codes.
     path : GeodesicPath
         The geodesics, with what is known of their accuracy.
@@ -45,7 +45,7 @@ def decode(space: Any, point: Array) -> Array:
 
     Returns
     -------
-    decoded : array-like, shape=[..., *data_shape]
+    decoded : array-like, shape=[..., data_shape]
         Means of the decoder, in units of the data, whatever they are embedded by: of Bernoulli
         outputs the probabilities, of categorical ones those of all classes, of an ensemble the
         means over its members. Under pytorch they are differentiable in the codes.
@@ -89,7 +89,7 @@ def interpolate(
     Returns
     -------
     interpolation : Interpolation
-        ``codes``, shape=[..., n_points, dim]; ``decoded``, shape=[..., n_points, *data_shape]; and
+        ``codes``, shape=[..., n_points, dim]; ``decoded``, shape=[..., n_points, data_shape]; and
         the ``path`` that they lie on. It unpacks as these three.
 
     Raises

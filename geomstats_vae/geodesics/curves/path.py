@@ -256,7 +256,7 @@ class GeodesicPath:
 
         Returns
         -------
-        decoded : array-like, shape=[..., n_points, *data_shape]
+        decoded : array-like, shape=[..., n_points, data_shape]
             Means of the decoder.
 
         Raises
