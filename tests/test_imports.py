@@ -26,6 +26,7 @@ LAYERS = [
     "sampling",
     "datasets",
     "report",
+    "commands",
     "__main__",
 ]
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

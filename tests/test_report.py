@@ -1,8 +1,7 @@
-"""The report and the command line: good input gives a page, bad input one clear line."""
+"""The report: its parts, its page and its pictures."""
 
 import logging
 import re
-import sys
 import time
 import warnings
 from functools import partial
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
+from geomstats_vae.commands import main
+from geomstats_vae.commands import report as command
 from geomstats_vae.models import VAE
 from geomstats_vae.report import (
     Inputs,
@@ -21,8 +22,6 @@ from geomstats_vae.report import (
     analysis,
     build,
     build_report,
-    command,
-    main,
 )
 from geomstats_vae.report.figures import pairs_to_draw
 from geomstats_vae.report.inputs import read_inputs
@@ -337,119 +336,3 @@ class TestReport:
         assert status == 0
         assert not (out / "decoded_grid.png").exists()
         assert "no image shape" in (out / "index.html").read_text(encoding="utf-8")
-
-
-class TestCommandLine:
-    """Each of these is refused before any training."""
-
-    def refused(self, capsys, *arguments):
-        assert main(["report", "--quiet", *map(str, arguments)]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1
-        return err
-
-    def test_missing_data(self, capsys, tmp_path):
-        assert "does not exist" in self.refused(capsys, "--data", tmp_path / "X.npy")
-
-    def test_labels_without_data(self, capsys, tmp_path):
-        assert "--data" in self.refused(capsys, "--labels", tmp_path / "y.npy")
-
-    def test_labels_of_the_wrong_length(self, capsys, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 4)))
-        np.save(tmp_path / "y.npy", np.zeros(4))
-        arguments = ("--data", tmp_path / "X.npy", "--labels", tmp_path / "y.npy")
-        assert "Expected 5 labels" in self.refused(capsys, *arguments)
-
-    @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x05\x06" + bytes(18)])
-    def test_unreadable_model(self, capsys, tmp_path, content):
-        (tmp_path / "vae.safetensors").write_bytes(content)
-        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
-        assert "vae.safetensors" in self.refused(capsys, *arguments)
-
-    def test_missing_model(self, capsys, tmp_path):
-        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
-        assert "vae.safetensors" in self.refused(capsys, *arguments)
-
-    def test_model_of_other_data(self, capsys, tmp_path, saved_model):
-        np.save(tmp_path / "X.npy", np.random.default_rng(0).random((30, 5)))
-        arguments = ("--data", tmp_path / "X.npy", "--model", saved_model)
-        assert "64" in self.refused(capsys, *arguments, "--output", tmp_path / "out")
-
-    def test_output_that_is_a_file(self, capsys, tmp_path):
-        (tmp_path / "out").write_text("")
-        assert "Expected a folder" in self.refused(capsys, "--output", tmp_path / "out")
-
-    @pytest.mark.parametrize("arguments", [("--n-pairs", "0"), ("--seed", "-1"), ("--what",)])
-    def test_options(self, capsys, arguments):
-        assert "--help" in self.refused(capsys, *arguments)
-
-    def test_a_sample_and_a_file(self, capsys):
-        assert "leave one out" in self.refused(capsys, "a.csv", "--sample", "rotation")
-        assert "invalid choice" in self.refused(capsys, "--sample", "clothes")
-
-    def test_two_files_of_data(self, capsys):
-        assert "leave one out" in self.refused(capsys, "a.csv", "--data", "b.csv")
-
-    def test_file_without_option(self, capsys, tmp_path):
-        assert "'none.csv', which does not exist" in self.refused(capsys, "none.csv")
-        (tmp_path / "X.csv").mkdir()
-        assert "is no file" in self.refused(capsys, tmp_path / "X.csv")
-
-    def test_images_of_other_shapes(self, capsys, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 2, 6, 7)))
-        assert "2 x 6 x 7" in self.refused(capsys, tmp_path / "X.npy")
-
-    def test_nothing_gives_help(self, capsys):
-        assert main([]) == 0
-        out, err = capsys.readouterr()
-        assert "report" in out
-        assert err == ""
-
-    @pytest.mark.parametrize(
-        ("program", "usage"),
-        [
-            ("/lib/geomstats_vae/__main__.py", "python -m geomstats_vae report"),
-            ("/bin/geomstats-vae", "geomstats-vae report"),
-        ],
-    )
-    def test_help_names_the_program(self, capsys, monkeypatch, program, usage):
-        monkeypatch.setattr("sys.argv", [program])
-        with pytest.raises(SystemExit) as stop:
-            main(["report", "--help"])
-        assert stop.value.code == 0
-        assert capsys.readouterr().out.startswith(f"usage: {usage} [-h]")
-
-    @pytest.mark.parametrize("quiet", [False, True])
-    def test_quiet_means_quiet(self, capsys, monkeypatch, quiet):
-        """What geomstats logs by the root logger's handler is not printed."""
-        seen = []
-        printing = logging.StreamHandler(sys.stderr)
-        root = logging.getLogger()
-        monkeypatch.setattr(root, "handlers", [printing])
-
-        def logs(*_, quiet, **__):
-            journal = Journal(quiet=quiet)
-            with journal.stage("mean"):
-                root.warning("no mean yet")
-            seen.extend(journal.warnings)
-            root.warning("between the stages")
-            return "index.html"
-
-        monkeypatch.setattr(command, "build_report", logs)
-        assert main(["report", *(["--quiet"] if quiet else [])]) == 0
-        out, err = capsys.readouterr()
-        assert out == ("" if quiet else "index.html\n")
-        assert err == ("" if quiet else "mean ...\nno mean yet\nbetween the stages\n")
-        assert seen == [("mean", "logged by root", "no mean yet")]
-        assert root.handlers == [printing]
-        assert printing.filters == []
-
-    def test_interrupt(self, capsys, monkeypatch):
-        def interrupted(*_, **__):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(command, "build_report", interrupted)
-        assert main(["report"]) == 130
-        assert capsys.readouterr().err.startswith("interrupted")

@@ -61,6 +61,7 @@ def build_report(
     output: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
+    vae: VAE | None = None,
     n_pairs: int = 50,
     seed: int = 0,
     quiet: bool = False,
@@ -76,6 +77,8 @@ def build_report(
         Folder for ``index.html`` and the pictures; made if it does not exist.
     model : path-like, optional
         A model written by `VAE.save`. Without it one is trained on the data.
+    vae : VAE, optional
+        The model to train, in place of one with default parameters.
     n_pairs : int
         Random pairs of samples to join by geodesics.
     seed : int
@@ -101,7 +104,7 @@ def build_report(
         journal.write(f"assumed: {assumption}")
     report = _Report(inputs, journal, np.random.default_rng(seed), options or ReportOptions())
     with matplotlib.rc_context(figures.STYLE):
-        report.fit(model, seed)
+        report.fit(model, seed, vae)
         report.parameters(model, n_pairs, seed)
         report.codes()
         report.maps()
@@ -130,10 +133,10 @@ class _Report:
         self.pictures: dict[str, bytes] = {}
         self.page = Page(f"Geometry of the latent space: {inputs.name}")
 
-    def fit(self, model: str | os.PathLike[str] | None, seed: int) -> None:
+    def fit(self, model: str | os.PathLike[str] | None, seed: int, vae: VAE | None) -> None:
         X = self.inputs.X
         with self.journal.stage("model"):
-            self.vae = _fitted(X, model, seed, verbose=not self.journal.quiet)
+            self.vae = _fitted(X, model, vae, seed, verbose=not self.journal.quiet)
             self.z = self.vae.transform(X)
         # The matrix asks for many geodesics: then all stages share a table of the metric.
         n = min(self.options.n_matrix, len(self.z))
@@ -343,9 +346,13 @@ class _Report:
             return head(torch.as_tensor(points)).numpy()
 
 
-def _fitted(X: Floats, model: str | os.PathLike[str] | None, seed: int, verbose: bool) -> VAE:
+def _fitted(
+    X: Floats, model: str | os.PathLike[str] | None, vae: VAE | None, seed: int, verbose: bool
+) -> VAE:
     """Train a model, or load one and check that it fits the data and the pictures."""
     try:
+        if model is None and vae is not None:
+            return vae.fit(X)
         if model is None:
             return VAE(variance_head=True, random_state=seed, verbose=verbose).fit(X)
         vae = VAE.load(model)

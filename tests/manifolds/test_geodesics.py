@@ -176,7 +176,7 @@ def unsatisfiable(on_failure):
 def test_failures_warn_once_raise_or_are_silent(call):
     a, b = array(2.0 * draw(4, 2)), array(-2.0 * draw(4, 2))
     with pytest.warns(
-        GeodesicConvergenceWarning, match=r"\d of \d+ geodesics did not converge"
+        GeodesicConvergenceWarning, match=r"\d of \d+ geodesics did not converge \(at index \d"
     ) as record:
         call(unsatisfiable("warn"), a, b)
     assert len(record) == 1

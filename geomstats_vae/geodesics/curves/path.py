@@ -108,14 +108,14 @@ class GeodesicPath:
         Velocities at the end points for times in [0, 1], from the end-point gradients of the
         length; the first is the Riemannian logarithm. NaN where a metric is singular.
     converged : array-like of bool, shape=[...]
-        Whether the certificate holds: fine and discrete length agree to ``rtol``, and the
-        residual is at most ``rtol``.
+        Whether two checks pass: a finer mesh changes the length by at most ``rtol``, and the
+        residual is at most ``rtol``. A shorter curve may still exist elsewhere.
     status : array-like of int, shape=[...]
         Member of `GeodesicStatus`.
     residual : array-like, shape=[...]
-        Newton decrement of the length on a mesh twice as fine, relative to the length: the energy
-        norm of the normal part of the geodesic equation's residual. Half of it estimates by what
-        share the curve is longer than the geodesic it tends to.
+        Half of it estimates by which share of its length one more Newton step would shorten the
+        curve, on a mesh twice as fine. It is the step's Newton decrement over the length: the
+        energy norm of the normal part of what is left of the geodesic equation.
     length_error : array-like, shape=[...]
         Relative difference between the length by 20 chords per element and by quadrature.
     n_iter : array-like of int, shape=[...]
