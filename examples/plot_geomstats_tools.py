@@ -128,7 +128,7 @@ figure, panels = plt.subplot_mosaic(
     [["axes", "line", "curvature"], ["axis"] * 3, ["leaning"] * 3],
     figsize=(15, 7),
     height_ratios=[4, 1, 1],
-    layout="constrained",
+    layout="compressed",
 )
 middle, half = 0.5 * (codes.min(axis=0) + codes.max(axis=0)), 0.65 * np.ptp(codes, axis=0).max()
 window = LatentWindow(middle - half, middle + half, np.zeros(0))
@@ -144,7 +144,7 @@ latent_scatter(panels["axes"], codes, size=25.0)
 geodesics(panels["axes"], axes_of_class, color="#0072B2")
 panels["axes"].plot(*mean, "o", color="black", ms=9, label="Fréchet mean")
 panels["axes"].plot(*average, "X", color="#D55E00", ms=10, label="mean of coordinates")
-panels["axes"].legend(loc="upper left")
+panels["axes"].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small", ncols=3)
 panels["axes"].set_title("mean and principal geodesics")
 frame(panels["axes"])
 points = panels["line"].scatter(*codes.T, c=lean, cmap="viridis", s=25, lw=0)

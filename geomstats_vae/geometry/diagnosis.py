@@ -146,7 +146,7 @@ class Diagnosis:
             ("codes looked at", str(self.n_codes)),
             ("spread of the codes, by dimension", _numbers(self.spread)),
             ("response of the mean, by dimension", _numbers(self.response)),
-            ("collapsed dimensions", _numbers(self.collapsed_dims) or "none"),
+            ("collapsed dimensions", _names(self.collapsed_dims) or "none"),
             ("codes where a dimension is saturated", _percent(*self.saturated_share)),
             ("codes with a singular metric", _percent(self.singular_share)),
             ("condition of M: median, 90 %, largest", _numbers(conditions)),
@@ -160,7 +160,8 @@ class Diagnosis:
         return rows + [
             (
                 f"distances if {item.change}",
-                f"{item.relative_change:.0%} off, rank correlation {item.rank_correlation:.3f}",
+                f"{_percent(item.relative_change)} off, rank correlation "
+                f"{item.rank_correlation:.3f}",
             )
             for item in self.sensitivity
         ]
@@ -375,6 +376,11 @@ def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.3g}" for value in values)
 
 
+def _names(dimensions: Iterable[int]) -> str:
+    """Names of dimensions as on axes, counted from one."""
+    return ", ".join(f"z_{k + 1}" for k in dimensions)
+
+
 def _percent(*shares: float) -> str:
     return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
 
@@ -382,7 +388,7 @@ def _percent(*shares: float) -> str:
 def _on_dimensions(found: Diagnosis) -> Iterator[str]:
     if found.collapsed_dims:
         yield (
-            f"Dimensions {_numbers(found.collapsed_dims)} are collapsed: over the spread of the "
+            f"Collapsed: {_names(found.collapsed_dims)}. Over the spread of the "
             "codes they move the mean by at most 5 % of what the others do, or of the noise. Train "
             "with a smaller latent_dim, longer, or with less weight on the KL divergence."
         )
@@ -390,8 +396,8 @@ def _on_dimensions(found: Diagnosis) -> Iterator[str]:
     if saturated:
         shares = _percent(*(found.saturated_share[k] for k in saturated))
         yield (
-            f"At {shares} of the codes the mean no longer reacts to dimensions "
-            f"{_numbers(saturated)}: an activation is saturated and distances there come from the "
+            f"At {shares} of the codes the mean no longer reacts to "
+            f"{_names(saturated)}: an activation is saturated and distances there come from the "
             "rounding or from sigma alone. Scale the data, train with more weight_decay, or let "
             "the last layer be the identity."
         )
