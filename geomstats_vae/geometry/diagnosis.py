@@ -157,14 +157,7 @@ class Diagnosis:
             rows.append(("neighbors in the data torn apart", _percent(self.torn_share)))
         if self.sensitivity is None:
             return [*rows, ("distances if a or K changes", "not measured")]
-        return rows + [
-            (
-                f"distances if {item.change}",
-                f"{_percent(item.relative_change)} off, rank correlation "
-                f"{item.rank_correlation:.3f}",
-            )
-            for item in self.sensitivity
-        ]
+        return rows + [(f"distances if {item.change}", _change(item)) for item in self.sensitivity]
 
     def __str__(self) -> str:
         rows = self.rows()
@@ -377,29 +370,31 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _names(dimensions: Iterable[int]) -> str:
-    """Names of dimensions as on axes, counted from one."""
-    return ", ".join(f"z_{k + 1}" for k in dimensions)
+    return ", ".join(f"z_{k + 1}" for k in dimensions)  # as on the axes of pictures
 
 
 def _percent(*shares: float) -> str:
     return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
 
 
+def _change(item: Sensitivity) -> str:
+    return f"{_percent(item.relative_change)} off, rank correlation {item.rank_correlation:.3f}"
+
+
 def _on_dimensions(found: Diagnosis) -> Iterator[str]:
     if found.collapsed_dims:
         yield (
-            f"Collapsed: {_names(found.collapsed_dims)}. Over the spread of the "
-            "codes they move the mean by at most 5 % of what the others do, or of the noise. Train "
-            "with a smaller latent_dim, longer, or with less weight on the KL divergence."
+            f"Collapsed: {_names(found.collapsed_dims)}. Over the spread of the codes this moves the "
+            "mean by at most 5 % of what others do, or of the noise. Train with a smaller "
+            "latent_dim, longer, or with less weight on the KL divergence."
         )
     saturated = [k for k, share in enumerate(found.saturated_share) if share > _FEW]
     if saturated:
         shares = _percent(*(found.saturated_share[k] for k in saturated))
         yield (
-            f"At {shares} of the codes the mean no longer reacts to "
-            f"{_names(saturated)}: an activation is saturated and distances there come from the "
-            "rounding or from sigma alone. Scale the data, train with more weight_decay, or let "
-            "the last layer be the identity."
+            f"At {shares} of the codes the mean no longer reacts to {_names(saturated)}: an "
+            "activation is saturated and distances there come from the rounding or sigma alone. "
+            "Scale the data, train with more weight_decay, or let the last layer be the identity."
         )
 
 

@@ -36,7 +36,7 @@ _MARKERS = "osDv^P<X>p*h"
 # Width of a letter and height of a line, in sizes of the font, with some space around. Names are
 # moved by this share of their overlap at a time, and not if there are too many to find a place.
 _LETTER, _LINE = 0.8, 1.15
-_PUSH, _ROUNDS, _MOST_NAMES = 0.55, 60, 40
+_PUSH, _ROUNDS, _MOST_NAMES, _ROOM = 0.55, 60, 40, 0.75
 
 
 def class_styles(n_classes: int) -> list[tuple[str, str]]:
@@ -126,8 +126,8 @@ def _apart(ax: Axes, points: Floats, places: Floats, names: Sequence[str]) -> Fl
         return places
     box = ax.get_window_extent()
     shown = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
-    # Points per latent unit, the same along both axes.
-    scale = min(box.width / shown[0], box.height / shown[1]) * 72.0 / ax.figure.dpi
+    # Points per latent unit, the same along both axes. The layout will take some of the room.
+    scale = _ROOM * min(box.width / shown[0], box.height / shown[1]) * 72.0 / ax.figure.dpi
     size = FontProperties(size="large").get_size_in_points() / scale
     half = 0.5 * size * np.array([[_LETTER * len(name), _LINE] for name in names])
     places = places.copy()

@@ -222,12 +222,12 @@ class _Report:
     def maps(self) -> None:
         with self.journal.stage("maps of uncertainty"):
             self.page.heading("Uncertainty of the decoder")
-            heads = {"the decoder's own head": self.own_sigma, "RBF network": self.sigma}
+            heads = {"decoder's own head": self.own_sigma, "RBF network": self.sigma}
             figure = figures.sigma_figure(heads, self.window, self.z, self.options.n_cells)
             growth = {name: self.growth(head) for name, head in heads.items()}
         self.summary["growth_of_sigma"] = growth
-        told = " and ".join(f"{value:.2g} times by {name}" for name, value in growth.items())
-        told = f"At the edge of the map sigma is {told} what it is at the codes (medians)."
+        parts = (f"{value:.2g} times that at the codes by the {k}" for k, value in growth.items())
+        told = f"At the edge of the map the median sigma is {', and '.join(parts)}."
         self.picture(
             figure,
             "Logarithm of the sum of the decoder's standard deviations, by the variance head that "
