@@ -385,7 +385,7 @@ class TestReport:
         assert status == 0
         html = (out / "index.html").read_text(encoding="utf-8")
         assert "no image shape" in html
-        assert html.count("data:image/webp;base64,") == N_PICTURES - 3
+        assert html.count("data:image/webp;base64,") == N_PICTURES - 2
 
 
 class TestCommandLine:

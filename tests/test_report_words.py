@@ -71,6 +71,11 @@ class TestSentences:
         assert "clear clusters: 2 of 400 to 600 rows" in groups
         assert "straight lines" in then
 
+    def test_a_model_of_other_data_explains_nothing(self):
+        summary = changed(model={"explained_variance": -500.0})
+        assert "explains none of the variance" in findings.sentences(summary)[0]
+        assert "explains none of the variance" in findings.faults(summary)[0]
+
     def test_pairs_that_there_was_no_time_for_are_told_of(self):
         summary = changed(geodesics={"solved": 24, "certified": 24})
         assert "26 pairs more" in findings.on_geodesics(summary)

@@ -384,8 +384,8 @@ def _change(item: Sensitivity) -> str:
 def _on_dimensions(found: Diagnosis) -> Iterator[str]:
     if found.collapsed_dims:
         yield (
-            f"Collapsed: {_names(found.collapsed_dims)}. Over the spread of the codes this moves the "
-            "mean by at most 5 % of what others do, or of the noise. Train with a smaller "
+            f"Collapsed: {_names(found.collapsed_dims)}. Over the spread of the codes they move "
+            "the mean by at most 5 % of what others do, or of the noise. Train with a smaller "
             "latent_dim, longer, or with less weight on the KL divergence."
         )
     saturated = [k for k, share in enumerate(found.saturated_share) if share > _FEW]

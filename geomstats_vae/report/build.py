@@ -184,6 +184,15 @@ class _Report:
                 "along each geodesic and of time along each straight line.",
                 f"Images along {len(drawn)} geodesics and straight lines. {told}",
             )
+        elif drawn:
+            n_columns = self.inputs.X.shape[1]
+            self.picture(
+                figures.columns_figure(self.mean, self.inputs.X, pairs, drawn),
+                f"Decoder means of the columns 1 to {n_columns}, from top to bottom, along the "
+                "numbered curves of the map from start to end: red above the mean of the column, "
+                "blue below, darkest at 2.5 standard deviations.",
+                f"Columns along {len(drawn)} geodesics and straight lines. {told}",
+            )
         self.files["pairs.csv"] = files.pairs_csv(pairs)
         if not len(pairs.index):
             return

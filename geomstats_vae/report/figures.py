@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geomstats_vae import plotting
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.plotting import LatentWindow
+from geomstats_vae.plotting.axes import DIVERGING
 from geomstats_vae.report.analysis import ClassMean, Pairs
 from geomstats_vae.report.page import PictureAxes
 
@@ -37,6 +38,9 @@ _N_DRAWN = 6
 # room for a colour bar or a legend, and for the names of the axes.
 _WIDTH, _BESIDE, _BELOW = 5.6, 1.3, 0.9
 _LEAST_HEIGHT, _MOST_HEIGHT = 2.4, 7.0
+# Room for the names of strips. Points of a strip of columns, inches for a column and for all, and
+# standard deviations that the colours reach to.
+_NAMES, _N_COLUMN_STRIP, _COLUMN, _STRIP_HEIGHTS, _REACH = 0.95, 60, 0.04, (0.25, 1.2), 2.5
 # Space around a curve as a share of the window. The flattest window, and what is a flat one.
 _EDGE = 0.06
 _MARGIN, _FLATTEST, _FLAT = 0.04, 0.4, 0.7
@@ -296,11 +300,59 @@ def strips_figure(
         The figure.
     """
     t = np.linspace(0.0, 1.0, _N_STRIP)
-    # Inches: a column of names, then strips as high as their images are wide, two and two.
-    names, width, gap = 0.95, _WIDTH - 0.95, 0.12
-    height = width / _N_STRIP * image_shape[0] / image_shape[1]
+
+    def draw(ax: Axes, points: Floats) -> None:
+        plotting.strip(ax, decode_mean(points).reshape(_N_STRIP, *image_shape))
+
+    height = (_WIDTH - _NAMES) / _N_STRIP * image_shape[0] / image_shape[1]
+    return _strips(pairs, drawn, t, height, draw)
+
+
+def columns_figure(
+    decode_mean: Callable[[Floats], Floats], X: Floats, pairs: Pairs, drawn: Sequence[int]
+) -> Figure:
+    """Draw the columns decoded along geodesics and straight lines, as colours.
+
+    Parameters
+    ----------
+    decode_mean : callable
+        Maps latent points, shape=[..., dim], to means, shape=[..., n_outputs].
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Samples; their means and standard deviations are the scale.
+    pairs : Pairs
+        The geodesics.
+    drawn : sequence of int
+        Which of them to draw, under the numbers 1, 2, ...
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    """
+    mean, std = X.mean(axis=0), X.std(axis=0)
+    scale = np.where(std > 0.0, std, 1.0)
+
+    def draw(ax: Axes, points: Floats) -> None:
+        colours = ((decode_mean(points) - mean) / scale).T
+        style: dict[str, Any] = {"cmap": DIVERGING, "vmin": -_REACH, "vmax": _REACH}
+        ax.imshow(colours, aspect="auto", interpolation="nearest", **style)
+        ax.set(xticks=[], yticks=[])
+
+    height = float(np.clip(_COLUMN * X.shape[1], *_STRIP_HEIGHTS))
+    return _strips(pairs, drawn, np.linspace(0.0, 1.0, _N_COLUMN_STRIP), height, draw)
+
+
+def _strips(
+    pairs: Pairs,
+    drawn: Sequence[int],
+    t: Floats,
+    height: float,
+    draw: Callable[[Axes, Floats], None],
+) -> Figure:
+    """Draw strips of some height in inches, two and two, beside their names."""
+    width, gap = _WIDTH - _NAMES, 0.12
     total = len(drawn) * (2 * height + gap)
-    figure = Figure(figsize=(names + width, total))
+    figure = Figure(figsize=(_WIDTH, total))
     for row, k in enumerate(drawn):
         straight = pairs.start[k] + t[:, None] * (pairs.end[k] - pairs.start[k])
         top = total - row * (2 * height + gap) - gap / 2
@@ -309,9 +361,8 @@ def strips_figure(
             (("geodesic", pairs.at(k, t)), ("straight line", straight))
         ):
             bottom = (top - (line + 1) * height) / total
-            box = (names / (names + width), bottom, width / (names + width), height / total)
-            ax = figure.add_axes(box)
-            plotting.strip(ax, decode_mean(points).reshape(_N_STRIP, *image_shape))
+            ax = figure.add_axes((_NAMES / _WIDTH, bottom, width / _WIDTH, 0.95 * height / total))
+            draw(ax, points)
             ax.set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
 

@@ -165,13 +165,19 @@ def faults(summary: Summary) -> list[str]:
     return found or [_no_fault(summary)]
 
 
+def _explained(model: Mapping[str, Any]) -> str:
+    share = model["explained_variance"]
+    if share > 0.0:
+        return f"explains {percent(share)} of the variance"
+    return "explains none of the variance: the mean of the data misses less"
+
+
 def _model(summary: Summary) -> str:
     data, model = summary["data"], summary["model"]
     return (
         f"The model maps {count(data['rows'], 'row')} of {count(data['columns'], 'column')} to "
         f"{model['latent_dim']} latent coordinates, misses a value by "
-        f"{model['reconstruction_error']:.3g} (root mean square), and explains "
-        f"{percent(model['explained_variance'])} of the variance."
+        f"{model['reconstruction_error']:.3g} (root mean square), and {_explained(model)}."
     )
 
 
@@ -322,9 +328,8 @@ def _of_data(summary: Summary) -> Iterator[str]:
         )
     if model["explained_variance"] < _EXPLAINED:
         yield (
-            f"The model explains {percent(model['explained_variance'])} of the variance: the "
-            "geometry is that of the model, and little of the data. Train longer, or with a larger "
-            "latent_dim."
+            f"The model {_explained(model)}. So the geometry is that of the model, and little of "
+            "the data. Train longer, or with a larger latent_dim."
         )
 
 
