@@ -120,7 +120,7 @@ for name in ("line", "line, by length"):
 # %%
 # The three pairs whose lines are the longest, compared with their geodesics.
 chosen = np.argsort(ratio)[:3]
-figure = plt.figure(figsize=(13, 5), layout="compressed")
+figure = plt.figure(figsize=(13, 5), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
 ax = left.subplots()
 volume_density(ax, space, LatentWindow.around(codes), n_points=n_cells)

@@ -128,7 +128,7 @@ figure, panels = plt.subplot_mosaic(
     [["axes", "line", "curvature"], ["axis"] * 3, ["leaning"] * 3],
     figsize=(15, 7),
     height_ratios=[4, 1, 1],
-    layout="compressed",
+    layout="constrained",
 )
 middle, half = 0.5 * (codes.min(axis=0) + codes.max(axis=0)), 0.65 * np.ptp(codes, axis=0).max()
 window = LatentWindow(middle - half, middle + half, np.zeros(0))

@@ -81,7 +81,7 @@ for name, p_value in p_values.items():
 # Both schemes of Brownian motion pass, by a step in coordinates and by an exponential map. Without
 # the drift walkers get too far: their distribution is not that of any motion of the sphere, for it
 # depends on the chart.
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="compressed")
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
 grid = np.linspace(0.0, 2.6, 200)
 for ax, (name, sample) in zip(axes, angles.items(), strict=True):
     ax.hist(sample, bins=grid[::5], density=True, color="0.75", label="walkers")
@@ -163,7 +163,7 @@ for name, walk in walks.items():
 # the study's picture, in which they seem to keep to the data, is one of latent space, where walls
 # are thin. Over the whole of this run the Euclidean walk has low sigma as often or more. A shorter
 # step changes nothing about that. What keeps a walk with the data is a density to follow.
-figure, axes = plt.subplots(2, 3, figsize=(12, 7.6), layout="compressed")
+figure, axes = plt.subplots(2, 3, figsize=(12, 7.6), layout="constrained")
 for ax, (name, walk) in zip(axes[:, :2].flat, walks.items(), strict=True):
     image = log_sigma(ax, pixel_std, window, n_points=n_cells, colorbar=False)
     image.set_cmap("Greys")  # the walkers have the colours
@@ -181,7 +181,7 @@ axes[0, 2].invert_yaxis()
 
 # %%
 # Images along the way of the first walker of each walk, at equal times.
-figure, axes = plt.subplots(4, 1, figsize=(9, 3.6), layout="compressed")
+figure, axes = plt.subplots(4, 1, figsize=(9, 3.6), layout="constrained")
 for ax, (name, walk) in zip(axes, walks.items(), strict=True):
     way = walk.points[0, :: max(1, n_steps // 16)]
     strip(ax, decode(way)[0].reshape(-1, 8, 8))
@@ -198,7 +198,7 @@ if not short:
     dynamics = LangevinDynamics(space, land.score_samples, gradient=np.zeros_like, random_state=0)
     walk = dynamics.sample_walk(end_time=20.0, n_steps=20, initial_point=threes[:8])
     print(f"LAND: {np.mean(walk.acceptance):.0%} of the steps accepted")
-    figure, ax = plt.subplots(figsize=(6, 4), layout="compressed")
+    figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     latent_scatter(ax, threes)[0].set(color="0.6")
     random_walks(ax, walk, width=1.0)
     ax.set_title("walkers that sample LAND's density, codes of the digit 3")

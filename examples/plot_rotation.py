@@ -63,7 +63,7 @@ def angle_of(image):
     return f"{turns[off.argmin(), 0]:.0f}\N{DEGREE SIGN}" if off.min() < near else "none"
 
 
-figure = plt.figure(figsize=(12, 4.2), layout="compressed")
+figure = plt.figure(figsize=(12, 4.2), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(1, 1.35))
 ax = left.subplots()
 window = LatentWindow.around(codes)

@@ -85,7 +85,7 @@ for name, (_, _, true, geodesic, straight) in results.items():
 # Above, the samples, colored by one coordinate of the surface. In the middle, their codes, with
 # four geodesics and the straight lines between the same points. Below, all distances against the
 # true ones; the straight ones, which have no unit, are scaled to the same median.
-figure = plt.figure(figsize=(3.6 * len(results), 10.5), layout="compressed")
+figure = plt.figure(figsize=(3.6 * len(results), 10.5), layout="constrained")
 for k, (name, (surface, vae, true, geodesic, straight)) in enumerate(results.items(), start=1):
     samples = figure.add_subplot(3, len(results), k, projection="3d")
     size = surfaces[name][1]

@@ -36,7 +36,7 @@ _MARKERS = "osDv^P<X>p*h"
 # Width of a letter and height of a line, in sizes of the font, with some space around. Names are
 # moved by this share of their overlap at a time, and not if there are too many to find a place.
 _LETTER, _LINE = 0.8, 1.15
-_PUSH, _ROUNDS, _MOST_NAMES, _ROOM = 0.55, 60, 40, 0.75
+_PUSH, _ROUNDS, _MOST_NAMES, _ROOM = 0.55, 60, 40, 0.65
 
 
 def class_styles(n_classes: int) -> list[tuple[str, str]]:
@@ -130,7 +130,9 @@ def _apart(ax: Axes, points: Floats, places: Floats, names: Sequence[str]) -> Fl
     scale = _ROOM * min(box.width / shown[0], box.height / shown[1]) * 72.0 / ax.figure.dpi
     size = FontProperties(size="large").get_size_in_points() / scale
     half = 0.5 * size * np.array([[_LETTER * len(name), _LINE] for name in names])
-    places = places.copy()
+    # No name leaves the codes, unless it is longer than they are wide.
+    low, high = points.min(axis=0) + half, points.max(axis=0) - half
+    low, high = np.minimum(low, places), np.maximum(high, places)
     for _ in range(_ROUNDS):
         gap = places[:, None] - places
         overlap = half[:, None] + half - np.abs(gap)
@@ -142,7 +144,7 @@ def _apart(ax: Axes, points: Floats, places: Floats, names: Sequence[str]) -> Fl
         direction = np.where(gap == 0.0, np.sign(later), np.sign(gap))
         least = overlap == overlap.min(axis=-1, keepdims=True)
         push = np.where(covers[..., None] & least, _PUSH * overlap * direction, 0.0)
-        places += push.sum(axis=1)
+        places = np.clip(places + push.sum(axis=1), low, high)
     return places
 
 
