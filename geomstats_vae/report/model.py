@@ -123,8 +123,8 @@ def make_space(vae: VAE, n_codes: int, max_seconds: float, verbose: bool) -> Lat
     geometry = space.metric.geometry
     graph = space.metric.build_graph(verbose=verbose)
     many = n_codes * (n_codes - 1) // 2 >= TableOptions().pairs
-    # A table is begun if half of the time until the deadline is enough for it.
-    deadline = Deadline.after(2.0 * max_seconds)
+    # A table is begun if half of the time until the deadline seems enough for it; it takes more.
+    deadline = Deadline.after(max_seconds)
     if (
         many
         and geometry.table.serves(geometry.decoder)
