@@ -218,7 +218,7 @@ def solve_pairs(
     progress : callable
         Wraps a sequence and a description in a progress bar.
     max_seconds : float, optional
-        Limit of time. The first pairs are solved in any case.
+        Limit of time. The first pair is solved in any case.
 
     Returns
     -------
@@ -226,12 +226,12 @@ def solve_pairs(
         The geodesics and their measures; only of the pairs that a curve was found for.
     """
     deadline = Deadline.after(max_seconds)
-    parts: list[Pairs] = []
-    for begin in progress(range(0, len(index), _BLOCK), "pairs, by eights"):
-        if parts and deadline.passed:
+    # The first pair is solved whatever it takes.
+    parts = [_solve_block(space, codes, index[:1], NO_LIMIT)]
+    for begin in progress(range(1, len(index), _BLOCK), "pairs, by eights"):
+        if deadline.passed:
             break
-        part = index[begin : begin + _BLOCK]
-        parts.append(_solve_block(space, codes, part, deadline if parts else NO_LIMIT))
+        parts.append(_solve_block(space, codes, index[begin : begin + _BLOCK], deadline))
     return Pairs.join(parts)
 
 
