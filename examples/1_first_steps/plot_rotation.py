@@ -33,7 +33,7 @@ from geomstats_vae.plotting import (
 
 # The tests ask for a short run.
 short = "SHORT_EXAMPLES" in os.environ
-n_pairs, n_cells = (4, 20) if short else (40, 100)
+n_pairs, n_cells = (4, 20) if short else (24, 100)
 options = {"max_epochs": 60} if short else {}
 
 n_samples, size = (200, 10) if short else (1000, 24)

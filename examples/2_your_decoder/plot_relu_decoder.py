@@ -96,7 +96,7 @@ for activation, space in spaces.items():
 # %%
 # Below, a tenth of each latent space: the ReLU's edges are straight and sharp (what is smooth there
 # is the standard deviation), and geodesics bend where they cross them.
-figure, axes = plt.subplots(2, 2, figsize=(12, 10.5), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(12, 10.5), layout="compressed")
 for (whole, part), (activation, vae) in zip(axes.T, models.items(), strict=True):
     path, (start, end) = paths[activation], vae.codes_[pairs]
     middle = np.asarray(path(0.5))[0].ravel()

@@ -120,7 +120,7 @@ for name, most in zip(markers, np.abs(on_way - on_line).max(axis=0), strict=True
 
 # %%
 # The map shows where the decoder is uncertain; most geodesics between medoids keep to the dark.
-figure, axes = plt.subplots(1, 3, figsize=(18, 5.2), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(18, 5.2), layout="compressed")
 figure.get_layout_engine().set(wspace=0.06)
 log_sigma(axes[0], std, LatentWindow.around(codes), n_points=100 if short else 200)
 geodesics(axes[0], path(times), path.converged)

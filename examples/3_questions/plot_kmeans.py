@@ -72,7 +72,7 @@ print(
 # %%
 # The clusters of the first VAE of each set: the color of a region is that of the digit that most
 # of its codes show, stars are the centers.
-figure, axes = plt.subplots(2, len(sets), figsize=(13, 8), squeeze=False, layout="constrained")
+figure, axes = plt.subplots(2, len(sets), figsize=(13, 8), squeeze=False, layout="compressed")
 for column, (kinds, runs) in zip(axes.T, found.items(), strict=True):
     codes, truth, fits = runs[0]
     window = LatentWindow.around(codes)

@@ -77,7 +77,7 @@ print(
 # data and bends with them, but is large where the volume density is, whether there are codes or
 # not. Both densities, with the codes held out:
 window = LatentWindow.around(np.concatenate((seen, held_out)))
-figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="compressed")
 norm = Normalize(vmin=0.0)
 models = {"LAND": land, "Gaussian mixture": mixture}
 images = [

@@ -68,12 +68,13 @@ print(f"Distances on the map: {np.median(np.abs(error)):.0%} off in the median")
 
 # %%
 # The codes, their map, and the matrix in the order of the digits.
-figure, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(15, 5.2), layout="constrained")
 latent_scatter(axes[0], codes, labels, legend=False)
 axes[0].set_title("latent codes")
 latent_scatter(axes[1], image, labels)
 axes[1].set(title="map by geodesic distance", xlabel="$y_1$", ylabel="$y_2$")
 axes[1].set_aspect("equal")
-distance_matrix(axes[2], distances, labels)
+matrix = distance_matrix(axes[2], distances, labels, colorbar=False)
+figure.colorbar(matrix, ax=axes[2], label="distance", shrink=0.75)
 axes[2].set_title("distances")
 plt.show()

@@ -133,7 +133,7 @@ for name, std in (("network", network), ("radial basis functions", precision.std
     ratio = mean_sigma(std, rings)[radii == 3.0][0] / at_codes[name]
     print(f"sigma at three radii, by {name}: {ratio:.2f} times that at the codes")
 
-figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="compressed")
 reach = 3.0 * radius
 window = LatentWindow(middle - reach, middle + reach, np.zeros(0))
 with torch.no_grad():
@@ -169,7 +169,7 @@ axes[2].legend()
 # wide ones take the walls away between classes. What is best for likelihood need not be best for
 # geometry; look at both.
 figure, axes = plt.subplots(
-    2, len(widths), figsize=(3.1 * len(widths), 6.4), layout="constrained", squeeze=False
+    2, len(widths), figsize=(3.1 * len(widths), 6.4), layout="compressed", squeeze=False
 )
 window = LatentWindow.around(codes)
 start, end = codes[[0, 3, 11, 27]], codes[[40, 16, 8, 60]]
@@ -188,15 +188,14 @@ for (top, bottom), a_shown in zip(axes.T, widths, strict=True):
     path = space.metric.solve_geodesic(start, end)
     straight_lines(bottom, start, end)
     geodesics(bottom, path)
-curve_legend(axes[1, 0], loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=1, fontsize="small")
+    bottom.set(xlim=window.extent[:2], ylim=window.extent[2:])
+curve_legend(axes[1, 0], loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize="small")
 axes[0, 0].set_ylabel(r"$\log\,\sum_j \sigma_j$" + "\n$z_2$")
 axes[1, 0].set_ylabel("volume density\n$z_2$")
 
 # %%
 # The sweep over the number of functions, at the width that was best.
-figure, axes = plt.subplots(
-    1, len(numbers), figsize=(3.1 * len(numbers), 3.4), layout="constrained"
-)
+figure, axes = plt.subplots(1, len(numbers), figsize=(3.1 * len(numbers), 3.4), layout="compressed")
 for ax, n_shown in zip(axes, numbers, strict=True):
     score, shown = found[a, n_shown]
     log_sigma(
@@ -207,5 +206,6 @@ for ax, n_shown in zip(axes, numbers, strict=True):
         colorbar=False,
     )
     ax.scatter(*shown.centers.T, s=6.0, color="white", edgecolor="black", lw=0.4)
+    ax.set(xlim=window.extent[:2], ylim=window.extent[2:])
     ax.set_title(f"K = {n_shown}: {score:.1f} nats")
 plt.show()

@@ -39,6 +39,11 @@ def numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.3g}" for value in values)
 
 
+def names(dimensions: Iterable[int]) -> str:
+    """Name dimensions as on the axes of pictures, the first is z_1."""
+    return ", ".join(f"z_{k + 1}" for k in dimensions)
+
+
 def percent(*shares: float) -> str:
     """List shares in percent."""
     return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
@@ -47,18 +52,17 @@ def percent(*shares: float) -> str:
 def _on_dimensions(found: Any) -> Iterator[str]:
     if found.collapsed_dims:
         yield (
-            f"Dimensions {numbers(found.collapsed_dims)} are collapsed: over the spread of the "
-            "codes they move the mean by at most 5 % of what the others do, or of the noise. Train "
-            "with a smaller latent_dim, longer, or with less weight on the KL divergence."
+            f"Collapsed: {names(found.collapsed_dims)}. Over the spread of the codes they move "
+            "the mean by at most 5 % of what others do, or of the noise. Train with a smaller "
+            "latent_dim, longer, or with less weight on the KL divergence."
         )
     saturated = [k for k, share in enumerate(found.saturated_share) if share > _FEW]
     if saturated:
         shares = percent(*(found.saturated_share[k] for k in saturated))
         yield (
-            f"At {shares} of the codes the mean no longer reacts to dimensions "
-            f"{numbers(saturated)}: an activation is saturated and distances there come from the "
-            "rounding or from sigma alone. Scale the data, train with more weight_decay, or let "
-            "the last layer be the identity."
+            f"At {shares} of the codes the mean no longer reacts to {names(saturated)}: an "
+            "activation is saturated and distances there come from the rounding or sigma alone. "
+            "Scale the data, train with more weight_decay, or let the last layer be the identity."
         )
 
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from geomstats_vae.display import html_table
 from geomstats_vae.geodesics.graph.edges import join_components
-from geomstats_vae.geometry.advice import N_NEIGHBORS, advice, numbers, percent
+from geomstats_vae.geometry.advice import N_NEIGHBORS, advice, names, numbers, percent
 from geomstats_vae.geometry.comparison import LineComparison, compare_with_lines, verdict
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.local import CHUNK_SIZE
@@ -138,7 +138,7 @@ class Diagnosis:
             ("codes looked at", str(self.n_codes)),
             ("spread of the codes, by dimension", numbers(self.spread)),
             ("response of the mean, by dimension", numbers(self.response)),
-            ("collapsed dimensions", numbers(self.collapsed_dims) or "none"),
+            ("collapsed dimensions", names(self.collapsed_dims) or "none"),
             ("codes where a dimension is saturated", percent(*self.saturated_share)),
             ("codes with a singular metric", percent(self.singular_share)),
             ("condition of M: median, 90 %, largest", numbers(conditions)),
@@ -152,7 +152,8 @@ class Diagnosis:
         return rows + [
             (
                 f"distances if {item.change}",
-                f"{item.relative_change:.0%} off, rank correlation {item.rank_correlation:.3f}",
+                f"{percent(item.relative_change)} off, rank correlation "
+                f"{item.rank_correlation:.3f}",
             )
             for item in self.sensitivity
         ]
