@@ -7,29 +7,61 @@ page of ``geomstats_vae.models`` links to.
 from __future__ import annotations
 
 import importlib
+import inspect
 
 TOP = "geomstats_vae"
 # In the order of the package's layers.
 PARTS = (
     "immersions",
+    "immersions.likelihoods",
+    "immersions.network",
     "geodesics",
+    "geodesics.collocation",
+    "geodesics.curves",
+    "geodesics.flow",
+    "geodesics.graph",
+    "geodesics.table",
     "geometry",
     "geometry.diagnosis",
     "volume",
     "manifolds",
+    "manifolds.libraries",
     "models",
     "estimators",
     "sampling",
     "datasets",
     "plotting",
     "report",
+    "report.reading",
+    "commands",
 )
+# Classes whose pages list what they have from geomstats.
+HEIRS = ("PullbackDecoderMetric", "LatentSpace")
 
 
 def public_names(module):
     """Names that a module exports, and the objects."""
     exported = importlib.import_module(module)
     return {name: getattr(exported, name) for name in exported.__all__}
+
+
+def inherited_methods():
+    """For each class with methods of geomstats: their names and first lines, by class page."""
+    exported = public_names(TOP)
+    return {f"{TOP}.{name}": _methods_of(exported[name], "geomstats") for name in HEIRS}
+
+
+def _methods_of(cls, package):
+    found = {}
+    for name in dir(cls):
+        method = inspect.getattr_static(cls, name)
+        function = getattr(method, "__func__", method)
+        module = getattr(function, "__module__", None) or ""
+        if name.startswith("_") or not callable(function) or module.split(".")[0] != package:
+            continue
+        lines = (inspect.getdoc(function) or "").splitlines()
+        found[name] = lines[0].rstrip(".").replace("\\", "") if lines else ""
+    return found
 
 
 def write_api_pages(folder):
@@ -51,7 +83,8 @@ def write_api_pages(folder):
 
 
 def _page(module, own, elsewhere):
-    first = importlib.import_module(module).__doc__.strip()
+    # Bars are norms there, and no substitutions.
+    first = importlib.import_module(module).__doc__.strip().replace("|", r"\|")
     lines = [module, "=" * len(module), "", first, "", f".. currentmodule:: {module}", ""]
     if own:
         lines += [".. autosummary::", "   :toctree: generated", ""]

@@ -11,7 +11,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-from api_pages import write_api_pages  # noqa: E402 - beside this file
+from api_pages import inherited_methods, write_api_pages  # noqa: E402 - beside this file
+from gallery_order import remove_stale_pages  # noqa: E402
 
 import geomstats_vae  # noqa: E402 - after the path
 
@@ -23,12 +24,13 @@ project_copyright = author
 version = release = geomstats_vae.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -42,27 +44,33 @@ suppress_warnings = ["config.cache"]
 
 # -- pages ---------------------------------------------------------------------------------------
 
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+html_math_renderer = "mathml"
 myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
 write_api_pages(DOCS / "api")
+autosummary_context = {"inherited": inherited_methods()}
 
 # -- gallery -------------------------------------------------------------------------------------
 
-GALLERY = DOCS / "gallery"
+EXAMPLES, GALLERY = DOCS.parent / "examples", DOCS / "gallery"
 mode = "short" if "SHORT_EXAMPLES" in os.environ else "full"
 built = GALLERY / "mode.txt"
 
+remove_stale_pages(GALLERY, EXAMPLES)
+
 sphinx_gallery_conf = {
-    "examples_dirs": str(DOCS.parent / "examples"),
-    "gallery_dirs": str(GALLERY),
-    "backreferences_dir": str(GALLERY / "backreferences"),
+    # Relative to this folder: indices of groups are looked up so.
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "backreferences_dir": "gallery/backreferences",
     "doc_module": ("geomstats_vae",),
     "reference_url": {"geomstats_vae": None},
     "image_scrapers": ("matplotlib",),
+    "within_subsection_order": "gallery_order.TeachingOrder",
     "capture_repr": (),
     "abort_on_example_error": True,
     # Examples are run again if they were changed, or if they were last run in the other mode.
@@ -70,6 +78,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_signature": False,
+    # Its pages fetch scripts from other hosts.
+    "write_computation_times": False,
 }
 
 
@@ -108,6 +118,8 @@ html_theme_options = {
 }
 html_sidebars = {"index": []}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 
 def _remember_mode(app, exception):
@@ -122,11 +134,15 @@ def _skip_inherited(app, what, name, member, skip, options):
     return True if callable(function) and module.split(".")[0] != project else None
 
 
+# Underscores at the end of a name, bars, and the star of [*data_shape].
+_MEANT_AS_IS = re.compile(r"(?<=\w)_(?!\w)|\||\*(?=\w+\])")
+
+
 def _escape(app, what, name, member, options, lines):
-    """Let bars be norms and trailing underscores parts of names, as docstrings mean them."""
+    """Let bars, stars of shapes and trailing underscores be what docstrings mean by them."""
     for k, line in enumerate(lines):
         parts = re.split(r"(``.*?``|:\w+:`.*?`|`.*?`_?)", line)
-        parts[::2] = [re.sub(r"(?<=\w)_(?!\w)|\|", r"\\\g<0>", part) for part in parts[::2]]
+        parts[::2] = [_MEANT_AS_IS.sub(r"\\\g<0>", part) for part in parts[::2]]
         lines[k] = "".join(parts)
 
 

@@ -37,7 +37,7 @@ from geomstats_vae.sampling import (
     WalkStatus,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "LAND",

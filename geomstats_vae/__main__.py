@@ -2,7 +2,7 @@
 
 import sys
 
-from geomstats_vae.report import main
+from geomstats_vae.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("plot_*.py"))
 # Fast enough for every run of the tests. All others run in `make test-long`.
 FAST = {"plot_first_geodesic"}
 # What an example cannot run without, beyond what the tests install.

@@ -1,5 +1,7 @@
 """The guide's code runs as it is printed, and what it says of statuses is what they say."""
 
+import importlib
+import pkgutil
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import geomstats_vae as package
 from geomstats_vae import LatentSpace
 from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
@@ -15,8 +18,10 @@ from geomstats_vae.sampling import WalkStatus
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
-PAGES = [DOCS / "index.md", *(page for page in GUIDE if page.name != "index.md")]
-LONG = {"geomstats", "performance", "sklearn"}
+WITHOUT_CODE = {"index", "concepts", "glossary"}
+PAGES = [DOCS / "install.md", DOCS / "tutorial.md", DOCS / "index.md"]
+PAGES += [page for page in GUIDE if page.stem not in WITHOUT_CODE]
+LONG = {"cells", "command_line", "first_scripts", "geomstats", "performance", "sklearn", "tutorial"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
@@ -28,7 +33,8 @@ def with_marks(page):
 
 @pytest.mark.usefixtures("share_packaged_vae")
 @pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
-def test_code_blocks_run_in_order(page):
+def test_code_blocks_run_in_order(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some write files
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert blocks
     names = {}
@@ -37,8 +43,27 @@ def test_code_blocks_run_in_order(page):
 
 
 def test_every_page_is_in_the_guide():
-    listed = (DOCS / "guide" / "index.md").read_text(encoding="utf-8").split()
-    assert {page.stem for page in GUIDE} - {"index"} <= set(listed)
+    indices = [DOCS / "guide" / name for name in ("index.md", "concepts.md")]
+    listed = {word for index in indices for word in index.read_text(encoding="utf-8").split()}
+    assert {page.stem for page in GUIDE} - {"index", "concepts"} <= listed
+
+
+def test_every_package_has_a_page_in_the_api(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    parts = importlib.import_module("api_pages").PARTS
+    names = {f"{package.__name__}.{part}" for part in parts}
+    listed = set((DOCS / "api" / "index.md").read_text(encoding="utf-8").split())
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if found.ispkg and not found.name.rpartition(".")[2].startswith("_"):
+            assert found.name in names
+    assert names <= listed
+
+
+def test_every_example_has_a_place_in_the_gallery(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    order = importlib.import_module("gallery_order").ORDER
+    names = sorted(path.name for path in (DOCS.parent / "examples").rglob("plot_*.py"))
+    assert sorted(order) == names
 
 
 def test_tables_of_statuses_hold_their_sentences():

@@ -152,6 +152,13 @@ class TestMaps:
         assert "1 / squared data distance" in image.colorbar.ax.get_ylabel()
         draw(ax)
 
+    def test_a_cell_with_huge_curvature_leaves_the_colours_to_the_others(self, ax, codes):
+        huge = SimpleNamespace(gaussian_curvature=lambda z: np.where(z[:, 0] == z[0, 0], 1e6, 1.0))
+        window = plotting.LatentWindow.around(codes)
+        image = plotting.gaussian_curvature(ax, SimpleNamespace(metric=huge), window, n_points=50)
+        assert image.norm.vmax == 1.0
+        assert image.get_array().max() == 1e6
+
     @pytest.mark.parametrize("value", [0.0, np.nan])
     def test_flat_and_singular_spaces_are_drawn(self, ax, codes, value):
         metric = SimpleNamespace(gaussian_curvature=lambda z: np.full(len(z), value))
@@ -166,6 +173,24 @@ class TestMaps:
         image = plotting.volume_density(ax, SimpleNamespace(metric=density), window, n_points=9)
         np.testing.assert_array_equal(image.get_array().mask, window.grid(9)[..., 0] <= 0.0)
         draw(ax)
+
+
+def test_names_do_not_cover_each_other():
+    """Six classes, four of which have their medians in nearly one place."""
+    middles = np.array([[0, 0], [0, 0], [0.01, 0], [0, 0.02], [3, 1], [-3, -1]], dtype=float)
+    labels = np.repeat(np.arange(6), 11)
+    codes = middles[labels] + 0.3 * np.random.default_rng(0).normal(size=(66, 2))
+    figure = Figure(figsize=(5.0, 4.0), layout="compressed")
+    ax = figure.subplots()
+    plotting.latent_scatter(ax, codes, labels)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    covered = [a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k]]
+    assert len(covered) == 15
+    assert not any(covered)
+    # They stay near: within the spread of their classes.
+    places = np.array([text.get_position() for text in ax.texts])
+    assert np.abs(places - middles).max() < 1.0
 
 
 class TestCurves:

@@ -1,8 +1,8 @@
-"""The report and the command line: good input gives a page, bad input one clear line."""
+"""The report: its parts, its page and its pictures."""
 
+import json
 import logging
 import re
-import sys
 import time
 import warnings
 from functools import partial
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
+from geomstats_vae.commands import main
+from geomstats_vae.commands import report as command
 from geomstats_vae.models import VAE
 from geomstats_vae.report import (
     Inputs,
@@ -21,8 +23,6 @@ from geomstats_vae.report import (
     analysis,
     build,
     build_report,
-    command,
-    main,
 )
 from geomstats_vae.report.figures import pairs_to_draw
 from geomstats_vae.report.inputs import read_inputs
@@ -31,16 +31,10 @@ from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
 from geomstats_vae.report.reading import layout_of
 
-PICTURES = [
-    "latent_codes.png",
-    "decoded_grid.png",
-    "log_sigma.png",
-    "volume_density.png",
-    "gaussian_curvature.png",
-    "decoded_strips.png",
-    "distance_matrix.png",
-    "frechet_means.png",
-]
+NUMBERS = {"codes.csv", "pairs.csv", "distances.npy", "summary.json"}
+# Map, strips, codes, decoded grid, sigma and means.
+N_PICTURES = 6
+STAGES = ("fit", "codes", "maps", "diagnosis", "geodesics", "distances", "clusters", "means")
 
 
 class TestJournal:
@@ -96,11 +90,19 @@ class TestPage:
         page.figure(b"\x89PNG", self.hostile)
         page.table([self.hostile], [[self.hostile]])
         page.table(["x"], [["1"]], summary=self.hostile)
+        page.items([self.hostile])
+        page.files({self.hostile: self.hostile})
+        page.findings, page.facts = [self.hostile], [(self.hostile, self.hostile)]
+        page.values = {"codes": {"label": [self.hostile]}}
         html = page.html()
         found = Elements(html)
-        assert "<script" not in html
-        # Title and heading, heading, paragraph, caption, two cells and the summary.
-        assert found.texts.count(self.hostile) == 8
+        # The page's own two, of which the first holds the values.
+        assert html.count("<script") == html.count("</script") == 2
+        # Title and heading, finding, name and value, link and heading, paragraph, caption, two
+        # cells, the summary, an item and a file's name.
+        assert found.texts.count(self.hostile) == 14
+        (values,) = [text for text in found.texts if text.startswith('{"codes"')]
+        assert json.loads(values) == page.values
         ((attributes),) = [attributes for tag, attributes in found.elements if tag == "img"]
         assert attributes == {
             "src": "data:image/png;base64,iVBORw==",
@@ -113,7 +115,22 @@ class TestPage:
         page.table(["second"], [["third"], ["fourth"]], summary="hidden")
         page.paragraph("fifth")
         texts = [text for text in Elements(page.html()).texts if text.strip()]
-        assert texts[2:] == ["title", "first", "hidden", "second", "third", "fourth", "fifth"]
+        # The contents name the heading first.
+        assert texts[2:4] == ["title", "first"]
+        assert texts[4:] == ["first", "hidden", "second", "third", "fourth", "fifth"]
+
+    def test_contents_link_to_headings(self):
+        page = Page("title")
+        page.heading("first")
+        page.heading("second")
+        found = Elements(page.html()).elements
+        links = [names["href"] for tag, names in found if tag == "a"]
+        assert links == ["#" + names["id"] for tag, names in found if tag == "h2"]
+        assert len(set(links)) == 2
+
+    def test_a_page_may_ask_for_nothing(self):
+        html = Page("title").html()
+        assert "default-src 'none'; img-src data:;" in html
 
     def test_columns_of_numbers_are_aligned_to_the_right(self):
         page = Page("")
@@ -124,7 +141,7 @@ class TestPage:
 
     def test_a_part_without_its_entry_is_an_error(self):
         page = Page("")
-        page.parts.append(SimpleNamespace(kind="paragraph"))
+        page.parts.append(SimpleNamespace(kind="table", header=["x"]))
         with pytest.raises(UndefinedError):
             page.html()
 
@@ -170,7 +187,7 @@ class TestOutput:
         if old is not None:
             folder.mkdir()
             (folder / "index.html").write_bytes(old)
-        for stage in ("fit", "parameters"):
+        for stage in ("fit", "geodesics"):
             monkeypatch.setattr(build._Report, stage, lambda report, *_: None)
         monkeypatch.setattr(build._Report, "codes", fails)
         with pytest.raises(FloatingPointError):
@@ -182,7 +199,7 @@ class TestOutput:
 
 
 def test_assumptions_are_printed_once_and_stand_on_the_page(tmp_path, monkeypatch, capsys):
-    for stage in ("fit", "codes", "maps", "diagnosis", "geodesics", "distances", "means"):
+    for stage in (*STAGES, "opening"):
         monkeypatch.setattr(build._Report, stage, lambda report, *_: None)
     inputs = Inputs("x", np.zeros((2, 2)), assumptions=("The <first> row names the columns.",))
     html = build_report(inputs, tmp_path).read_text(encoding="utf-8")
@@ -254,12 +271,19 @@ def test_report_on_all_digits_with_a_model_trained_for_it(tmp_path, monkeypatch)
     options = ReportOptions(n_matrix=20, n_mean=5)
     monkeypatch.setattr(command, "build_report", partial(build_report, options=options))
     assert main(["report", "--quiet", "--n-pairs", "10", "--output", str(tmp_path)]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"index.html", *PICTURES}
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"index.html", "clusters.csv", "model.safetensors", *NUMBERS}
+    assert (tmp_path / "index.html").stat().st_size < 2e6
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "trained for this report" in html
-    assert "1797 samples of 64 features in 10 classes" in html
-    found = re.search(r"pairs that converged</td><td[^>]*>(\d+) of 10<", html)
-    assert int(found[1]) >= 9
+    assert "1,797 rows of 64 columns, 10 classes" in html
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["geodesics"]["certified"] >= 0.9 * summary["geodesics"]["solved"] > 0
+    codes = VAE.load(tmp_path / "model.safetensors").codes_
+    table = np.loadtxt(tmp_path / "codes.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table[:, 2:4], codes, rtol=1e-6)
+    clusters = np.loadtxt(tmp_path / "clusters.csv", delimiter=",", skiprows=1)
+    assert set(clusters[:, 2]) <= set(range(1, 11))
 
 
 # Rougher pictures of fewer samples, with the same parts as any report.
@@ -293,31 +317,54 @@ def report(three_digits, saved_model, tmp_path_factory, quick):
 
 
 class TestReport:
-    def test_writes_its_pictures(self, report):
-        assert {path.name for path in report.iterdir()} == {"index.html", *PICTURES}
-        for name in PICTURES:
-            assert (report / name).read_bytes().startswith(b"\x89PNG")
+    def test_writes_its_numbers(self, report):
+        assert {path.name for path in report.iterdir()} == {"index.html", *NUMBERS}
+        summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+        assert len(summary["found"]) == 5
+        matrix = np.load(report / "distances.npy")
+        assert matrix.shape == 2 * (len(summary["distances"]["rows"]),)
+        np.testing.assert_array_equal(matrix, matrix.T)
+        assert len((report / "pairs.csv").read_text().splitlines()) == 5
 
     def test_page_holds_everything_it_shows(self, report):
         html = (report / "index.html").read_text(encoding="utf-8")
-        assert html.count("data:image/png;base64,") == len(PICTURES)
-        assert not re.search(r'(src|href)="(?!data:)', html)
-        assert "<script" not in html
+        assert html.count("data:image/webp;base64,") == N_PICTURES
+        assert not re.search(r'src="(?!data:)', html)
+        links = {name for name in re.findall(r'href="([^"]*)"', html) if name[0] != "#"}
+        assert links == NUMBERS
         for heading in (
             "Diagnosis",
             "Geodesics",
             "Distances",
             "Frechet means by class",
-            "Timings",
-            "Warnings",
+            "Files",
+            "Assumptions, timings and warnings",
         ):
-            assert f"<h2>{heading}" in html
+            assert re.search(f'<h2 id="[^"]*">{heading}', html)
+
+    def test_opens_with_what_was_found(self, report):
+        html = (report / "index.html").read_text(encoding="utf-8")
+        summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+        opening = Elements(html[: html.index("<h2")]).texts
+        assert [text for text in opening if text in summary["found"]] == summary["found"]
+        assert f"{summary['model']['elbo']:.4g} nats per row" in opening
+        for fact in (summary["made"]["version"], f"seed {summary['made']['seed']}"):
+            assert any(fact in text for text in opening)
+
+    def test_all_numbered_curves_have_strips_and_values(self, report):
+        html = (report / "index.html").read_text(encoding="utf-8")
+        values = json.loads(re.search(r'id="values">(.*?)</script>', html)[1])
+        assert [curve["text"][:11] for curve in values["curves"]] == [
+            f"geodesic {k}:" for k in range(1, 5)
+        ]
+        assert values["codes"]["row"] == list(range(6))
+        assert "Images along 4 geodesics" in html
 
     def test_diagnosis_is_that_of_the_space(self, report, saved_model):
         html = (report / "index.html").read_text(encoding="utf-8")
         options = {"n_pairs": QUICK.n_sensitivity, "sensitivity": False, "verbose": False}
         found = VAE.load(saved_model).latent_space_.diagnose(**options)
-        assert html.index(f"<p>{found.verdict} Length of geodesic") < html.index("samples of")
+        assert found.verdict.rstrip(".") in html[: html.index("<h2")]
         for name, value in found.rows()[:-1]:
             assert f"<td class=text>{name}</td><td class=text>{value}</td>" in html
         for advice in found.advice:
@@ -335,121 +382,6 @@ class TestReport:
         arguments = ["--data", str(tmp_path / "X.csv"), "--model", str(saved_model)]
         status = main(["report", "--quiet", "--n-pairs", "2", "--output", str(out), *arguments])
         assert status == 0
-        assert not (out / "decoded_grid.png").exists()
-        assert "no image shape" in (out / "index.html").read_text(encoding="utf-8")
-
-
-class TestCommandLine:
-    """Each of these is refused before any training."""
-
-    def refused(self, capsys, *arguments):
-        assert main(["report", "--quiet", *map(str, arguments)]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1
-        return err
-
-    def test_missing_data(self, capsys, tmp_path):
-        assert "does not exist" in self.refused(capsys, "--data", tmp_path / "X.npy")
-
-    def test_labels_without_data(self, capsys, tmp_path):
-        assert "--data" in self.refused(capsys, "--labels", tmp_path / "y.npy")
-
-    def test_labels_of_the_wrong_length(self, capsys, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 4)))
-        np.save(tmp_path / "y.npy", np.zeros(4))
-        arguments = ("--data", tmp_path / "X.npy", "--labels", tmp_path / "y.npy")
-        assert "Expected 5 labels" in self.refused(capsys, *arguments)
-
-    @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x05\x06" + bytes(18)])
-    def test_unreadable_model(self, capsys, tmp_path, content):
-        (tmp_path / "vae.safetensors").write_bytes(content)
-        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
-        assert "vae.safetensors" in self.refused(capsys, *arguments)
-
-    def test_missing_model(self, capsys, tmp_path):
-        arguments = ("--model", tmp_path / "vae.safetensors", "--output", tmp_path / "out")
-        assert "vae.safetensors" in self.refused(capsys, *arguments)
-
-    def test_model_of_other_data(self, capsys, tmp_path, saved_model):
-        np.save(tmp_path / "X.npy", np.random.default_rng(0).random((30, 5)))
-        arguments = ("--data", tmp_path / "X.npy", "--model", saved_model)
-        assert "64" in self.refused(capsys, *arguments, "--output", tmp_path / "out")
-
-    def test_output_that_is_a_file(self, capsys, tmp_path):
-        (tmp_path / "out").write_text("")
-        assert "Expected a folder" in self.refused(capsys, "--output", tmp_path / "out")
-
-    @pytest.mark.parametrize("arguments", [("--n-pairs", "0"), ("--seed", "-1"), ("--what",)])
-    def test_options(self, capsys, arguments):
-        assert "--help" in self.refused(capsys, *arguments)
-
-    def test_a_sample_and_a_file(self, capsys):
-        assert "leave one out" in self.refused(capsys, "a.csv", "--sample", "rotation")
-        assert "invalid choice" in self.refused(capsys, "--sample", "clothes")
-
-    def test_two_files_of_data(self, capsys):
-        assert "leave one out" in self.refused(capsys, "a.csv", "--data", "b.csv")
-
-    def test_file_without_option(self, capsys, tmp_path):
-        assert "'none.csv', which does not exist" in self.refused(capsys, "none.csv")
-        (tmp_path / "X.csv").mkdir()
-        assert "is no file" in self.refused(capsys, tmp_path / "X.csv")
-
-    def test_images_of_other_shapes(self, capsys, tmp_path):
-        np.save(tmp_path / "X.npy", np.zeros((5, 2, 6, 7)))
-        assert "2 x 6 x 7" in self.refused(capsys, tmp_path / "X.npy")
-
-    def test_nothing_gives_help(self, capsys):
-        assert main([]) == 0
-        out, err = capsys.readouterr()
-        assert "report" in out
-        assert err == ""
-
-    @pytest.mark.parametrize(
-        ("program", "usage"),
-        [
-            ("/lib/geomstats_vae/__main__.py", "python -m geomstats_vae report"),
-            ("/bin/geomstats-vae", "geomstats-vae report"),
-        ],
-    )
-    def test_help_names_the_program(self, capsys, monkeypatch, program, usage):
-        monkeypatch.setattr("sys.argv", [program])
-        with pytest.raises(SystemExit) as stop:
-            main(["report", "--help"])
-        assert stop.value.code == 0
-        assert capsys.readouterr().out.startswith(f"usage: {usage} [-h]")
-
-    @pytest.mark.parametrize("quiet", [False, True])
-    def test_quiet_means_quiet(self, capsys, monkeypatch, quiet):
-        """What geomstats logs by the root logger's handler is not printed."""
-        seen = []
-        printing = logging.StreamHandler(sys.stderr)
-        root = logging.getLogger()
-        monkeypatch.setattr(root, "handlers", [printing])
-
-        def logs(*_, quiet, **__):
-            journal = Journal(quiet=quiet)
-            with journal.stage("mean"):
-                root.warning("no mean yet")
-            seen.extend(journal.warnings)
-            root.warning("between the stages")
-            return "index.html"
-
-        monkeypatch.setattr(command, "build_report", logs)
-        assert main(["report", *(["--quiet"] if quiet else [])]) == 0
-        out, err = capsys.readouterr()
-        assert out == ("" if quiet else "index.html\n")
-        assert err == ("" if quiet else "mean ...\nno mean yet\nbetween the stages\n")
-        assert seen == [("mean", "logged by root", "no mean yet")]
-        assert root.handlers == [printing]
-        assert printing.filters == []
-
-    def test_interrupt(self, capsys, monkeypatch):
-        def interrupted(*_, **__):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(command, "build_report", interrupted)
-        assert main(["report"]) == 130
-        assert capsys.readouterr().err.startswith("interrupted")
+        html = (out / "index.html").read_text(encoding="utf-8")
+        assert "no image shape" in html
+        assert html.count("data:image/webp;base64,") == N_PICTURES - 2

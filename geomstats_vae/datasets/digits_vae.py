@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from geomstats_vae.archive import write
 from geomstats_vae.datasets.images import load_digits
 from geomstats_vae.datasets.pretrained import KIND, digits_vae_file
-from geomstats_vae.models import VAE, archive, persistence
+from geomstats_vae.models import VAE, persistence
 
 # Those of the study's experiments: the packaged file is from before `VAE` had other defaults.
 PARAMS: dict[str, Any] = {
     "latent_dim": 2,
     "hidden_dims": (64, 32),
     "activation": "tanh",
+    "n_centers": 64,
     "a": 1.0,
     "zeta": None,
     "warmup": "kl",
@@ -49,7 +51,7 @@ def write_single(vae: VAE, path: str | os.PathLike[str]) -> None:
         name: array.astype(np.float32) if array.dtype == np.float64 else array
         for name, array in arrays.items()
     }
-    archive.write(path, KIND, header, single)
+    write(path, KIND, header, single)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

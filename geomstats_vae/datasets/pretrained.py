@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geomstats_vae.models import VAE, archive, persistence
-from geomstats_vae.models.archive import Arrays, Header
+from geomstats_vae.archive import Arrays, Header, read
+from geomstats_vae.models import VAE, persistence
 
 if TYPE_CHECKING:
     # New in Python 3.11.
@@ -37,7 +37,7 @@ def load_digits_vae() -> VAE:
     (1797, 2)
     """
     with resources.as_file(digits_vae_file()) as path:
-        return archive.read(path, KIND, build)
+        return read(path, KIND, build)
 
 
 def digits_vae_file() -> Traversable:

@@ -1,11 +1,6 @@
 """Geodesics of immersions: pure torch and numpy, no geomstats."""
 
-from geomstats_vae.geodesics.curves.path import (
-    GeodesicConvergenceError,
-    GeodesicConvergenceWarning,
-    GeodesicPath,
-    GeodesicStatus,
-)
+from geomstats_vae.geodesics.curves.path import GeodesicPath
 from geomstats_vae.geodesics.element_model import ElementModel
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.model import CurveModel
@@ -13,6 +8,11 @@ from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geodesics.polish import polish_velocities
 from geomstats_vae.geodesics.solver import GeodesicSolver, Solver
 from geomstats_vae.geodesics.stability import local_minima
+from geomstats_vae.geodesics.status import (
+    GeodesicConvergenceError,
+    GeodesicConvergenceWarning,
+    GeodesicStatus,
+)
 
 __all__ = [
     "CurveModel",

@@ -16,13 +16,7 @@ import torch
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import chain_together, straight
-from geomstats_vae.geodesics.curves.path import (
-    GeodesicPath,
-    GeodesicStatus,
-    SolvedCurves,
-    put_paths,
-    take_paths,
-)
+from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, put_paths, take_paths
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
@@ -30,6 +24,7 @@ from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geodesics.search import Search
 from geomstats_vae.geodesics.starts import Guess
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.immersions.immersion import Immersion
 
 _LINE_ELEMENTS = 16  # of straight lines, for times in proportion to the length

@@ -15,7 +15,7 @@ import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.certificate import certify
-from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
+from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.descent import (
     SineCurves,
@@ -27,6 +27,7 @@ from geomstats_vae.geodesics.descent import (
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.options import DescentOptions, KinkOptions
 from geomstats_vae.geodesics.search import Search, first_polylines
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.immersions.immersion import Immersion
 
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.ends import end_metrics, end_norms, largest_length, velocities
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import Task
 from geomstats_vae.geodesics.saddles import slide
+from geomstats_vae.geodesics.status import GeodesicStatus
 
 _TINY = np.finfo(float).tiny
 

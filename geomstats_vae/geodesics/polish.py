@@ -16,11 +16,12 @@ import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats
 from geomstats_vae.geodesics.curves.chain import Curves
-from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.curves.path import GeodesicPath
 from geomstats_vae.geodesics.ends import end_metrics, velocities
 from geomstats_vae.geodesics.model import CurveModel, ModelFactory
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.stability import blocks_of_curves
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.immersions.immersion import Immersion
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.certificate import certify
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together, straight
-from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus, SolvedCurves
+from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
 from geomstats_vae.geodesics.descent import Descended, descend, first_descent, moved_sines
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised, minimise
@@ -22,6 +22,7 @@ from geomstats_vae.geodesics.options import (
     Task,
 )
 from geomstats_vae.geodesics.starts import Guess, first_polylines
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.immersion import Immersion
 

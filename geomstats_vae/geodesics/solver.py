@@ -64,9 +64,10 @@ class GeodesicSolver:
     Parameters
     ----------
     tol : float
-        Stop when the shortening still expected is at most half of this share of the length.
+        Stop when one more step would shorten the curve by at most half of this share of its length.
     rtol : float
-        Certificate: relative agreement of fine and discrete length, and bound on the residual.
+        Certificate: by which share of the length a finer mesh may change it, and one more step on
+        that mesh may shorten it.
     max_iter : int
         Newton steps of a curve, at each resolution.
     max_elements : int

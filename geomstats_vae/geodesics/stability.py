@@ -18,9 +18,10 @@ import numpy as np
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together
-from geomstats_vae.geodesics.curves.path import GeodesicPath, GeodesicStatus
+from geomstats_vae.geodesics.curves.path import GeodesicPath
 from geomstats_vae.geodesics.model import ModelFactory
 from geomstats_vae.geodesics.solver import GeodesicSolver
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.immersions.immersion import Immersion
 
 _MATRIX_BYTES = 2**22  # of the matrices of a block of curves, of which there are a dozen

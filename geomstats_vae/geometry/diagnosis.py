@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +11,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from sklearn.utils import check_random_state
 
+from geomstats_vae.display import html_table
 from geomstats_vae.geodesics.graph.edges import join_components
+from geomstats_vae.geometry.advice import N_NEIGHBORS, advice, names, numbers, percent
 from geomstats_vae.geometry.comparison import LineComparison, compare_with_lines, verdict
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.local import CHUNK_SIZE
@@ -25,8 +26,8 @@ __all__ = ["Diagnosis", "LineComparison", "Sensitivity"]
 
 # Codes that are looked at, evenly spaced ones of those given.
 _MAX_CODES, _MAX_REFIT_CODES = 2000, 900
-# Neighbours as in the graph of the global starts, and points on the edge between two of them.
-_N_NEIGHBORS, _EDGE_POINTS = 12, 7
+# Points on the edge between two neighbours.
+_EDGE_POINTS = 7
 # A dimension whose response is below this share of the largest one, or of the decoder's noise, has
 # less than a four-hundredth of its variance.
 _COLLAPSED = 0.05
@@ -34,14 +35,8 @@ _COLLAPSED = 0.05
 _SATURATED = 1e-3
 # Over a wall the standard deviation is more than this many times that at the codes on both sides.
 _WALL = 2.0
-# With condition numbers over the first a linear system in M loses half of the digits, over the
-# second all of them.
-_ILL_CONDITIONED = np.finfo(float).eps ** -0.5
+# With such a condition number a linear system in M loses all digits.
 _SINGULAR = 1.0 / np.finfo(float).eps
-# Share of the codes from which on a fault is worth a word.
-_FEW = 0.01
-# Distances depend on a or K if they change by more than this, or order pairs less alike.
-_RELATIVE_CHANGE, _RANK_CORRELATION = 0.5, 0.9
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,8 +121,7 @@ class Diagnosis:
         advice : tuple of str
             The paragraphs.
         """
-        words = (_on_dimensions(self), _on_metric(self), _on_codes(self), _on_distances(self))
-        return tuple(paragraph for part in words for paragraph in part)
+        return tuple(advice(self))
 
     def rows(self) -> list[tuple[str, str]]:
         """List the numbers as they are printed.
@@ -137,30 +131,29 @@ class Diagnosis:
         rows : list of tuple of str
             What was measured, and its value in words.
         """
-        walls = (
-            "no standard deviation" if self.walled_share is None else _percent(self.walled_share)
-        )
+        walls = "no standard deviation" if self.walled_share is None else percent(self.walled_share)
         conditions = (self.condition_median, self.condition_p90, self.condition_max)
         rows = [
             *(() if self.comparison is None else self.comparison.rows()),
             ("codes looked at", str(self.n_codes)),
-            ("spread of the codes, by dimension", _numbers(self.spread)),
-            ("response of the mean, by dimension", _numbers(self.response)),
-            ("collapsed dimensions", _numbers(self.collapsed_dims) or "none"),
-            ("codes where a dimension is saturated", _percent(*self.saturated_share)),
-            ("codes with a singular metric", _percent(self.singular_share)),
-            ("condition of M: median, 90 %, largest", _numbers(conditions)),
+            ("spread of the codes, by dimension", numbers(self.spread)),
+            ("response of the mean, by dimension", numbers(self.response)),
+            ("collapsed dimensions", names(self.collapsed_dims) or "none"),
+            ("codes where a dimension is saturated", percent(*self.saturated_share)),
+            ("codes with a singular metric", percent(self.singular_share)),
+            ("condition of M: median, 90 %, largest", numbers(conditions)),
             ("codes behind walls", walls),
             ("components of the graph of neighbors", str(self.n_components)),
         ]
         if self.torn_share is not None:
-            rows.append(("neighbors in the data torn apart", _percent(self.torn_share)))
+            rows.append(("neighbors in the data torn apart", percent(self.torn_share)))
         if self.sensitivity is None:
             return [*rows, ("distances if a or K changes", "not measured")]
         return rows + [
             (
                 f"distances if {item.change}",
-                f"{item.relative_change:.0%} off, rank correlation {item.rank_correlation:.3f}",
+                f"{percent(item.relative_change)} off, rank correlation "
+                f"{item.rank_correlation:.3f}",
             )
             for item in self.sensitivity
         ]
@@ -173,7 +166,15 @@ class Diagnosis:
         title = "Diagnosis of the latent space"
         return "\n".join([self.verdict, title, *lines, "Advice", *advice])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        n_faults = len(self.advice)
+        faults = "no fault" if not n_faults else f"{n_faults} fault{'s' if n_faults > 1 else ''}"
+        return f"Diagnosis({self.n_codes} codes, {faults}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        told = self.advice or ("none: no fault was found",)
+        rows = [("verdict", self.verdict), *self.rows(), *(("advice", each) for each in told)]
+        return html_table("Diagnosis of the latent space", rows)
 
 
 @torch.no_grad()
@@ -340,7 +341,7 @@ def _graph_of_codes(
 
 
 def _neighbor_edges(codes: Floats) -> tuple[Ints, Ints]:
-    n_neighbors = min(_N_NEIGHBORS, len(codes) - 1)
+    n_neighbors = min(N_NEIGHBORS, len(codes) - 1)
     if not n_neighbors:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     neighbors = cKDTree(codes).query(codes, k=n_neighbors + 1)[1][:, 1:]
@@ -366,84 +367,3 @@ def _over_wall(immersion: Immersion, codes: Floats, sigma: Floats, a: Ints, b: I
         highest[part] = _host(values).reshape(-1, _EDGE_POINTS).max(axis=1)
     # Written so that what is not finite is a wall.
     return ~(highest <= _WALL * np.maximum(sigma[a], sigma[b]))
-
-
-# -- words ---------------------------------------------------------------------------------------
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)
-
-
-def _percent(*shares: float) -> str:
-    return ", ".join(f"{100.0 * share:.3g} %" for share in shares)
-
-
-def _on_dimensions(found: Diagnosis) -> Iterator[str]:
-    if found.collapsed_dims:
-        yield (
-            f"Dimensions {_numbers(found.collapsed_dims)} are collapsed: over the spread of the "
-            "codes they move the mean by at most 5 % of what the others do, or of the noise. Train "
-            "with a smaller latent_dim, longer, or with less weight on the KL divergence."
-        )
-    saturated = [k for k, share in enumerate(found.saturated_share) if share > _FEW]
-    if saturated:
-        shares = _percent(*(found.saturated_share[k] for k in saturated))
-        yield (
-            f"At {shares} of the codes the mean no longer reacts to dimensions "
-            f"{_numbers(saturated)}: an activation is saturated and distances there come from the "
-            "rounding or from sigma alone. Scale the data, train with more weight_decay, or let "
-            "the last layer be the identity."
-        )
-
-
-def _on_metric(found: Diagnosis) -> Iterator[str]:
-    if found.singular_share > 0.0:
-        yield (
-            f"The metric is singular at {_percent(found.singular_share)} of the codes, where "
-            "logarithms and curvatures are NaN. Look for collapsed or saturated dimensions, for a "
-            "decoder with fewer outputs than dimensions, and for one that is not finite."
-        )
-    elif found.condition_p90 > _ILL_CONDITIONED:
-        yield (
-            f"The metric's condition number is {found.condition_p90:.1g} at the 90th percentile: "
-            "what needs its inverse has lost half of its digits. Walls of sigma do this: raise a "
-            "or zeta."
-        )
-
-
-def _on_codes(found: Diagnosis) -> Iterator[str]:
-    if found.walled_share is not None and found.walled_share > _FEW:
-        yield (
-            f"{_percent(found.walled_share)} of the codes lie behind walls, where sigma is more "
-            "than doubled on every path to the others: their distances measure the walls. Raise a "
-            "(wider kernels), take fewer centers, or raise zeta, which bounds sigma by "
-            "zeta^(-1/2); if the data do fall apart, compare distances within a group only."
-        )
-    if found.torn_share:
-        yield (
-            f"The codes tear {_percent(found.torn_share)} of the nearest neighbors in the data "
-            "apart: geodesics between them take ways around. Train again with another seed, with "
-            "VAE's warmup='layout', longer, or with a larger latent_dim."
-        )
-    if found.n_components > 1:
-        yield (
-            f"The graph of {_N_NEIGHBORS} nearest codes falls into {found.n_components} parts. In "
-            "more than three dimensions global starts follow this graph, joined by its shortest "
-            "links: paths between the parts are guesses. Pass more codes, or look at each part."
-        )
-
-
-def _on_distances(found: Diagnosis) -> Iterator[str]:
-    worst = [
-        item
-        for item in found.sensitivity or ()
-        if item.relative_change > _RELATIVE_CHANGE or not item.rank_correlation >= _RANK_CORRELATION
-    ]
-    if worst:
-        yield (
-            "Distances depend on how the precision was fitted "
-            f"({', '.join(item.change for item in worst)}): they say as much of the network as of "
-            "the data. Choose a and K by the held-out "
-            "likelihood, or widen the kernels until distances change no more."
-        )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -30,15 +33,17 @@ def check_arguments(
     """
     if not callable(decoder):
         raise DecoderError(
-            f"Expected a callable as decoder, got {type(decoder).__name__}; pass a torch module, "
-            "a function of latent codes or an Immersion."
+            f"Expected a callable as decoder, got {type(decoder).__name__}; {_remedy(decoder)}."
         )
-    if int(dim) != dim or dim < 1:
-        raise DecoderError(f"Expected a positive integer as dim, got {dim!r}.")
+    if not isinstance(dim, Real) or dim != dim // 1 or dim < 1:
+        raise DecoderError(
+            f"Expected a positive integer as dim, got {dim!r}; pass the number of coordinates of a "
+            "latent code, dim=codes.shape[1]."
+        )
     if output is not None and not callable(output):
         raise DecoderError(
             f"Expected a callable as output, got {type(output).__name__}; pass a function of "
-            "what the decoder returns."
+            "what the decoder returns, such as output=lambda out: out[0]."
         )
     if likelihood is not None and likelihood != EXPECTED and not callable(likelihood):
         got = repr(likelihood) if isinstance(likelihood, str) else type(likelihood).__name__
@@ -55,7 +60,8 @@ def check_arguments(
         return
     if decoder.dim != dim:
         raise DecoderError(
-            f"Expected an immersion of dimension dim={dim}, got one of dimension {decoder.dim}."
+            f"Expected an immersion of dimension dim={dim}, got one of dimension {decoder.dim}; "
+            f"pass dim={decoder.dim}."
         )
     if output is not None or likelihood is not None or latent_shape is not None:
         raise DecoderError(
@@ -63,6 +69,22 @@ def check_arguments(
             "immersion is used as it is, so pass them where it is built: "
             "Decoder(decoder, dim, likelihood=...)."
         )
+
+
+def _remedy(decoder: Any) -> str:
+    """Say what to pass in place of what is often taken for a decoder."""
+    if isinstance(decoder, Mapping):
+        return (
+            "weights alone are no decoder: build its module, call "
+            "module.load_state_dict(weights) and module.eval(), and pass module"
+        )
+    if isinstance(decoder, (str, os.PathLike)):
+        return "load the file first, and pass the torch module"
+    if hasattr(decoder, "decoder_"):
+        return "pass model.decoder_, or take model.latent_space_, which is made of it"
+    if callable(getattr(decoder, "decoder", None)):
+        return "pass its decoder, model.decoder"
+    return "pass a torch module, a function of latent codes or an Immersion"
 
 
 def check_kind(immersion: Immersion, dtype: torch.dtype, device: torch.device) -> None:

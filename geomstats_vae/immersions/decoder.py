@@ -38,6 +38,7 @@ from geomstats_vae.immersions.protocol import (
     Likelihood,
     MeanStd,
     read_embedding,
+    read_mean,
     read_mean_std,
 )
 
@@ -106,7 +107,7 @@ class Decoder:
         if isinstance(decoder, torch.export.ExportedProgram):
             decoder = decoder.module()
         check_arguments(decoder, dim, output, likelihood, latent_shape)
-        self.dim = int(dim)
+        self.dim, self._single = int(dim), False
         self.output, self.likelihood = output, likelihood
         self.latent_shape = None if latent_shape is None else tuple(map(int, latent_shape))
         self._copies: dict[tuple[torch.dtype, torch.device], DecoderFunction] = {}
@@ -125,7 +126,6 @@ class Decoder:
             refuse_modules(module)
         self._width: int | None = None
         self._differentiation: Differentiation | None = None
-        self._single = False
         self.source = frozen_copy(decoder, torch.float64, None)
         self._width = self._check_values(decoder)
         probes = self._probes(torch.float64)
@@ -171,7 +171,7 @@ class Decoder:
     def _check_modes(self, module: torch.nn.Module, probes: torch.Tensor) -> None:
         """Raise unless a module that is in training mode computes the same in evaluation mode."""
         frozen = self.source
-        trained = frozen_copy(frozen, self._source_dtype, None)
+        trained = frozen_copy(frozen, self.dtype, None)
         copied = module_of(trained)
         assert copied is not None
         set_modes(copied, modes(module))
@@ -182,14 +182,15 @@ class Decoder:
                 found = self._embed(probes)
             finally:
                 self.source = frozen
-        eps = torch.finfo(self._source_dtype).eps
+        eps = torch.finfo(self.dtype).eps
         if not torch.allclose(found, expected, rtol=eps**0.5, atol=eps, equal_nan=True):
             raise training_error(
                 next(name or "decoder" for name, part in module.named_modules() if part.training)
             )
 
     @property
-    def _source_dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """Floating-point type that the frozen copy computes in."""
         return torch.float32 if self._single else torch.float64
 
     def check(self, codes: torch.Tensor) -> list[str]:
@@ -263,14 +264,24 @@ class Decoder:
         """
         if self.members:
             return mixture_mean_std([member.mean_std(z) for member in self.members])
+        mean, std = read_mean_std(self._decoded(z))
+        return mean.to(z.dtype), None if std is None else std.to(z.dtype)
+
+    def mean(self, z: torch.Tensor) -> torch.Tensor:
+        """Mean of the data in their own shape, shape=[n_points, data_shape]; see `mean_std`."""
+        if self.members:
+            flat = self.mean_std(z)[0]
+            return flat.reshape(len(z), *self.members[0].mean(z[:1]).shape[1:])
+        return read_mean(self._decoded(z)).to(z.dtype)
+
+    def _decoded(self, z: torch.Tensor) -> Any:
         if isinstance(self.source, Immersion):
             raise DecoderError(
                 f"Expected a decoder to take the mean of, got an immersion "
                 f"({type(self.source).__name__}), which is all that distances need; decode by "
-                "Decoder(decoder, dim).mean_std(z) of the decoder that it was made of."
+                "the decoder that it was made of."
             )
-        mean, std = read_mean_std(self._output(z))
-        return mean.to(z.dtype), None if std is None else std.to(z.dtype)
+        return self._output(z)
 
     def immersion(
         self, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
@@ -341,7 +352,7 @@ class Decoder:
             if fast is not None:
                 return fast
         if self._differentiation is None:
-            step = torch.finfo(self._source_dtype).eps ** (1 / 3)
+            step = torch.finfo(self.dtype).eps ** (1 / 3)
             probe = self._probes(torch.float64)[:1]
             self._differentiation = choose_differentiation(self._embed, probe, step)
         options = {"n_mean": self._n_mean, "dtype": dtype, "device": device}
@@ -358,7 +369,7 @@ class Decoder:
 
     def _copy(self, dtype: torch.dtype, device: torch.device) -> DecoderFunction:
         assert not isinstance(self.source, Immersion)
-        if (dtype, device) == (self._source_dtype, self.device):
+        if (dtype, device) == (self.dtype, self.device):
             return self.source
         key = (dtype, device)
         if key not in self._copies:

@@ -90,14 +90,20 @@ def check_function(function: Callable[[torch.Tensor], torch.Tensor], probes: tor
     if first.ndim != 2 or len(first) != len(probes):
         raise DecoderError(
             f"Expected one output per latent code, got outputs of shape {list(first.shape)} for "
-            f"{len(probes)} codes."
+            f"{len(probes)} codes; keep the first dimension, as by output=lambda out: "
+            "out.flatten(1), and do not average over the codes."
         )
     if not first.is_floating_point():
-        raise DecoderError(f"Expected floating-point outputs, got {first.dtype}.")
+        raise DecoderError(
+            f"Expected floating-point outputs, got {first.dtype}, which have no derivatives; "
+            "return probabilities in the place of classes, torch.softmax(logits, dim=-1) and not "
+            "logits.argmax(dim=-1), and real numbers without rounding."
+        )
     if not torch.equal(first.nan_to_num(), second.nan_to_num()):
         raise DecoderError(
-            "The decoder is random: two calls on the same codes differ. Return a mean or a "
-            "distribution instead of a sample, and switch dropout off."
+            "The decoder is random: two calls on the same codes differ. Call decoder.eval(), which "
+            "switches dropout off, and return a mean or a distribution in the place of a sample: "
+            "mean, and not mean + std * torch.randn_like(std)."
         )
     scale = first.nan_to_num().abs().max() + 1.0
     if single.shape[1] != first.shape[1] or not torch.allclose(
@@ -105,7 +111,8 @@ def check_function(function: Callable[[torch.Tensor], torch.Tensor], probes: tor
     ):
         raise DecoderError(
             "The decoder mixes the points of a batch: the output of a code depends on the "
-            "others. Switch batch statistics off (decoder.eval())."
+            "others. Call decoder.eval(), which switches batch statistics off, and take no means "
+            "over the first dimension."
         )
     return first.shape[1]
 
@@ -130,7 +137,8 @@ def _failure(error: Exception, probes: torch.Tensor) -> str:
             "dynamic_shapes=({0: torch.export.Dim('n_codes')},))."
         )
     return (
-        f"{failed} Pass a decoder of latent codes of dimension dim={shape[1]}. If it takes them in "
+        f"{failed} Pass a decoder of latent codes of dimension dim={shape[1]}; of an autoencoder "
+        "that is its decoder, such as model.decoder, not the whole. If it takes codes in "
         "another shape, such as [n_points, 4, 8, 8], pass latent_shape=(4, 8, 8)."
     )
 

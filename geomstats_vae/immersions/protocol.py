@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ MeanStd: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
 EXPECTED = "expected"
 
 _OUTPUT_ATTRIBUTES = ("reconstruction", "sample", "mean")
+# Parts of a tuple that a message names.
+_N_PARTS = 4
 
 
 def read_embedding(output: Any, likelihood: Likelihood | None = None) -> MeanStd:
@@ -83,6 +85,31 @@ def read_mean_std(output: Any) -> MeanStd:
     return _read_tensors(output)
 
 
+def read_mean(output: Any) -> torch.Tensor:
+    """Read the mean of the data out of what a decoder returned, in the data's own shape.
+
+    Parameters
+    ----------
+    output : torch.Tensor, tuple, torch.distributions.Distribution or object
+        As of `read_mean_std`.
+
+    Returns
+    -------
+    mean : torch.Tensor, shape=[n_points, data_shape]
+        Mean of the data.
+
+    Raises
+    ------
+    DecoderError
+        If the output is none of these.
+    """
+    if isinstance(output, Distribution):
+        output = likelihoods.mean_std(output)
+    if isinstance(output, torch.Tensor):
+        return output
+    return output[0] if is_pair(output) else _attribute(output)
+
+
 def _read_tensors(output: Any) -> MeanStd:
     if isinstance(output, torch.Tensor):
         return _flatten(output), None
@@ -91,23 +118,54 @@ def _read_tensors(output: Any) -> MeanStd:
         if mean.shape != std.shape:
             raise DecoderError(
                 f"Expected a mean and a std of the same shape, got {list(mean.shape)} and "
-                f"{list(std.shape)}; expand the std to the shape of the mean."
+                f"{list(std.shape)}; pass output=lambda out: (out[0], out[1].expand_as(out[0])) to "
+                "repeat the std, or output=lambda out: out[0] to leave it out."
             )
         return mean, std
+    return _flatten(_attribute(output)), None
+
+
+def _attribute(output: Any) -> torch.Tensor:
+    """Find the mean in an object."""
     for name in _OUTPUT_ATTRIBUTES:
         part = getattr(output, name, None)
         if isinstance(part, torch.Tensor):
-            return _flatten(part), None
+            return part
     if isinstance(output, np.ndarray):
         raise DecoderError(
             "Expected the decoder to return a torch tensor, got a numpy array, which has no "
-            "derivatives; write the decoder with torch operations."
+            "derivatives; write the decoder with torch operations, torch.exp(z) in the place of "
+            "numpy.exp(z), and without .numpy()."
         )
     raise DecoderError(
         "Expected the decoder to return a tensor, a pair (mean, std) of tensors, a "
         "torch.distributions.Distribution, or an object with a tensor .reconstruction, .sample or "
-        f".mean; got {type(output).__name__}. Pass output=callable to say how to read it."
+        f".mean; got {_described(output)}. Say how to read it: pass "
+        f"{_way_to_read(output)}."
     )
+
+
+def _described(output: Any) -> str:
+    """Name a type, with the parts of a tuple."""
+    name = type(output).__name__
+    if not isinstance(output, (tuple, list)):
+        return name
+    parts = ", ".join(type(part).__name__ for part in output[:_N_PARTS])
+    return f"{name} of {len(output)} ({parts}{', ...' if len(output) > _N_PARTS else ''})"
+
+
+def _way_to_read(output: Any) -> str:
+    """Write an `output` that may be meant, as code."""
+    if isinstance(output, Mapping):
+        keys = [key for key, part in output.items() if isinstance(part, torch.Tensor)]
+        key = next(iter(keys or output), "mean")
+        return f"output=lambda out: out[{key!r}]"
+    if isinstance(output, (tuple, list)):
+        places = [k for k, part in enumerate(output) if isinstance(part, torch.Tensor)]
+        return f"output=lambda out: out[{places[0] if places else 0}]"
+    parts = vars(output) if hasattr(output, "__dict__") else {}
+    names = [name for name, part in parts.items() if isinstance(part, torch.Tensor)]
+    return f"output=lambda out: out.{names[0] if names else 'mean'}"
 
 
 def _read_pair(found: Any, source: str) -> MeanStd:

@@ -297,6 +297,10 @@ def _check_options(**options: float) -> None:
 
 def _kernels(z: torch.Tensor, centers: torch.Tensor, lambdas: torch.Tensor) -> torch.Tensor:
     """Radial basis functions v_k(z), shape=[..., n_centers]."""
+    if not isinstance(z, torch.Tensor):
+        raise TypeError(
+            f"Expected a tensor of latent codes, got {type(z).__name__}; pass torch.as_tensor(z)."
+        )
     if z.shape[-1:] != centers.shape[-1:]:
         raise ValueError(
             f"Expected latent codes of shape [..., {centers.shape[-1]}], got {list(z.shape)}; "

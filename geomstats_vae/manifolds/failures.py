@@ -14,9 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
+from geomstats_vae.geodesics.status import GeodesicConvergenceError, GeodesicConvergenceWarning
 
 POLICIES = ("warn", "raise", "ignore")
+# Items that a message names by their index.
+_N_SHOWN = 5
 # A user's call may come through these; warnings name the line before them.
 _BETWEEN = frozenset({"contextlib", "geomstats", "geomstats_vae", "joblib", "sklearn", "torch"})
 
@@ -106,10 +108,19 @@ def report(
         f"{count} {member.name}: {member.message}"
         for member, count in zip(members, counts, strict=True)
     )
-    message = f"{len(failed)} of {len(status)} {what} {happened}. {reasons}"
+    message = f"{len(failed)} of {len(status)} {what} {happened}{_places(status)}. {reasons}"
     if on_failure == "raise":
         raise error(message)
     warnings.warn(f"{message} {returned}", warning, stacklevel=caller_level())
+
+
+def _places(status: np.ndarray) -> str:
+    """Name the first of several items that failed, by their index."""
+    if status.size == 1:
+        return ""
+    places = np.flatnonzero(status)
+    more = ", ..." if len(places) > _N_SHOWN else ""
+    return f" (at index {', '.join(map(str, places[:_N_SHOWN]))}{more})"
 
 
 def warn_far(on_failure: str, n_far: int, n_pairs: int) -> None:

@@ -21,7 +21,7 @@ from geomstats_vae.geometry.graphs import GraphOnDemand
 from geomstats_vae.geometry.members import member_graphs
 from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.immersions.decoder import Decoder
-from geomstats_vae.manifolds import balls, distances, failures, tangent
+from geomstats_vae.manifolds import balls, decoding, display, distances, failures, tangent
 from geomstats_vae.manifolds.arrays import (
     Array,
     Origin,
@@ -165,6 +165,9 @@ class PullbackDecoderMetric(RiemannianMetric):
         self.on_failure = on_failure
         self.exp_solver, self.log_solver = DecoderExpSolver(self), DecoderLogSolver(self)
 
+    __repr__ = display.one_line
+    _repr_html_ = display.table
+
     def __copy__(self) -> PullbackDecoderMetric:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -306,7 +309,8 @@ class PullbackDecoderMetric(RiemannianMetric):
                 start, end, guess=guess, polish=polish, check_minimum=check_minimum
             )
         dtype = torch.promote_types(origin.dtype, torch.float32)
-        return path.map(replace(origin, dtype=dtype, requires_grad=False).give)
+        path = path.map(replace(origin, dtype=dtype, requires_grad=False).give)
+        return replace(path, decoder=decoding.decoder_of(self))
 
     def log(self, point: Array, base_point: Array, *, polish: bool = False) -> Array:
         """Riemannian logarithm, the initial velocity of the geodesic from base_point to point.

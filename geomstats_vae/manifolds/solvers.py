@@ -20,9 +20,9 @@ from geomstats_vae.geodesics.collocation import (
     CollocationSolver,
     central_differences,
 )
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.flow import ExponentialSolver, ExponentialStatus
 from geomstats_vae.geodesics.flow.systems import PathSystem
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.manifolds import failures
 from geomstats_vae.manifolds.arrays import Array, Origin, enter_tensors, to_array, to_tensor
 

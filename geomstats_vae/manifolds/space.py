@@ -12,6 +12,8 @@ from geomstats.geometry.euclidean import Euclidean
 
 from geomstats_vae.geodesics.deadline import check_seconds
 from geomstats_vae.geometry.diagnosis import Diagnosis, diagnose
+from geomstats_vae.immersions.errors import DecoderError
+from geomstats_vae.manifolds import decoding, display, files, verbs
 from geomstats_vae.manifolds.arrays import (
     Array,
     enter,
@@ -21,6 +23,7 @@ from geomstats_vae.manifolds.arrays import (
     to_backend,
     to_tensor,
 )
+from geomstats_vae.manifolds.dimension import READ_OFF, resolve_dim
 from geomstats_vae.manifolds.libraries import (
     LibraryModel,
     read_diffusers,
@@ -37,8 +40,9 @@ class LatentSpace(VectorSpaceOpenSet):
     ----------
     decoder : callable
         Maps latent codes to data; see `PullbackDecoderMetric`.
-    dim : int
-        Dimension of the latent space.
+    dim : int, optional
+        Dimension of the latent space. By default it is that of the points, of ``latent_shape``, or
+        the number of inputs of the decoder's first linear layer.
     points : array-like, shape=[n_points, dim], optional
         Latent codes of the data, for global starts of geodesics and for `random_point`.
     output : callable, optional
@@ -51,26 +55,48 @@ class LatentSpace(VectorSpaceOpenSet):
     ----------
     metric : PullbackDecoderMetric
         The metric.
+    codes : array-like, shape=[n_points, dim], or None
+        A copy of the latent codes of the data.
+
+    Raises
+    ------
+    TypeError
+        If nothing tells the dimension, or dim is no whole number.
 
     Examples
     --------
-    >>> space = LatentSpace(decoder, dim=2, points=codes)
-    >>> space.metric.dist(codes[:10], codes[10:20])
+    >>> space = LatentSpace(decoder, points=codes)
+    >>> space.dist(codes[:10], codes[10:20])
+    >>> codes, decoded, path = space.interpolate(codes[0], codes[1], 10)
     """
 
     def __init__(
         self,
         decoder: Any,
-        dim: int,
+        dim: int | None = None,
         points: Any = None,
         *,
         output: Any = None,
         **metric_options: Any,
     ) -> None:
+        latent_shape = metric_options.get("latent_shape")
+        dim, read_off = resolve_dim(decoder, dim, points, latent_shape)
         super().__init__(dim=dim, embedding_space=Euclidean(dim=dim, equip=False), equip=False)
-        self.equip_with_metric(
-            PullbackDecoderMetric, decoder=decoder, output=output, points=points, **metric_options
-        )
+        options = {"decoder": decoder, "output": output, "points": points, **metric_options}
+        try:
+            self.equip_with_metric(PullbackDecoderMetric, **options)
+        except DecoderError as error:
+            if not read_off:
+                raise
+            raise DecoderError(f"{error} ({READ_OFF.format(dim)}.)") from error
+
+    __repr__ = display.one_line_of_space
+    _repr_html_ = display.table_of_space
+
+    codes = property(verbs.codes)
+    decode, interpolate = decoding.decode, decoding.interpolate
+    dist, plot, to = verbs.dist, verbs.plot, verbs.to
+    save, load = files.save, classmethod(files.load)
 
     @classmethod
     def from_pythae(

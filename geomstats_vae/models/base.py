@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.immersions.ensemble import EnsembleDecoder
 from geomstats_vae.immersions.gaussian import GaussianDecoder
-from geomstats_vae.manifolds import LatentSpace
+from geomstats_vae.manifolds import Interpolation, LatentSpace
 from geomstats_vae.models.networks import Encoder
 from geomstats_vae.models.objectives import gaussian_log_density, kl_divergence
 from geomstats_vae.models.validation import check_rows, validate_rows
@@ -118,6 +119,72 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         mean = self.decoder_.mean(torch.tensor(codes, dtype=torch.float64))
         return mean.numpy().astype(codes.dtype, copy=False)
 
+    def encode(self, X: ArrayLike) -> np.ndarray:
+        """Encode data as `transform` does, in any batch shape.
+
+        Parameters
+        ----------
+        X : array-like, shape=[..., n_features]
+            Data.
+
+        Returns
+        -------
+        codes : numpy.ndarray, shape=[..., latent_dim]
+            Means of the encoder's distributions.
+        """
+        return _by_rows(self.transform, X)
+
+    def decode(self, codes: ArrayLike) -> np.ndarray:
+        """Decode latent codes as `inverse_transform` does, in any batch shape.
+
+        Parameters
+        ----------
+        codes : array-like, shape=[..., latent_dim]
+            Latent codes.
+
+        Returns
+        -------
+        X : numpy.ndarray, shape=[..., n_features]
+            Means of the decoder's distributions.
+        """
+        return _by_rows(self.inverse_transform, codes)
+
+    def reconstruct(self, X: ArrayLike) -> np.ndarray:
+        """Decode the codes of data: what the model keeps of them.
+
+        Parameters
+        ----------
+        X : array-like, shape=[..., n_features]
+            Data.
+
+        Returns
+        -------
+        reconstruction : numpy.ndarray, shape=[..., n_features]
+            ``decode(encode(X))``.
+        """
+        return self.decode(self.encode(X))
+
+    def interpolate(
+        self, code_a: ArrayLike, code_b: ArrayLike, n_points: int = 10, *, verbose: bool = False
+    ) -> Interpolation:
+        """Go from some codes to others along geodesics of the latent space.
+
+        Parameters
+        ----------
+        code_a, code_b : array-like, shape=[..., latent_dim]
+            Latent codes, such as ``encode(X[0])``; not data.
+        n_points : int
+            Number of codes, both ends among them.
+        verbose : bool
+            Show a progress bar, in pairs.
+
+        Returns
+        -------
+        interpolation : Interpolation
+            ``codes``, ``decoded`` and ``path``, as of `LatentSpace.interpolate`.
+        """
+        return self.latent_space_.interpolate(code_a, code_b, n_points, verbose=verbose)
+
     @torch.no_grad()
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Evaluate the evidence lower bound (ELBO) of each sample.
@@ -209,6 +276,15 @@ class LatentVariableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             mean, std = decoder(torch.as_tensor(codes[chosen == k]))
             X[chosen == k] = mean.numpy() + std.numpy() * noise[chosen == k]
         return X
+
+
+def _by_rows(function: Callable[[Any], np.ndarray], array: ArrayLike) -> np.ndarray:
+    """Apply a function of rows to arrays of any batch shape, and to tables as they are."""
+    shape = np.shape(array)
+    if len(shape) == 2 or not shape:
+        return function(array)
+    rows = np.asarray(array).reshape(-1, shape[-1])
+    return function(rows).reshape(*shape[:-1], -1)
 
 
 def _normal_nodes(n_nodes: int, dim: int) -> torch.Tensor:

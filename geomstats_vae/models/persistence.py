@@ -10,14 +10,15 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from geomstats_vae.archive import Arrays, Header, read, write
 from geomstats_vae.immersions.rbf import RBFPrecision
-from geomstats_vae.models import archive
 from geomstats_vae.models.architecture import Architecture, join_decoders
-from geomstats_vae.models.archive import Arrays, Header
 from geomstats_vae.models.networks import freeze
 
 KIND = "VAE"
-_MODULES = ("encoder_", "decoder_", "variance_head_")
+_MODULES = ("encoder_", "decoder_")
+# Only there if it was asked for.
+_HEAD = "variance_head_"
 _ARRAYS = ("codes_", "kl_per_dim_", "active_dims_")
 _NUMBERS = {"n_features_in_": Integral, "n_iter_": Integral, "noise_std_": Real}
 # Numbers that files of earlier releases do not have.
@@ -33,6 +34,7 @@ class Saved(Protocol):
     a: float | str
     a_: float
     torn_share_: float | None
+    variance_head_: torch.nn.Module | None
     output_activation_: str
     n_features_in_: int
     n_iter_: int
@@ -60,7 +62,7 @@ def save(vae: Saved, path: str | os.PathLike[str]) -> None:
     path : str or os.PathLike
         File to write.
     """
-    archive.write(path, KIND, *contents(vae))
+    write(path, KIND, *contents(vae))
 
 
 def load(cls: type[_Model], path: str | os.PathLike[str]) -> _Model:
@@ -78,7 +80,7 @@ def load(cls: type[_Model], path: str | os.PathLike[str]) -> _Model:
     vae : VAE
         Fitted estimator.
     """
-    return archive.read(path, KIND, lambda header, arrays: build(cls, header, arrays))
+    return read(path, KIND, lambda header, arrays: build(cls, header, arrays))
 
 
 def contents(vae: Saved) -> tuple[Header, Arrays]:
@@ -104,7 +106,7 @@ def contents(vae: Saved) -> tuple[Header, Arrays]:
     }
     arrays = {name: getattr(vae, name) for name in _ARRAYS}
     arrays |= {f"history_.{name}": vae.history_[name] for name in _HISTORY}
-    for part in _MODULES:
+    for part in (*_MODULES, *(() if vae.variance_head_ is None else (_HEAD,))):
         state = getattr(vae, part).state_dict()
         arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in state.items()}
     return header, arrays
@@ -131,7 +133,8 @@ def build(cls: type[_Model], header: Header, arrays: Arrays) -> _Model:
         If they do not fit together. Other errors that missing entries and wrong types cause are
         raised as they come; `archive.read` turns them all into one.
     """
-    vae = cls(**_parameters(header["params"]))
+    has_head = any(name.startswith(f"{_HEAD}.") for name in arrays)
+    vae = cls(**_parameters(header["params"], has_head))
     vae._validate_params()
     for name, kind in _NUMBERS.items():
         value = header["numbers"][name]
@@ -160,9 +163,9 @@ def _set_new_numbers(vae: Saved, numbers: Mapping[str, Any]) -> None:
         raise ValueError(f"torn_share_ is {torn!r}")
 
 
-def _parameters(params: Mapping[str, Any]) -> Mapping[str, Any]:
+def _parameters(params: Mapping[str, Any], has_head: bool) -> Mapping[str, Any]:
     # What there was before there was a choice.
-    params = {"warmup": "kl", **params}
+    params = {"warmup": "kl", "variance_head": has_head, **params}
     if isinstance(params["hidden_dims"], list):
         params = {**params, "hidden_dims": tuple(params["hidden_dims"])}
     return params
@@ -186,16 +189,18 @@ def _set_arrays(vae: Saved, arrays: Arrays) -> None:
 def _set_modules(vae: Saved, arrays: Arrays) -> None:
     """Fill networks of the architecture that the parameters say with the file's arrays."""
     architecture = vae._architecture(vae.n_features_in_, vae.output_activation_)
-    states = {part: _state(arrays, part) for part in _MODULES}
+    states = {part: _state(arrays, part) for part in (*_MODULES, _HEAD)}
     # The parts of an ensemble's state are named by their number.
     prefixes = [""] if vae.n_decoders == 1 else [f"{k}." for k in range(vae.n_decoders)]
     means = [architecture.mean() for _ in prefixes]
     precisions = [_precision(vae, states["decoder_"], prefix) for prefix in prefixes]
-    modules = {
+    modules: dict[str, torch.nn.Module] = {
         "encoder_": architecture.encoder(),
         "decoder_": join_decoders(means, precisions),
-        "variance_head_": architecture.variance_head(),
     }
+    vae.variance_head_ = None
+    if states[_HEAD]:
+        modules[_HEAD] = architecture.variance_head()
     for part, module in modules.items():
         # Assigned, not copied: the parameters are on the meta device.
         module.load_state_dict(states[part], assign=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,32 +17,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geometry.tears import torn_share
-from geomstats_vae.immersions.rbf import RBFPrecision
 from geomstats_vae.models import persistence
 from geomstats_vae.models.architecture import Architecture, join_decoders, resolve_activation
 from geomstats_vae.models.base import LatentVariableModel
-from geomstats_vae.models.choices import WIDTHS, choose_precision
 from geomstats_vae.models.faults import warn_of_faults, warn_stopped
 from geomstats_vae.models.networks import ACTIVATIONS, StdNetwork, freeze
+from geomstats_vae.models.noise import NoiseOptions, NoiseStage, fit_noise
 from geomstats_vae.models.objectives import kl_divergence
-from geomstats_vae.models.stages import (
-    MeanStage,
-    Rows,
-    fit_mean,
-    fit_precisions,
-    fit_variance_head,
-)
-from geomstats_vae.models.training import TrainingOptions, TrainingResult
+from geomstats_vae.models.stages import MeanStage, Rows, fit_mean
+from geomstats_vae.models.training import TrainingOptions
 from geomstats_vae.models.validation import check_enough_rows, validate_rows
 
 # A latent dimension is active if the variance of its encoder means over the data exceeds this:
 # Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, section 5.2.
 _ACTIVE_VARIANCE = 1e-2
-# Effort of the second stage after an interrupt.
-_EPOCHS_AFTER_INTERRUPT = 5
-# The variance head starts at the best constant and overfits soon: it needs no more patience.
-_HEAD_PATIENCE = 20
-_TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
 # Codes kept with the estimator; the geometry builds its graph from them.
 _MAX_CODES = 5000
 
@@ -72,8 +59,9 @@ class VAE(LatentVariableModel):
     n_decoders : int
         Number of decoders on one encoder, each with its own initial weights and precision. Several
         are an ensemble ([2]_), whose metric is the mean of theirs; see `EnsembleDecoder`.
-    n_centers : int
-        Number of radial basis functions in each decoder's precision.
+    n_centers : int or 'auto'
+        Number of radial basis functions in each decoder's precision. 'auto' is 64, or half the
+        number of rows if that is less.
     a : float or 'auto'
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
         the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
@@ -84,6 +72,8 @@ class VAE(LatentVariableModel):
         Precision far from the data. With 'auto' the norm of sigma there is the length of the
         longest way along the data, so that no way around is shorter. None is the inverse of the
         largest squared residual.
+    variance_head : bool
+        Whether to train the decoder's own variance head, too, to compare with: `variance_head_`.
     warmup : {'layout', 'kl'}
         What changes over the first third of the epochs. 'layout': codes are pulled to a layout of
         the data that keeps distances along them (Isomap [3]_), less and less. 'kl': the weight of
@@ -124,9 +114,9 @@ class VAE(LatentVariableModel):
     decoder_ : GaussianDecoder or EnsembleDecoder
         Maps codes, as a float64 tensor, to mean and standard deviation of the data; its ``std`` is
         an `RBFPrecision`. With several decoders, the ensemble of such ``members``.
-    variance_head_ : torch.nn.Module
+    variance_head_ : torch.nn.Module or None
         The decoder's own standard deviation: a network with the mean's layers, learnt by maximum
-        likelihood with early stopping. For comparison only. An ensemble has one, for its mean.
+        likelihood with early stopping. An ensemble has one, for its mean. None unless asked for.
     codes_ : numpy.ndarray, shape=[n_codes, latent_dim]
         Encoder means of the training data, in its order; 5000 evenly spaced ones if it has more
         rows.
@@ -188,9 +178,10 @@ class VAE(LatentVariableModel):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "n_decoders": [Interval(Integral, 1, None, closed="left")],
-        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "n_centers": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "a": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "zeta": [None, StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "variance_head": ["boolean"],
         "warmup": [StrOptions({"layout", "kl"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -212,9 +203,10 @@ class VAE(LatentVariableModel):
         activation: str = "silu",
         output_activation: str = "auto",
         n_decoders: int = 1,
-        n_centers: int = 64,
+        n_centers: int | str = "auto",
         a: float | str = "auto",
         zeta: float | str | None = "auto",
+        variance_head: bool = False,
         warmup: str = "layout",
         max_epochs: int = 200,
         batch_size: int = 128,
@@ -235,6 +227,7 @@ class VAE(LatentVariableModel):
         self.n_centers = n_centers
         self.a = a
         self.zeta = zeta
+        self.variance_head = variance_head
         self.warmup = warmup
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -249,7 +242,7 @@ class VAE(LatentVariableModel):
 
     a_: float
     torn_share_: float | None
-    variance_head_: StdNetwork
+    variance_head_: StdNetwork | None
     noise_std_: float
     kl_per_dim_: NDArray[np.float64]
     active_dims_: NDArray[np.bool_]
@@ -266,7 +259,7 @@ class VAE(LatentVariableModel):
         Parameters
         ----------
         X : array-like, shape=[n_samples, n_features]
-            Data; at least `n_centers` rows.
+            Data; at least two rows, and `n_centers` if that is a number.
         y : None
             Ignored.
 
@@ -293,7 +286,8 @@ class VAE(LatentVariableModel):
             If the training was interrupted or out of time.
         """
         X = validate_rows(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        check_enough_rows(X, self.n_centers)
+        options = NoiseOptions(self.n_centers, self.a, self.zeta, self.variance_head)
+        check_enough_rows(X, options.n_centers_of(len(X)))
         deadline = Deadline.after(self.max_seconds)
         activation = resolve_activation(self.output_activation, X)
         architecture = self._architecture(X.shape[1], activation)
@@ -314,12 +308,14 @@ class VAE(LatentVariableModel):
         )
         first = stage.training
         parts = stage, x, rows, architecture, generator, random_state, deadline
+        effort: dict[str, Any] = {"options": options, "effort": self._training_options()}
+        effort["verbose"] = self.verbose
         try:
-            a, precisions, head, second = self._fit_noise(*parts, quick=first.stopped)
+            noise = fit_noise(*parts, **effort, quick=first.stopped)
         except KeyboardInterrupt:
-            a, precisions, head, second = self._fit_noise(*parts, quick=True)
-            second = replace(second, interrupted=True)
-        self._set_fitted(x, architecture, stage, a, precisions, head)
+            noise = fit_noise(*parts, **effort, quick=True).interrupted()
+        second = noise.training
+        self._set_fitted(x, architecture, stage, noise)
         if first.stopped or second.stopped:
             stage_and_training = ("first", first) if first.stopped else ("second", second)
             warn_stopped(*stage_and_training, self.n_iter_, self.max_epochs, self.max_seconds)
@@ -346,42 +342,12 @@ class VAE(LatentVariableModel):
             warmup=self.warmup,
         )
 
-    def _fit_noise(
-        self,
-        stage: MeanStage,
-        x: torch.Tensor,
-        rows: Rows,
-        architecture: Architecture,
-        generator: torch.Generator,
-        random_state: np.random.RandomState,
-        deadline: Deadline,
-        quick: bool,
-    ) -> tuple[float, list[RBFPrecision], StdNetwork, TrainingResult]:
-        sizes: dict[str, Any] = {"n_centers": self.n_centers, "random_state": random_state}
-        a = WIDTHS[0] if quick and self.a == "auto" else self.a
-        a, zeta = choose_precision(stage, rows, generator, a=a, zeta=self.zeta, **sizes)
-        tol = _TOL_AFTER_INTERRUPT if quick else _TOL
-        options = {"a": a, "zeta": zeta, "tol": tol, "verbose": self.verbose}
-        precisions = fit_precisions(stage, x, generator, **sizes, **options)
-        effort = replace(
-            self._training_options(),
-            max_epochs=min(self.max_epochs, _EPOCHS_AFTER_INTERRUPT) if quick else self.max_epochs,
-            warmup_epochs=0,
-            patience=min(self.patience, _HEAD_PATIENCE),
-        )
-        head, training = fit_variance_head(
-            stage, rows, architecture, effort, generator, deadline=deadline, verbose=self.verbose
-        )
-        return a, precisions, head, training
-
     def _set_fitted(
         self,
         x: torch.Tensor,
         architecture: Architecture,
         stage: MeanStage,
-        a: float,
-        precisions: list[RBFPrecision],
-        head: StdNetwork,
+        noise: NoiseStage,
     ) -> None:
         """Set all fitted attributes at once: a failed `fit` leaves the earlier ones alone."""
         with torch.no_grad():
@@ -394,10 +360,10 @@ class VAE(LatentVariableModel):
         self.kl_per_dim_ = kl_divergence(mean, std).mean(dim=0).numpy()
         self.active_dims_ = codes.var(axis=0) > _ACTIVE_VARIANCE
         self.torn_share_ = torn_share(x.numpy(), codes, images.numpy())
-        self.a_ = a
+        self.a_ = noise.a
         self.encoder_ = stage.encoder
-        self.decoder_ = freeze(join_decoders(stage.means, precisions))
-        self.variance_head_ = head
+        self.decoder_ = freeze(join_decoders(stage.means, noise.precisions))
+        self.variance_head_ = noise.head
         self.output_activation_ = "sigmoid" if architecture.bounded else "identity"
         self.n_iter_ = len(stage.training.train_loss)
         self.history_ = {

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
+from mpl_toolkits.mplot3d import Axes3D
 
 from geomstats_vae.plotting.axes import (
     MAP,
     OKABE_ITO,
     PAPER,
     Arrays,
+    Floats,
     Plane,
     as_array,
     halo,
@@ -29,6 +33,10 @@ _PETROFF = (
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 _MARKERS = "osDv^P<X>p*h"
+# Width of a letter and height of a line, in sizes of the font, with some space around. Names are
+# moved by this share of their overlap at a time, and not if there are too many to find a place.
+_LETTER, _LINE = 0.8, 1.15
+_PUSH, _ROUNDS, _MOST_NAMES, _ROOM = 0.55, 60, 40, 0.65
 
 
 def class_styles(n_classes: int) -> list[tuple[str, str]]:
@@ -64,6 +72,8 @@ def latent_scatter(
 ) -> list[PathCollection]:
     """Draw latent codes, each class in its own colour and marker, named at its median.
 
+    On flat axes names that would cover each other are moved apart.
+
     Parameters
     ----------
     ax : matplotlib.axes.Axes or mpl_toolkits.mplot3d.axes3d.Axes3D
@@ -93,18 +103,49 @@ def latent_scatter(
         return artists
     classes = _as_labels(labels, len(points))
     names = np.unique(classes)
+    medians = np.array([np.median(points[classes == name], axis=0) for name in names])
+    places = _apart(ax, points, medians, [str(name) for name in names])
     artists = []
-    for name, (color, marker) in zip(names, class_styles(len(names)), strict=True):
+    styles = zip(names, places, class_styles(len(names)), strict=True)
+    for name, place, (color, marker) in styles:
         chosen = points[classes == name]
         style |= {"color": color, "marker": marker, "alpha": 0.75, "label": str(name)}
         artists.append(ax.scatter(*chosen.T, **style))
-        named: list[Any] = [*np.median(chosen, axis=0), str(name)]
+        named: list[Any] = [*place, str(name)]
         text = ax.text(*named, ha="center", va="center", zorder=4)
         text.set(fontweight="bold", fontsize="large", path_effects=halo(3.0, PAPER))
     name_axes(ax, plane)
     if legend:
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=2)
     return artists
+
+
+def _apart(ax: Axes, points: Floats, places: Floats, names: Sequence[str]) -> Floats:
+    """Move places of names, shape=[n_names, 2], until none covers another."""
+    if isinstance(ax, Axes3D) or len(names) > _MOST_NAMES:
+        return places
+    box = ax.get_window_extent()
+    shown = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
+    # Points per latent unit, the same along both axes. The layout will take some of the room.
+    scale = _ROOM * min(box.width / shown[0], box.height / shown[1]) * 72.0 / ax.figure.dpi
+    size = FontProperties(size="large").get_size_in_points() / scale
+    half = 0.5 * size * np.array([[_LETTER * len(name), _LINE] for name in names])
+    # No name leaves the codes, unless it is longer than they are wide.
+    low, high = points.min(axis=0) + half, points.max(axis=0) - half
+    low, high = np.minimum(low, places), np.maximum(high, places)
+    for _ in range(_ROUNDS):
+        gap = places[:, None] - places
+        overlap = half[:, None] + half - np.abs(gap)
+        covers = (overlap > 0.0).all(axis=-1) & ~np.eye(len(names), dtype=bool)
+        if not covers.any():
+            break
+        # Along the axis of the smaller overlap; of equal places the later one goes up.
+        later = np.tri(len(names))[..., None] - 0.5
+        direction = np.where(gap == 0.0, np.sign(later), np.sign(gap))
+        least = overlap == overlap.min(axis=-1, keepdims=True)
+        push = np.where(covers[..., None] & least, _PUSH * overlap * direction, 0.0)
+        places = np.clip(places + push.sum(axis=1), low, high)
+    return places
 
 
 def distance_matrix(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from geomstats.geometry.manifold import Manifold
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
 from sklearn.base import BaseEstimator
 
@@ -26,6 +26,8 @@ from geomstats_vae.plotting.axes import (
 )
 from geomstats_vae.plotting.window import LatentWindow
 
+# Percentile of the curvature's magnitude at which its colours end.
+_CLIPPED = 95
 MEASURES = ("riemannian", "lebesgue")
 _Function: TypeAlias = Callable[[Floats], Arrays]
 
@@ -104,7 +106,7 @@ def volume_density(
     # A density may vanish where the decoder is flat. A logarithmic scale has no colour for zero.
     values = np.ma.masked_less_equal(values, 0.0)
     unit = "area per latent area" if points.shape[-1] == 2 else "volume per latent volume"
-    label = rf"volume density $(\det M(z))^{{1/2}}$ (data {unit})"
+    label = f"volume density $(\\det M(z))^{{1/2}}$\n(data {unit})"
     return _map(ax, values, window, norm or LogNorm(), label if colorbar else None)
 
 
@@ -130,8 +132,9 @@ def gaussian_curvature(
     n_points : int
         Cells along the longer side of the window.
     norm : matplotlib.colors.Normalize, optional
-        Scale of the colours. By default logarithmic on both sides of zero, linear up to the
-        median of the magnitudes and ending at their 99th percentile.
+        Scale of the colours. By default linear on both sides of zero, ending at the 95th percentile
+        of the magnitudes: curvature grows without bound at walls, and a few cells would leave no
+        colours for the others.
     colorbar : bool
         Whether to add a colour bar.
 
@@ -145,14 +148,13 @@ def gaussian_curvature(
     values = as_array(space.metric.gaussian_curvature(flat)).reshape(points.shape[:2])
     values = np.ma.masked_invalid(values)
     if norm is None:
+        magnitudes = np.abs(values.compressed())
+        largest = np.percentile(magnitudes, _CLIPPED) if len(magnitudes) else 0.0
         # On a flat space all magnitudes are zero, and the scale is set to 1.
-        middle, largest = (
-            np.percentile(np.abs(values.compressed()), [50, 99]) if values.count() else (0, 0)
-        )
         largest = largest if largest > 0.0 else 1.0
-        norm = SymLogNorm(max(middle, 1e-3 * largest), vmin=-largest, vmax=largest)
+        norm = Normalize(vmin=-largest, vmax=largest)
     label = "Gaussian curvature (1 / squared data distance)" if colorbar else None
-    return _map(ax, values, window, norm, label, cmap=DIVERGING)
+    return _map(ax, values, window, norm, label, cmap=DIVERGING, extend="both")
 
 
 def density(
@@ -232,6 +234,7 @@ def _map(
     norm: Normalize | None,
     label: str | None,
     cmap: str = MAP,
+    extend: Literal["neither", "both"] = "neither",
 ) -> AxesImage:
     """Draw values on the cells of a window, with a colour bar if it has a label."""
     name_axes(ax)
@@ -239,5 +242,5 @@ def _map(
         values, extent=window.extent, origin="lower", cmap=cmap, norm=norm, interpolation="bilinear"
     )
     if label is not None:
-        ax.figure.colorbar(image, ax=ax, label=label)
+        ax.figure.colorbar(image, ax=ax, label=label, extend=extend)
     return image

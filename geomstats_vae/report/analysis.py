@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import geomstats.backend as gs
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from geomstats_vae.estimators import FrechetMean
 from geomstats_vae.geodesics import GeodesicStatus
+from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geodesics.solver import within
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.manifolds import LatentSpace
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -23,6 +26,8 @@ Progress: TypeAlias = Callable[[Iterable[Any], str], Iterable[Any]]
 _N_MEASURE = 2000
 # Rows that pass through the decoder at once. It bounds the memory of wide outputs.
 _CHUNK = 4096
+# Pairs that are solved for at once, between two looks at the clock.
+_BLOCK = 8
 # A mean is shown to three digits.
 _MEAN_TOL = 1e-3
 
@@ -59,6 +64,25 @@ class Pairs:
     straight_sigma: Floats
     converged: NDArray[np.bool_]
     status: list[GeodesicStatus]
+
+    @classmethod
+    def join(cls, parts: Sequence[Pairs]) -> Pairs:
+        """Put pairs one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of Pairs
+            At least one.
+
+        Returns
+        -------
+        pairs : Pairs
+            All of them.
+        """
+        names = [field.name for field in fields(cls)]
+        columns = {name: [getattr(part, name) for part in parts] for name in names}
+        status = [value for part in columns.pop("status") for value in part]
+        return cls(**{name: np.concatenate(part) for name, part in columns.items()}, status=status)
 
     @property
     def length_ratio(self) -> Floats:
@@ -115,17 +139,17 @@ class ClassMean:
         Codes that were averaged.
     point : numpy.ndarray, shape=[dim]
         The mean.
-    variance : float
-        Mean squared geodesic distance to the mean.
-    straight_variance : float
-        The same about the arithmetic mean of the codes.
+    spread : float
+        Root of the mean squared geodesic distance to the mean, in data units.
+    residual : float
+        How far the mean is from being found: norm of the mean logarithm, relative to the spread.
     """
 
     name: str
     n_points: int
     point: Floats
-    variance: float
-    straight_variance: float
+    spread: float
+    residual: float
 
 
 def decode(space: LatentSpace, points: Floats) -> tuple[Floats, Floats]:
@@ -175,7 +199,11 @@ def random_pairs(n_samples: int, n_pairs: int, rng: np.random.Generator) -> NDAr
 
 
 def solve_pairs(
-    space: LatentSpace, codes: Floats, index: NDArray[np.int64], progress: Progress
+    space: LatentSpace,
+    codes: Floats,
+    index: NDArray[np.int64],
+    progress: Progress,
+    max_seconds: float | None = None,
 ) -> Pairs:
     """Solve geodesics between pairs of codes and measure them against straight lines.
 
@@ -189,21 +217,36 @@ def solve_pairs(
         Pairs of sample numbers.
     progress : callable
         Wraps a sequence and a description in a progress bar.
+    max_seconds : float, optional
+        Limit of time. The first pair is solved in any case.
 
     Returns
     -------
     pairs : Pairs
-        The geodesics and their measures.
+        The geodesics and their measures; only of the pairs that a curve was found for.
     """
+    deadline = Deadline.after(max_seconds)
+    # The first pair is solved whatever it takes.
+    parts = [_solve_block(space, codes, index[:1], NO_LIMIT)]
+    for begin in progress(range(1, len(index), _BLOCK), "pairs, by eights"):
+        if deadline.passed:
+            break
+        parts.append(_solve_block(space, codes, index[begin : begin + _BLOCK], deadline))
+    return Pairs.join(parts)
+
+
+def _solve_block(
+    space: LatentSpace, codes: Floats, index: NDArray[np.int64], deadline: Deadline
+) -> Pairs:
+    path = limited(space, deadline).paths(codes[index[:, 0]], codes[index[:, 1]])
+    curves = np.asarray(path(np.linspace(0.0, 1.0, _N_MEASURE)))
+    found = np.isfinite(path.length) & np.isfinite(curves).all(axis=(1, 2))
+    index, curves, path = index[found], curves[found], path[found]
     start, end = codes[index[:, 0]], codes[index[:, 1]]
-    path = space.metric.solve_geodesic(gs.from_numpy(start), gs.from_numpy(end))
-    t = np.linspace(0.0, 1.0, _N_MEASURE)
-    curves = gs.to_numpy(path(gs.from_numpy(t)))
-    straight = start[:, None] + t[:, None] * (end - start)[:, None]
+    t = np.linspace(0.0, 1.0, _N_MEASURE)[:, None]
     measured = [
-        _measure(space, curve)
-        for pair in progress(list(zip(curves, straight, strict=True)), "measuring")
-        for curve in pair
+        [_measure(space, curve), _measure(space, a + t * (b - a))]
+        for curve, a, b in zip(curves, start, end, strict=True)
     ]
     measures = np.array(measured).reshape(len(index), 2, 2)
     return Pairs(
@@ -215,9 +258,28 @@ def solve_pairs(
         straight_length=measures[:, 1, 0],
         sigma=measures[:, 0, 1],
         straight_sigma=measures[:, 1, 1],
-        converged=gs.to_numpy(path.converged).astype(bool),
+        converged=np.asarray(path.converged, dtype=bool),
         status=[GeodesicStatus(int(status)) for status in path.status],
     )
+
+
+def limited(space: LatentSpace, deadline: Deadline) -> DecoderGeometry:
+    """Give the geometry of a space a limit of time.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The latent space.
+    deadline : Deadline
+        When its geodesics are over.
+
+    Returns
+    -------
+    geometry : DecoderGeometry
+        The same geometry; pairs that there is no time for get a status that says so.
+    """
+    geometry: DecoderGeometry = space.metric.geometry
+    return replace(geometry, solver=within(geometry.solver, deadline.remaining))
 
 
 def _measure(space: LatentSpace, curve: Floats) -> tuple[float, float]:
@@ -231,28 +293,46 @@ def _measure(space: LatentSpace, curve: Floats) -> tuple[float, float]:
     return length, weighted / length if length > 0 else sigma[0]
 
 
-def distance_matrix(space: LatentSpace, points: Floats, progress: Progress) -> Floats:
-    """Compute all geodesic distances between points, a row at a time to show progress.
+def distance_matrix(
+    space: LatentSpace, points: Floats, progress: Progress, max_seconds: float | None = None
+) -> tuple[Floats, int]:
+    """Compute all distances between points: by geodesics, as long as there is time.
 
     Parameters
     ----------
     space : LatentSpace
         The latent space.
     points : numpy.ndarray, shape=[n_points, dim]
-        Latent points.
+        Latent points, the most important ones first.
     progress : callable
         Wraps a sequence and a description in a progress bar.
+    max_seconds : float, optional
+        Limit of time of the geodesics.
 
     Returns
     -------
     distances : numpy.ndarray, shape=[n_points, n_points]
         Symmetric matrix.
+    n_exact : int
+        Points, the first ones, between which distances are lengths of geodesics. All others are
+        lengths of paths on the graph of global starts.
     """
-    distances = np.zeros((len(points), len(points)))
-    for k in progress(range(len(points) - 1), "rows"):
-        row = space.metric.dist(gs.from_numpy(points[k]), gs.from_numpy(points[k + 1 :]))
-        distances[k, k + 1 :] = distances[k + 1 :, k] = gs.to_numpy(row)
-    return distances
+    n_points, distances = len(points), np.zeros((len(points), len(points)))
+    rows, columns = np.tril_indices(n_points, -1)
+    geometry: DecoderGeometry = space.metric.geometry
+    lengths = geometry.graph_lengths(points[rows], points[columns])
+    distances[rows, columns] = distances[columns, rows] = lengths
+    deadline, n_exact = Deadline.after(max_seconds), 1
+    for k in progress(range(1, n_points), "rows"):
+        if deadline.passed:
+            break
+        geometry = limited(space, deadline).for_lengths(len(rows))
+        ends = geometry.ends(np.broadcast_to(points[k], (k, points.shape[1])), points[:k])
+        if (ends.status == GeodesicStatus.OUT_OF_TIME).any():
+            break
+        distances[k, :k] = distances[:k, k] = ends.length
+        n_exact = k + 1
+    return distances, n_exact
 
 
 def stratified(labels: np.ndarray, n_points: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -308,6 +388,7 @@ def class_means(
     chosen: Mapping[str, NDArray[np.int64]],
     max_iter: int,
     progress: Progress,
+    max_seconds: float | None = None,
 ) -> list[ClassMean]:
     """Compute the Frechet mean of some codes of each class.
 
@@ -323,29 +404,38 @@ def class_means(
         Steps to a mean, at most.
     progress : callable
         Wraps a sequence and a description in a progress bar.
+    max_seconds : float, optional
+        Limit of time of all together. Each class gets its share of what is left.
 
     Returns
     -------
     means : list of ClassMean
-        One per class.
+        One per class that there was time for.
     """
-    return [
-        _class_mean(space, name, codes[index], max_iter)
-        for name, index in progress(list(chosen.items()), "classes")
-    ]
+    deadline, means = Deadline.after(max_seconds), []
+    for done, (name, index) in enumerate(progress(list(chosen.items()), "classes")):
+        if deadline.passed:
+            break
+        left = deadline.remaining
+        share = None if left is None else max(0.1, round(left / (len(chosen) - done), 1))
+        means.append(_class_mean(space, name, codes[index], max_iter, share))
+    return [mean for mean in means if mean is not None]
 
 
-def _class_mean(space: LatentSpace, name: str, codes: Floats, max_iter: int) -> ClassMean:
-    center = codes.mean(axis=0)
-    points = gs.from_numpy(codes)
-    mean = FrechetMean(space, tol=_MEAN_TOL, max_iter=max_iter).fit(points)
-    around_center = gs.to_numpy(space.metric.squared_dist(points, gs.from_numpy(center)))
+def _class_mean(
+    space: LatentSpace, name: str, codes: Floats, max_iter: int, max_seconds: float | None
+) -> ClassMean | None:
+    """Find a mean; None if there was not even time for the geodesics from its start."""
+    estimator = FrechetMean(space, tol=_MEAN_TOL, max_iter=max_iter, max_seconds=max_seconds)
+    mean = estimator.fit(gs.from_numpy(codes))
+    if not np.isfinite(mean.residual_):
+        return None
     return ClassMean(
         name=name,
         n_points=len(codes),
         point=gs.to_numpy(mean.estimate_),
-        variance=float(mean.variance_),
-        straight_variance=float(around_center.mean()),
+        spread=float(np.sqrt(mean.variance_)),
+        residual=float(mean.residual_),
     )
 
 

@@ -4,56 +4,37 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from geomstats_vae.geodesics import GeodesicStatus
-from geomstats_vae.geodesics.table import TableOptions
-from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.models import VAE
-from geomstats_vae.plotting import LatentWindow
-from geomstats_vae.report import analysis, figures
-from geomstats_vae.report.analysis import ClassMean, Floats, Pairs
-from geomstats_vae.report.errors import ReportError, first_line
+from geomstats_vae.report import agreement, analysis, figures, files, findings, provenance, tables
+from geomstats_vae.report.analysis import Floats
+from geomstats_vae.report.findings import count
+from geomstats_vae.report.hover import hover_values
 from geomstats_vae.report.inputs import Inputs
 from geomstats_vae.report.journal import Journal
+from geomstats_vae.report.model import describe, fitted, make_space
+from geomstats_vae.report.options import ReportOptions
 from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
 
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """How much a report measures and draws; by default a few minutes' worth.
-
-    Attributes
-    ----------
-    n_matrix : int
-        Codes in the matrix of distances, about: every class has one at least.
-    n_mean : int
-        Codes that the Frechet mean of a class is computed of, at most.
-    mean_max_iter : int
-        Iterations of a Frechet mean, at most.
-    n_sensitivity : int
-        Pairs of codes whose distances the diagnosis compares: with straight lines, and for other
-        kernels of the precision.
-    n_cells : int
-        Cells of a map along its longer side.
-    dpi : int
-        Resolution of the pictures in dots per inch.
-    """
-
-    n_matrix: int = 60
-    n_mean: int = 20
-    mean_max_iter: int = 12
-    n_sensitivity: int = 50
-    n_cells: int = 200
-    dpi: int = 200
+# Quality of the pictures, in per cent.
+_QUALITY = 88
+_FILES = {
+    "codes.csv": "code and class of each row, and sigma there",
+    "pairs.csv": "lengths of the geodesics and straight lines, and what the solver says",
+    "distances.npy": "geodesic distances; the rows are listed in summary.json",
+    "clusters.csv": "cluster of each row, and its distance from the middle",
+    "model.safetensors": "the model, for VAE.load",
+    "summary.json": "all numbers of this page",
+}
 
 
 def build_report(
@@ -61,6 +42,7 @@ def build_report(
     output: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
+    vae: VAE | None = None,
     n_pairs: int = 50,
     seed: int = 0,
     quiet: bool = False,
@@ -73,9 +55,11 @@ def build_report(
     inputs : Inputs
         The data.
     output : path-like
-        Folder for ``index.html`` and the pictures; made if it does not exist.
+        Folder for ``index.html`` and the numbers; made if it does not exist.
     model : path-like, optional
         A model written by `VAE.save`. Without it one is trained on the data.
+    vae : VAE, optional
+        The model to train, in place of one with default parameters.
     n_pairs : int
         Random pairs of samples to join by geodesics.
     seed : int
@@ -101,22 +85,26 @@ def build_report(
         journal.write(f"assumed: {assumption}")
     report = _Report(inputs, journal, np.random.default_rng(seed), options or ReportOptions())
     with matplotlib.rc_context(figures.STYLE):
-        report.fit(model, seed)
-        report.parameters(model, n_pairs, seed)
+        report.fit(model, seed, vae)
+        report.geodesics(n_pairs)
         report.codes()
         report.maps()
         report.diagnosis(seed)
-        report.geodesics(n_pairs)
         report.distances()
+        report.clusters()
         report.means()
-        report.record()
-    # The page comes last: it is there only with its pictures.
-    write_files(folder, {**report.pictures, "index.html": report.page.html().encode()})
+        report.record(n_pairs, seed)
+        report.opening()
+    # The page comes last: it is there only with its numbers.
+    write_files(folder, {**report.files, "index.html": report.page.html().encode()})
     return folder / "index.html"
 
 
 class _Report:
-    """A report that is being made. Each of its stages is a method that adds to the page."""
+    """A report that is being made. Each of its stages is a method that adds to the page.
+
+    The stages put their numbers into the summary; what the page says in words is made from it.
+    """
 
     def __init__(
         self,
@@ -127,64 +115,113 @@ class _Report:
     ) -> None:
         self.inputs, self.journal, self.rng = inputs, journal, rng
         self.options = options
-        self.pictures: dict[str, bytes] = {}
-        self.page = Page(f"Geometry of the latent space: {inputs.name}")
+        self.files: dict[str, bytes] = {}
+        self.summary: dict[str, Any] = {"title": f"Latent geometry of {inputs.name}"}
+        self.page = Page(self.summary["title"])
 
-    def fit(self, model: str | os.PathLike[str] | None, seed: int) -> None:
+    def fit(self, model: str | os.PathLike[str] | None, seed: int, vae: VAE | None) -> None:
         X = self.inputs.X
         with self.journal.stage("model"):
-            self.vae = _fitted(X, model, seed, verbose=not self.journal.quiet)
+            self.vae = fitted(X, model, vae, seed, verbose=not self.journal.quiet)
             self.z = self.vae.transform(X)
-        # The matrix asks for many geodesics: then all stages share a table of the metric.
-        n = min(self.options.n_matrix, len(self.z))
-        many = n * (n - 1) // 2 >= TableOptions().pairs
-        self.space = LatentSpace(
-            self.vae.decoder_,
-            self.vae.latent_dim,
-            points=self.vae.codes_,
-            table=True if many else "auto",
-        )
-        self.window = LatentWindow.around(self.z)
-        labels = self.inputs.labels
-        classes = "without labels" if labels is None else f"in {len(np.unique(labels))} classes"
-        origin = "trained for this report" if model is None else f"read from {Path(model).name}"
-        self.page.paragraph(
-            f"{len(X)} samples of {X.shape[1]} features {classes}. The variational autoencoder was "
-            f"{origin} and has {self.z.shape[1]} latent coordinates. All lengths are those of the "
-            "decoder's expected pullback metric M = J_mu' J_mu + J_sigma' J_sigma, in units of the "
-            "data."
-        )
-        if self.vae.n_decoders > 1:
-            self.page.paragraph(
-                f"The decoder is an ensemble of {self.vae.n_decoders} decoders. The metric is the "
-                "mean of their metrics; means and standard deviations are those of their mixture."
+        trained = self.journal.times["model"]
+        self.allowance = trained if model is None else self.options.max_seconds
+        with self.journal.stage("table of the metric"):
+            n_codes = min(self.options.n_matrix, len(self.z))
+            verbose = not self.journal.quiet
+            self.space = make_space(self.vae, n_codes, self.allowance, verbose)
+        with self.journal.stage("numbers of the model"):
+            numbers = describe(self.vae, X, self.z)
+            numbers["origin"] = "trained for this report" if model is None else Path(model).name
+            self.sigma_of_codes = np.sqrt(np.square(self.sigma(self.z)).mean(axis=-1))
+        columns = findings.columns_of(X)
+        labels, layout = self.inputs.labels, self.inputs.layout
+        unscaled = layout is None and findings.is_unscaled(columns, X.shape[1])
+        self.summary["data"] = {
+            "name": self.inputs.name,
+            "rows": len(X),
+            "columns": X.shape[1],
+            "classes": None if labels is None else len(np.unique(labels)),
+            "images": None if layout is None else str(layout),
+            "unscaled": unscaled,
+            "column_spread": columns,
+            "assumptions": list(self.inputs.assumptions),
+        }
+        self.summary["model"] = numbers
+        if model is None:
+            self.files["model.safetensors"] = files.model_file(self.vae)
+        self.files["codes.csv"] = files.codes_csv(self.z, self.sigma_of_codes, labels)
+
+    def geodesics(self, n_pairs: int) -> None:
+        index = analysis.random_pairs(len(self.z), n_pairs, self.rng)
+        progress, limit = self.journal.progress, self.options.max_seconds
+        with self.journal.stage("geodesics"):
+            pairs = analysis.solve_pairs(self.space, self.z, index, progress, limit)
+            drawn = figures.pairs_to_draw(pairs)
+            self.window = figures.window_around(self.z, pairs.curves[drawn])
+            figure, density = figures.volume_figure(
+                self.space, self.window, self.z, pairs, drawn, self.options.n_cells
             )
+        numbers = self.summary["geodesics"] = tables.pairs_numbers(pairs, n_pairs)
+        told = findings.on_sigma(numbers)
+        self.page.heading("Geodesics and straight lines")
+        self.picture(
+            figure,
+            "Geodesics (solid) and straight lines (dashed) between "
+            f"{len(drawn)} of {count(len(pairs.index), 'pair')}, numbered at their starts, over "
+            "the volume density of the metric on a logarithmic scale; small points are the codes.",
+            findings.on_geodesics(self.summary),
+            curves=True,
+            grid=True,
+        )
+        self.page.values = hover_values(self.z, self.inputs.labels, pairs, drawn, density)
         if self.z.shape[1] > 2:
             self.page.paragraph(
                 "The pictures show the first two latent coordinates; the maps hold the others at "
                 "the median of the codes, so that curves pass above and below the map."
             )
-
-    def parameters(self, model: str | os.PathLike[str] | None, n_pairs: int, seed: int) -> None:
-        layout = self.inputs.layout
-        self.page.heading("Parameters")
+        if self.inputs.layout is not None and drawn:
+            shape = self.inputs.layout.shape
+            self.picture(
+                figures.strips_figure(self.pixels, pairs, drawn, shape),
+                "Decoder means along the numbered curves of the map, at equal steps of length "
+                "along each geodesic and of time along each straight line.",
+                f"Images along {len(drawn)} geodesics and straight lines. {told}",
+            )
+        elif drawn:
+            n_columns = self.inputs.X.shape[1]
+            self.picture(
+                figures.columns_figure(self.mean, self.inputs.X, pairs, drawn),
+                f"Decoder means of the columns 1 to {n_columns}, from top to bottom, along the "
+                "numbered curves of the map from start to end: red above the mean of the column, "
+                "blue below, darkest at 2.5 standard deviations.",
+                f"Columns along {len(drawn)} geodesics and straight lines. {told}",
+            )
+        self.files["pairs.csv"] = files.pairs_csv(pairs)
+        if not len(pairs.index):
+            return
+        self.page.paragraph(told)
+        self.page.table(*tables.pairs_summary(pairs))
+        for status in sorted(set(pairs.status)):
+            self.page.paragraph(f"{tables.words(status)}: {status.message}".capitalize())
         self.page.table(
-            ["parameter", "value"],
-            [
-                ["samples are", "rows of features" if layout is None else str(layout)],
-                ["model", "trained" if model is None else Path(model).name],
-                ["random pairs", str(n_pairs)],
-                ["seed", str(seed)],
-                *(["assumed", assumption] for assumption in self.inputs.assumptions),
-            ],
+            *tables.pairs_table(pairs, drawn), summary=f"All {count(len(pairs.index), 'pair')}"
         )
 
     def codes(self) -> None:
+        labels = self.inputs.labels
         with self.journal.stage("latent codes"):
             self.page.heading("Latent codes")
-            figure = figures.codes_figure(self.z, self.inputs.labels)
-            named = "" if self.inputs.labels is None else ", each class named at its median"
-            self.picture("latent_codes", figure, f"Encoder means of all samples{named}.")
+            figure = figures.codes_figure(self.z, labels, self.window)
+            named = "" if labels is None else ", each class named at its median"
+            spread = ", ".join(f"{value:.2g}" for value in self.z.std(axis=0))
+            self.picture(
+                figure,
+                f"Encoder means of all {len(self.z):,} rows{named}.",
+                f"The codes spread by {spread} in the latent coordinates"
+                + ("." if labels is None else f" and are of {len(np.unique(labels))} classes."),
+                curves=False,
+            )
             if self.inputs.layout is None:
                 self.page.paragraph(
                     "The data have no image shape, so decoded samples are not drawn; "
@@ -192,36 +229,52 @@ class _Report:
                 )
                 return
             figure = figures.images_figure(self.pixels, self.window, self.inputs.layout.shape)
-            self.picture(
-                "decoded_grid", figure, "Decoder means over the latent space, each at its code."
-            )
+            caption = "Decoder means over the latent space, each at its code."
+            self.picture(figure, caption)
 
     def maps(self) -> None:
         with self.journal.stage("maps of uncertainty"):
             self.page.heading("Uncertainty of the decoder")
-            heads = {"the decoder's own head": self.own_sigma, "RBF network": self.sigma}
-            self.picture(
-                "log_sigma",
-                figures.sigma_figure(heads, self.window, self.z, self.options.n_cells),
-                "Logarithm of the sum of the decoder's standard deviations, by the variance head "
-                "that was trained with the mean and by the RBF precision network, on one colour "
-                "scale; points are the codes. Only the RBF network is uncertain away from data.",
-            )
+            heads, by = {"RBF network": self.sigma}, "the RBF precision network"
+            if self.vae.variance_head_ is not None:
+                by = f"the variance head that was trained for the mean and by {by}, on one scale"
+                heads = {"decoder's own head": self.own_sigma, **heads}
+            figure = figures.sigma_figure(heads, self.window, self.z, self.options.n_cells)
+            growth = {name: self.growth(head) for name, head in heads.items()}
+        self.summary["growth_of_sigma"] = growth
+        parts = (f"{value:.2g} times that at the codes by the {k}" for k, value in growth.items())
+        told = f"At the edge of the map the median sigma is {', and '.join(parts)}."
+        self.picture(
+            figure,
+            f"Logarithm of the sum of the decoder's standard deviations, by {by}; points are the "
+            "codes.",
+            told,
+        )
+        self.page.paragraph(told)
+
+    def growth(self, head: Any) -> float:
+        """Return the sum of sigma at the window's edge over that at the codes, both medians."""
+        grid = self.window.grid(20)
+        edge = np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
+        outside, inside = (np.median(head(points).sum(axis=-1)) for points in (edge, self.z))
+        return float(outside / inside)
 
     def diagnosis(self, seed: int) -> None:
         X = self.inputs.X
-        with self.journal.stage("diagnosis"):
+        with self.journal.stage("diagnosis", ticks=True):
             found = self.space.diagnose(
                 # Of a loaded model the data of the codes may be others.
                 data=X if np.array_equal(self.vae.codes_, self.z) else None,
                 n_pairs=self.options.n_sensitivity,
+                max_seconds=self.options.max_seconds,
                 random_state=seed,
                 verbose=False,
             )
-        compared = found.comparison.rows() if found.comparison else ()
-        numbers = (f"{name.capitalize()}: {value}." for name, value in compared)
-        self.page.opening(" ".join([found.verdict, *numbers]))
+        self.summary["verdict"] = found.verdict
+        self.summary["diagnosis"] = {**asdict(found), "advice": list(found.advice)}
         self.page.heading("Diagnosis")
+        self.summary["faults"] = findings.faults(self.summary)
+        self.page.items(self.summary["faults"])
         self.page.table(["at the codes", "value"], [list(row) for row in found.rows()])
         self.page.paragraph(
             "A collapsed dimension does not move the decoder's mean, at a saturated code it does "
@@ -229,94 +282,129 @@ class _Report:
             "the others. The last rows compare distances between pairs of codes after the "
             "precision was fitted with kernels of another width a or another number K."
         )
-        for advice in found.advice or ("No fault was found.",):
-            self.page.paragraph(advice)
-
-    def geodesics(self, n_pairs: int) -> None:
-        index = analysis.random_pairs(len(self.z), n_pairs, self.rng)
-        with self.journal.stage("geodesics"):
-            pairs = analysis.solve_pairs(self.space, self.z, index, self.journal.progress)
-            drawn = figures.pairs_to_draw(pairs)
-            self.page.heading("Geodesics and straight lines")
-            self.picture(
-                "volume_density",
-                figures.volume_figure(self.space, self.window, pairs, drawn, self.options.n_cells),
-                "Volume density of the metric on a logarithmic scale, with geodesics (solid) and "
-                f"straight lines (dashed) between {len(drawn)} of the {n_pairs} random pairs of "
-                "codes; discs mark starts, squares ends.",
-            )
-            if self.space.dim == 2:
-                self.picture(
-                    "gaussian_curvature",
-                    figures.curvature_figure(self.space, self.window, self.z, self.options.n_cells),
-                    "Gaussian curvature of the metric, logarithmic on both sides of zero: "
-                    "geodesics that start side by side approach each other where it is positive "
-                    "(red) and part where it is negative (blue). Points are the codes.",
-                )
-            if self.inputs.layout is not None:
-                self.picture(
-                    "decoded_strips",
-                    figures.strips_figure(self.pixels, pairs, drawn, self.inputs.layout.shape),
-                    "Decoder means along the numbered curves of the map above, at equal steps of "
-                    "length along each geodesic and of time along each straight line.",
-                )
-        self.page.table(*_pairs_summary(pairs))
-        for status in sorted(set(pairs.status)):
-            self.page.paragraph(f"{_words(status)}: {status.message}".capitalize())
-        self.page.table(*_pairs_table(pairs, drawn), summary=f"All {n_pairs} pairs")
 
     def distances(self) -> None:
+        labels = self.inputs.labels
         with self.journal.stage("distance matrix"):
-            labels = self.inputs.labels
             everything = np.zeros(len(self.z)) if labels is None else labels
             index = analysis.stratified(everything, self.options.n_matrix, self.rng)
-            points = self.z[index]
-            matrix = analysis.distance_matrix(self.space, points, self.journal.progress)
-            euclidean = np.linalg.norm(points[:, None] - points, axis=-1)
-            order = "" if labels is None else ", ordered by class"
-            self.page.heading("Distances")
-            self.picture(
-                "distance_matrix",
-                figures.distances_figure(
-                    matrix, euclidean, None if labels is None else labels[index]
-                ),
-                f"Distances between {len(index)} codes{order}: by geodesics, and straight in "
-                "latent coordinates.",
+            # Whatever there is time for has codes of all classes.
+            index = self.rng.permutation(index)
+            limit, progress = 0.5 * self.allowance, self.journal.progress
+            self.matrix, n_exact = analysis.distance_matrix(
+                self.space, self.z[index], progress, limit
             )
+            self.index = index
+            found = agreement.compare(self.matrix, self.z, self.inputs.X, labels, self.index)
+        found |= {"rows": index, "rows_by_geodesics": n_exact}
+        self.summary["distances"] = found
+        self.files["distances.npy"] = files.matrix_npy(self.matrix)
+        self.page.heading("Distances")
+        late = (
+            ""
+            if n_exact == len(index)
+            else f" There was time for geodesics between {n_exact} of them. The other distances "
+            "are lengths of paths on the graph of global starts, which are somewhat longer."
+        )
+        self.page.paragraph(f"Distances between all pairs of {count(len(index), 'row')}.{late}")
+        if found["rank_correlation"]:
+            self.page.table(*tables.distances_table(found))
+
+    def clusters(self) -> None:
+        labels, n_classes = self.inputs.labels, self.summary["data"]["classes"]
+        with self.journal.stage("clusters"):
+            found = agreement.find_clusters(self.space, self.z, self.index, self.matrix, n_classes)
+        self.summary["clusters"] = None
+        self.page.heading("Clusters")
+        if found is None:
+            self.page.paragraph("Too few distances are known to look for clusters.")
+            return
+        cells = tables.clusters_table(found, labels)
+        sizes = np.bincount(found.labels, minlength=len(found.medoids) + 1)[1:]
+        groups = [
+            {"rows": int(size), "medoid": int(row)}
+            for size, row in zip(sizes, found.medoids, strict=True)
+        ]
+        self.summary["clusters"] = {"silhouette": found.silhouette, "groups": groups}
+        how = "as many as there are classes" if n_classes else "of two to eight the clearest"
+        told = (
+            f"{count(len(groups), 'cluster')} by average linkage of the geodesic distances, {how}; "
+            "each row belongs to the nearest middle. The mean silhouette is "
+            f"{found.silhouette:.2f}."
+        )
+        if labels is not None:
+            rand = self.summary["clusters"]["adjusted_rand_index"] = found.agreement(labels)
+            told += f" The adjusted Rand index with the classes is {rand:.2f}."
+        self.page.paragraph(told)
+        self.page.table(*cells)
+        self.files["clusters.csv"] = files.clusters_csv(found, labels)
 
     def means(self) -> None:
         labels = self.inputs.labels
         groups = np.full(len(self.z), "all") if labels is None else labels
         with self.journal.stage("Frechet means"):
             chosen = analysis.choose(groups, self.options.n_mean, self.rng)
-            means = analysis.class_means(
-                self.space, self.z, chosen, self.options.mean_max_iter, self.journal.progress
-            )
-            self.page.heading("Frechet means" if labels is None else "Frechet means by class")
-            if self.inputs.layout is not None:
-                figure = figures.means_figure(self.pixels, means, self.inputs.layout.shape)
-                self.picture("frechet_means", figure, "Decoder means at the Frechet means.")
-        self.page.table(*_means_table(means))
+            steps, limit = self.options.mean_max_iter, 0.5 * self.allowance
+            progress = self.journal.progress
+            means = analysis.class_means(self.space, self.z, chosen, steps, progress, limit)
+        self.summary["means"] = [asdict(mean) for mean in means]
+        self.page.heading("Frechet means" if labels is None else "Frechet means by class")
+        left = len(chosen) - len(means)
+        if left:
+            self.page.paragraph(f"There was no time for {count(left, 'mean')}.")
+        if not means:
+            return
+        if self.inputs.layout is not None:
+            figure = figures.means_figure(self.pixels, means, self.inputs.layout.shape)
+            widest = max(means, key=lambda mean: mean.spread)
+            told = f"The widest class is {widest.name}, with the spread {widest.spread:.3g}."
+            self.picture(figure, "Decoder means at the Frechet means.", told)
+        self.page.table(*tables.means_table(means))
+        self.page.paragraph(
+            "The spread is the root mean square distance of the codes to the mean, in data units; "
+            "the residual is how far the mean is from being found, relative to the spread."
+        )
 
-    def record(self) -> None:
-        self.page.heading("Timings")
+    def record(self, n_pairs: int, seed: int) -> None:
         times = self.journal.times
+        self.summary["made"] = provenance.made(seed, n_pairs) | {"options": asdict(self.options)}
+        self.summary["seconds"] = dict(times)
+        counted = self.journal.warnings.items()
+        self.summary["warnings"] = [[*key, number] for key, number in counted]
+        self.page.heading("Files")
+        self.page.files({name: _FILES[name] for name in (*self.files, "summary.json")})
+        self.page.heading("Assumptions, timings and warnings")
+        self.page.items(
+            [
+                "All lengths are those of the decoder's expected pullback metric "
+                "M = J_mu' J_mu + J_sigma' J_sigma, in units of the data.",
+                *self.inputs.assumptions,
+            ]
+        )
         rows = [[name, f"{seconds:.1f}"] for name, seconds in times.items()]
         self.page.table(["stage", "seconds"], [*rows, ["total", f"{sum(times.values()):.1f}"]])
-        self.page.heading("Warnings")
-        if not self.journal.warnings:
+        if not counted:
             self.page.paragraph("No warning was met.")
             return
         self.page.table(
             ["stage", "kind", "message", "times"],
-            [[*key, str(count)] for key, count in self.journal.warnings.items()],
+            [[*map(str, row)] for row in self.summary["warnings"]],
         )
 
-    def picture(self, name: str, figure: Figure, caption: str) -> None:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=self.options.dpi)
-        self.pictures[f"{name}.png"] = buffer.getvalue()
-        self.page.figure(buffer.getvalue(), caption)
+    def opening(self) -> None:
+        """Say first what was found, and what the page was made from."""
+        self.page.findings = self.summary["found"] = findings.sentences(self.summary)
+        self.page.facts = findings.facts(self.summary)
+        self.files["summary.json"] = files.summary_json(self.summary)
+
+    def picture(self, figure: Figure, caption: str, alt: str | None = None, **shown: bool) -> None:
+        """Add a picture. With what is shown, values of its first axes appear at the pointer."""
+        figures.trim(figure)
+        axes = figures.picture_axes(figure, **shown) if shown else None
+        dpi, buffer = self.options.dpi, io.BytesIO()
+        figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": _QUALITY})
+        width, height = (round(side * dpi) for side in figure.get_size_inches())
+        self.page.figure(buffer.getvalue(), caption, alt, size=(width, height), axes=axes)
 
     def mean(self, points: Floats) -> Floats:
         return analysis.decode(self.space, points)[0]
@@ -335,90 +423,7 @@ class _Report:
         return analysis.decode(self.space, points)[1]
 
     def own_sigma(self, points: Floats) -> Floats:
+        head = self.vae.variance_head_
+        assert head is not None  # only then it is asked
         with torch.no_grad():
-            return self.vae.variance_head_(torch.as_tensor(points)).numpy()
-
-
-def _fitted(X: Floats, model: str | os.PathLike[str] | None, seed: int, verbose: bool) -> VAE:
-    """Train a model, or load one and check that it fits the data and the pictures."""
-    try:
-        if model is None:
-            # Fewer samples than the default number of centres call for fewer centres.
-            n_centers = min(VAE().n_centers, len(X) // 2)
-            return VAE(n_centers=n_centers, random_state=seed, verbose=verbose).fit(X)
-        vae = VAE.load(model)
-    except OSError as error:
-        raise ReportError(
-            f"Expected a model in {str(model)!r}, got {first_line(error)}; pass a file written by "
-            "VAE.save."
-        ) from error
-    except ValueError as error:
-        raise ReportError(first_line(error)) from error
-    if vae.n_features_in_ != X.shape[1]:
-        raise ReportError(
-            f"Expected data of {vae.n_features_in_} features for the model in {str(model)!r}, got "
-            f"{X.shape[1]}; pass the kind of data that it was trained on."
-        )
-    if vae.latent_dim < 2:
-        raise ReportError(
-            f"Expected a model with at least two latent dimensions in {str(model)!r}, got "
-            f"{vae.latent_dim}; there is nothing to draw in one."
-        )
-    return vae
-
-
-def _pairs_summary(pairs: Pairs) -> tuple[list[str], list[list[str]]]:
-    length = pairs.length_ratio
-    n_pairs = len(length)
-    return (
-        ["geodesic against straight line", "value"],
-        [
-            ["pairs that converged", f"{pairs.converged.sum()} of {n_pairs}"],
-            ["pairs whose geodesic is longer", f"{(length > 1.0).sum()} of {n_pairs}"],
-            ["length, median ratio", f"{np.median(length):.3f}"],
-            ["length, smallest and largest ratio", f"{length.min():.3f} to {length.max():.3f}"],
-            ["mean sigma along the curve, median ratio", f"{np.median(pairs.sigma_ratio):.3f}"],
-        ],
-    )
-
-
-def _pairs_table(pairs: Pairs, drawn: Sequence[int]) -> tuple[list[str], list[list[str]]]:
-    header = [
-        *("on the map", "samples", "geodesic length", "straight length", "ratio"),
-        *("geodesic mean sigma", "straight mean sigma", "ratio", "status"),
-    ]
-    rows = []
-    for k, (i, j) in enumerate(pairs.index):
-        rows.append(
-            [
-                str(drawn.index(k) + 1) if k in drawn else "",
-                f"{i} to {j}",
-                f"{pairs.length[k]:.3f}",
-                f"{pairs.straight_length[k]:.3f}",
-                f"{pairs.length_ratio[k]:.3f}",
-                f"{pairs.sigma[k]:.4f}",
-                f"{pairs.straight_sigma[k]:.4f}",
-                f"{pairs.sigma_ratio[k]:.3f}",
-                _words(pairs.status[k]),
-            ]
-        )
-    return header, rows
-
-
-def _words(status: GeodesicStatus) -> str:
-    return status.name.lower().replace("_", " ")
-
-
-def _means_table(means: Sequence[ClassMean]) -> tuple[list[str], list[list[str]]]:
-    header = ["class", "codes", "Frechet mean", "variance", "variance about the arithmetic mean"]
-    rows = [
-        [
-            mean.name,
-            str(mean.n_points),
-            "(" + ", ".join(f"{x:.3f}" for x in mean.point) + ")",
-            f"{mean.variance:.3f}",
-            f"{mean.straight_variance:.3f}",
-        ]
-        for mean in means
-    ]
-    return header, rows
+            return head(torch.as_tensor(points)).numpy()

@@ -1,10 +1,10 @@
-"""What the report says of input that it cannot use."""
+"""What the report and the command line say of input that they cannot use."""
 
 from __future__ import annotations
 
 
 class ReportError(ValueError):
-    """Input that no report can be made of. Its message is written for the user."""
+    """Input that a report or a command cannot use. Its message is written for the user."""
 
 
 def first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from geomstats_vae import plotting
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.plotting import LatentWindow
+from geomstats_vae.plotting.axes import DIVERGING
 from geomstats_vae.report.analysis import ClassMean, Pairs
+from geomstats_vae.report.page import PictureAxes
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -27,15 +30,49 @@ STYLE: dict[Any, Any] = {
     "savefig.facecolor": "white",
     "image.interpolation": "nearest",
     "legend.fontsize": 8.0,
-    "figure.constrained_layout.h_pad": 0.08,
 }
 _N_GRID = 20
 _N_STRIP = 14
-_N_STRIP_PAIRS = 4
 _N_DRAWN = 6
+# All figures are as wide as the page's column, in inches: so their text has one size. A map leaves
+# room for a colour bar or a legend, and for the names of the axes.
+_WIDTH, _BESIDE, _BELOW = 5.6, 1.3, 0.9
+_LEAST_HEIGHT, _MOST_HEIGHT = 2.4, 7.0
+# Room for the names of strips. Points of a strip of columns, inches for a column and for all, and
+# standard deviations that the colours reach to.
+_NAMES, _N_COLUMN_STRIP, _COLUMN, _STRIP_HEIGHTS, _REACH = 0.95, 60, 0.04, (0.25, 1.2), 2.5
+# Space around a curve as a share of the window. The flattest window, and what is a flat one.
+_EDGE = 0.06
+_MARGIN, _FLATTEST, _FLAT = 0.04, 0.4, 0.7
 
 
-def codes_figure(codes: Floats, labels: np.ndarray | None) -> Figure:
+def window_around(codes: Floats, curves: Floats) -> LatentWindow:
+    """Return the window of a report's maps: around all codes, and around curves that are near.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray, shape=[n_samples, dim]
+        Codes of all samples.
+    curves : numpy.ndarray, shape=[n_curves, n_points, dim]
+        Curves.
+
+    Returns
+    -------
+    window : LatentWindow
+        Its shorter side is at least two fifths of the longer one, so that a map can be read.
+    """
+    window = LatentWindow.around(codes)
+    width = window.high - window.low
+    points = curves[..., :2].reshape(-1, 2)
+    margin = _MARGIN * width
+    low = np.vstack([window.low, points - margin]).min(axis=0)
+    high = np.vstack([window.high, points + margin]).max(axis=0)
+    low, high = np.maximum(low, window.low - width), np.minimum(high, window.high + width)
+    short = np.maximum(_FLATTEST * (high - low).max() - (high - low), 0.0)
+    return LatentWindow(low - 0.5 * short, high + 0.5 * short, window.rest)
+
+
+def codes_figure(codes: Floats, labels: np.ndarray | None, window: LatentWindow) -> Figure:
     """Draw the latent codes.
 
     Parameters
@@ -44,15 +81,77 @@ def codes_figure(codes: Floats, labels: np.ndarray | None) -> Figure:
         Codes of all samples.
     labels : numpy.ndarray, shape=[n_samples], optional
         Class of each sample.
+    window : LatentWindow
+        Part of the latent space to draw.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
         The figure.
     """
-    figure = Figure(figsize=(6.5, 5.2), layout="constrained")
-    plotting.latent_scatter(figure.subplots(), codes, labels, size=12.0)
+    figure = _figure(window, beside=0.9 if labels is not None else 0.6)
+    ax = figure.subplots()
+    plotting.latent_scatter(ax, codes, labels, size=9.0)
+    _show(ax, window)
     return figure
+
+
+def _show(ax: Axes, window: LatentWindow) -> None:
+    left, right, bottom, top = window.extent
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _figure(window: LatentWindow, beside: float = _BESIDE) -> Figure:
+    """Make a figure for one map, high enough for its window."""
+    width, height = window.high - window.low
+    map_height = (_WIDTH - beside) * height / width
+    total = np.clip(map_height + _BELOW, _LEAST_HEIGHT, _MOST_HEIGHT)
+    return Figure(figsize=(_WIDTH, float(total)), layout="compressed")
+
+
+def trim(figure: Figure) -> None:
+    """Take the empty space above and below the axes of a figure away.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure; one without a layout engine stays as it is.
+    """
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    figure.set_size_inches(_WIDTH, box.height + 2.0 * _EDGE)
+
+
+def picture_axes(figure: Figure, *, curves: bool = False, grid: bool = False) -> PictureAxes:
+    """Tell where the first axes of a figure lie, and what they show.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    curves : bool
+        Whether the numbered curves are drawn there.
+    grid : bool
+        Whether it is the map of which values are known.
+
+    Returns
+    -------
+    axes : PictureAxes
+        The place.
+    """
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    place = ax.get_position()
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    return PictureAxes(
+        box=(place.x0, 1.0 - place.y1, place.width, place.height),
+        extent=(left, right, bottom, top),
+        curves=curves,
+        grid=grid,
+    )
 
 
 def images_figure(
@@ -74,7 +173,7 @@ def images_figure(
     figure : matplotlib.figure.Figure
         The figure.
     """
-    figure = Figure(figsize=(6.5, 6.5), layout="constrained")
+    figure = _figure(window, beside=0.6)
     points = window.grid(_N_GRID)
     images = decode_mean(points).reshape(*points.shape[:2], *image_shape)
     plotting.image_grid(figure.subplots(), images, window.extent)
@@ -105,13 +204,20 @@ def sigma_figure(
     figure : matplotlib.figure.Figure
         The figure.
     """
-    figure = Figure(figsize=(4.0 * len(heads) + 0.8, 3.9), layout="constrained")
-    panels = figure.subplots(1, len(heads), squeeze=False)[0]
+    width, height = window.high - window.low
+    # Flat maps are stacked.
+    n_rows, n_columns = (len(heads), 1) if height < _FLAT * width else (1, len(heads))
+    panel = (_WIDTH - _BESIDE) / n_columns * height / width
+    total = float(np.clip(n_rows * panel + 0.3 * n_rows + _BELOW, _LEAST_HEIGHT, _MOST_HEIGHT))
+    figure = Figure(figsize=(_WIDTH, total), layout="compressed")
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    panels = grid.ravel()
     maps = []
     for ax, (title, std) in zip(panels, heads.items(), strict=True):
         maps.append(plotting.log_sigma(ax, std, window, n_points=n_cells, colorbar=False))
         ax.scatter(codes[:, 0], codes[:, 1], s=1.0, color="white", alpha=0.5, lw=0)
         ax.set_title(title)
+        ax.label_outer()
     values = np.concatenate([np.ma.asarray(image.get_array()).ravel() for image in maps])
     norm = Normalize(values.min(), values.max())
     for image in maps:
@@ -123,11 +229,12 @@ def sigma_figure(
 def volume_figure(
     space: LatentSpace,
     window: LatentWindow,
+    codes: Floats,
     pairs: Pairs,
     drawn: Sequence[int],
     n_cells: int,
-) -> Figure:
-    """Draw geodesics and straight lines over the volume density.
+) -> tuple[Figure, Floats]:
+    """Draw geodesics and straight lines over the volume density and the codes.
 
     Parameters
     ----------
@@ -135,6 +242,8 @@ def volume_figure(
         The latent space.
     window : LatentWindow
         Part of the latent space to draw.
+    codes : numpy.ndarray, shape=[n_samples, dim]
+        Codes of all samples, drawn as faint points.
     pairs : Pairs
         The geodesics.
     drawn : sequence of int
@@ -146,45 +255,24 @@ def volume_figure(
     -------
     figure : matplotlib.figure.Figure
         The figure.
+    density : numpy.ndarray, shape=[n_rows, n_columns]
+        The density in the cells of the map; NaN where there is none.
     """
-    figure = Figure(figsize=(6.5, 5.6), layout="constrained")
+    figure = _figure(window)
     ax = figure.subplots()
-    plotting.volume_density(ax, space, window, n_points=n_cells)
+    image = plotting.volume_density(ax, space, window, n_points=n_cells)
+    ax.scatter(codes[:, 0], codes[:, 1], s=2.5, color="white", alpha=0.55, lw=0, zorder=2)
     start, end = pairs.start[drawn], pairs.end[drawn]
     names = [str(k + 1) for k in range(len(drawn))]
-    plotting.straight_lines(ax, start, end)
-    plotting.geodesics(ax, pairs.curves[drawn], pairs.converged[drawn])
-    plotting.end_points(ax, start, end, names)
-    plotting.curve_legend(ax)
-    return figure
-
-
-def curvature_figure(
-    space: LatentSpace, window: LatentWindow, codes: Floats, n_cells: int
-) -> Figure:
-    """Draw the Gaussian curvature, with the codes.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Latent space of two dimensions.
-    window : LatentWindow
-        Part of the latent space to draw.
-    codes : array, shape=[n_codes, 2]
-        Latent codes.
-    n_cells : int
-        Cells of the map along its longer side.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    """
-    figure = Figure(figsize=(6.5, 5.6), layout="constrained")
-    ax = figure.subplots()
-    plotting.gaussian_curvature(ax, space, window, n_points=n_cells)
-    ax.plot(*codes.T, ".", color="black", markersize=1.5, alpha=0.5)
-    return figure
+    if len(drawn):
+        plotting.straight_lines(ax, start, end)
+        plotting.geodesics(ax, pairs.curves[drawn], pairs.converged[drawn])
+        plotting.end_points(ax, start, end, names)
+    if len(drawn):
+        plotting.curve_legend(ax)
+    _show(ax, window)
+    density = np.ma.filled(np.ma.asarray(image.get_array()).astype(float), np.nan)
+    return figure, density
 
 
 def strips_figure(
@@ -211,13 +299,60 @@ def strips_figure(
     figure : matplotlib.figure.Figure
         The figure.
     """
-    drawn = drawn[:_N_STRIP_PAIRS]
     t = np.linspace(0.0, 1.0, _N_STRIP)
-    # Inches: a column of names, then strips as high as their images are wide, two and two.
-    names, width, gap = 1.1, 6.1, 0.12
-    height = width / _N_STRIP * image_shape[0] / image_shape[1]
+
+    def draw(ax: Axes, points: Floats) -> None:
+        plotting.strip(ax, decode_mean(points).reshape(_N_STRIP, *image_shape))
+
+    height = (_WIDTH - _NAMES) / _N_STRIP * image_shape[0] / image_shape[1]
+    return _strips(pairs, drawn, t, height, draw)
+
+
+def columns_figure(
+    decode_mean: Callable[[Floats], Floats], X: Floats, pairs: Pairs, drawn: Sequence[int]
+) -> Figure:
+    """Draw the columns decoded along geodesics and straight lines, as colours.
+
+    Parameters
+    ----------
+    decode_mean : callable
+        Maps latent points, shape=[..., dim], to means, shape=[..., n_outputs].
+    X : numpy.ndarray, shape=[n_samples, n_features]
+        Samples; their means and standard deviations are the scale.
+    pairs : Pairs
+        The geodesics.
+    drawn : sequence of int
+        Which of them to draw, under the numbers 1, 2, ...
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    """
+    mean, std = X.mean(axis=0), X.std(axis=0)
+    scale = np.where(std > 0.0, std, 1.0)
+
+    def draw(ax: Axes, points: Floats) -> None:
+        colours = ((decode_mean(points) - mean) / scale).T
+        style: dict[str, Any] = {"cmap": DIVERGING, "vmin": -_REACH, "vmax": _REACH}
+        ax.imshow(colours, aspect="auto", interpolation="nearest", **style)
+        ax.set(xticks=[], yticks=[])
+
+    height = float(np.clip(_COLUMN * X.shape[1], *_STRIP_HEIGHTS))
+    return _strips(pairs, drawn, np.linspace(0.0, 1.0, _N_COLUMN_STRIP), height, draw)
+
+
+def _strips(
+    pairs: Pairs,
+    drawn: Sequence[int],
+    t: Floats,
+    height: float,
+    draw: Callable[[Axes, Floats], None],
+) -> Figure:
+    """Draw strips of some height in inches, two and two, beside their names."""
+    width, gap = _WIDTH - _NAMES, 0.12
     total = len(drawn) * (2 * height + gap)
-    figure = Figure(figsize=(names + width, total))
+    figure = Figure(figsize=(_WIDTH, total))
     for row, k in enumerate(drawn):
         straight = pairs.start[k] + t[:, None] * (pairs.end[k] - pairs.start[k])
         top = total - row * (2 * height + gap) - gap / 2
@@ -226,34 +361,9 @@ def strips_figure(
             (("geodesic", pairs.at(k, t)), ("straight line", straight))
         ):
             bottom = (top - (line + 1) * height) / total
-            box = (names / (names + width), bottom, width / (names + width), height / total)
-            ax = figure.add_axes(box)
-            plotting.strip(ax, decode_mean(points).reshape(_N_STRIP, *image_shape))
+            ax = figure.add_axes((_NAMES / _WIDTH, bottom, width / _WIDTH, 0.95 * height / total))
+            draw(ax, points)
             ax.set_ylabel(name, rotation=0, ha="right", va="center")
-    return figure
-
-
-def distances_figure(geodesic: Floats, euclidean: Floats, labels: np.ndarray | None) -> Figure:
-    """Draw the geodesic distances of some codes beside the Euclidean ones.
-
-    Parameters
-    ----------
-    geodesic, euclidean : numpy.ndarray, shape=[n_points, n_points]
-        Distances under the metric and in latent coordinates.
-    labels : numpy.ndarray, shape=[n_points], optional
-        Class of each code.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    """
-    figure = Figure(figsize=(8.8, 3.9), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plotting.distance_matrix(left, geodesic, labels, label="length in data space")
-    left.set_title("geodesic distance")
-    plotting.distance_matrix(right, euclidean, labels, label="length in latent space")
-    right.set_title("Euclidean distance of the codes")
     return figure
 
 
@@ -279,8 +389,8 @@ def means_figure(
         The figure.
     """
     images = decode_mean(np.stack([mean.point for mean in means]))
-    figure = Figure(figsize=(7.2, 7.2 / len(means) * image_shape[0] / image_shape[1] + 0.3))
-    figure.set_layout_engine("constrained")
+    height = _WIDTH / max(len(means), 4) * image_shape[0] / image_shape[1] + 0.35
+    figure = Figure(figsize=(_WIDTH, height), layout="compressed")
     ax = figure.subplots()
     image = plotting.strip(ax, images.reshape(-1, *image_shape))
     width = image.get_size()[1] / len(means)
@@ -304,6 +414,8 @@ def pairs_to_draw(pairs: Pairs) -> list[int]:
         Numbers of the pairs, six at most.
     """
     ends = np.stack([pairs.start, pairs.end], axis=1)[..., :2]
+    if not len(ends):
+        return []
     span = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1)
     drawn = [int(np.argmax(span))]
     while len(drawn) < min(_N_DRAWN, len(ends)):

@@ -41,6 +41,8 @@ class Inputs:
         How the values of a sample lie in an image, where samples are images.
     assumptions : tuple of str
         What had to be assumed to read them, in sentences.
+    names : tuple of str, optional
+        Descriptions of the features, where they are columns of a table.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Inputs:
     labels: np.ndarray | None = None
     layout: ImageLayout | None = None
     assumptions: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
 
 
 def read_inputs(
@@ -55,13 +58,15 @@ def read_inputs(
     labels: str | os.PathLike[str] | None = None,
     image_shape: str | None = None,
     sample: str | None = None,
+    labels_column: str | None = None,
 ) -> Inputs:
-    """Read the report's input files.
+    """Read the input files of a report, or of another command.
 
     Parameters
     ----------
     data : path-like, optional
-        A file of samples: .npy, .npz, .csv, .tsv or .txt; without it `sample` is taken.
+        A file of samples: .npy, .npz, .csv, .tsv, .txt or .parquet, or a folder of images; without
+        it `sample` is taken.
     labels : path-like, optional
         A file with one class per sample. Without it classes are taken from the data's file, if it
         has them.
@@ -70,6 +75,9 @@ def read_inputs(
     sample : str, {'digits', 'rotation'}, optional
         Data that come with the package: scikit-learn's digits, the default, or one of them rotated
         by 0 to 300 degrees, with classes of 30 degrees.
+    labels_column : str, optional
+        Column of a table that holds the classes, in place of `labels`: its name, or its number
+        from 1 on.
 
     Returns
     -------
@@ -82,9 +90,10 @@ def read_inputs(
         If a file cannot be read or the parts do not fit together.
     """
     if data is None:
-        if labels is not None or image_shape is not None:
+        if any(part is not None for part in (labels, image_shape, labels_column)):
             raise ReportError(
-                "Expected --data with --labels or --image-shape, got none; the digits bring theirs."
+                "Expected a file of data with --labels, --labels-column or --image-shape, got "
+                "none; pass the file. The samples that come with the package bring theirs."
             )
         return _sample(sample or "digits")
     if sample is not None:
@@ -92,8 +101,13 @@ def read_inputs(
             f"Expected a file of data or --sample, got both {os.fspath(data)!r} and {sample!r}; "
             "leave one out."
         )
+    if labels is not None and labels_column is not None:
+        raise ReportError(
+            f"Expected classes from one place, got --labels {os.fspath(labels)!r} and "
+            f"--labels-column {labels_column!r}; leave one out."
+        )
     given = None if image_shape is None else parse_image_shape(image_shape)
-    samples = read_samples(data, wants_labels=labels is None)
+    samples = read_samples(data, labels is None, labels_column)
     classes, assumptions = samples.labels, list(samples.assumptions)
     if given is not None and np.prod(given.axes) != samples.X.shape[1]:
         raise ReportError(
@@ -107,7 +121,8 @@ def read_inputs(
     layout = _layout(given, samples.layout)
     if layout is given and given is not None and samples.layout is not None:
         assumptions.append(f"They are drawn as {given}, as --image-shape says.")
-    return Inputs(Path(data).name, samples.X, classes, layout, tuple(assumptions))
+    name = Path(data).name or Path(data).resolve().name
+    return Inputs(name, samples.X, classes, layout, tuple(assumptions), samples.names)
 
 
 def _sample(name: str) -> Inputs:

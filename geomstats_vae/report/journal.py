@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -14,6 +15,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 _Item = TypeVar("_Item")
+# Seconds between two looks at the clock.
+_TICK = 0.5
 
 
 class Journal:
@@ -38,13 +41,15 @@ class Journal:
         self.warnings: Counter[tuple[str, str, str]] = Counter()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str, *, ticks: bool = False) -> Iterator[None]:
         """Time a stage and record its warnings and logged warnings instead of printing them.
 
         Parameters
         ----------
         name : str
             The stage's name in the report.
+        ticks : bool
+            Whether to show the seconds that have passed, of a stage that has no bar of its own.
 
         Yields
         ------
@@ -55,9 +60,15 @@ class Journal:
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught, _logged() as records:
             warnings.simplefilter("always")
-            yield
+            with _clock(disable=self.quiet or not ticks):
+                yield
         self.times[name] = time.perf_counter() - start
-        self.warnings.update((name, w.category.__name__, str(w.message)) for w in caught)
+        self.warnings.update(
+            (name, w.category.__name__, str(w.message))
+            for w in caught
+            # These are for those who write programs.
+            if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning)
+        )
         self.warnings.update((name, f"logged by {r.name}", r.getMessage()) for r in records)
 
     def progress(self, items: Iterable[_Item], description: str) -> Iterable[_Item]:
@@ -108,3 +119,25 @@ def _logged() -> Iterator[list[logging.LogRecord]]:
         yield handler.records
     finally:
         root.removeHandler(handler)
+
+
+@contextmanager
+def _clock(disable: bool) -> Iterator[None]:
+    """Show the seconds that have passed, from another thread."""
+    if disable:
+        yield
+        return
+    over = threading.Event()
+    with tqdm(desc="  working", bar_format="{desc} {elapsed}", leave=False) as bar:
+
+        def tick() -> None:
+            while not over.wait(_TICK):
+                bar.refresh()
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from geomstats.geometry.base import VectorSpaceOpenSet
 from sklearn.utils import check_random_state
 
 from geomstats_vae.geodesics.deadline import Deadline, check_seconds
+from geomstats_vae.geodesics.status import Status
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geometry.bars import progress_bar
 from geomstats_vae.geometry.decoder import DecoderGeometry
@@ -29,7 +29,7 @@ from geomstats_vae.sampling.track import Track
 Seed = int | np.random.RandomState | None
 
 
-class WalkStatus(IntEnum):
+class WalkStatus(Status):
     """How a walk ended; `message` says it in a sentence."""
 
     COMPLETED = 0

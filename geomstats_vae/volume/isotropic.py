@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from geomstats_vae.geodesics.status import Status
 from geomstats_vae.geometry.protocol import Floats, Geometry
 from geomstats_vae.volume.frames import frame_at
 from geomstats_vae.volume.ray_quadrature import build_ray_quadrature, sphere_directions
@@ -22,7 +21,7 @@ _NARROWEST = 0.2
 _MEDOID_CODES = 64
 
 
-class RayStatus(enum.IntEnum):
+class RayStatus(Status):
     """Whether rays were followed to their ends; `message` says it in a sentence."""
 
     FOLLOWED = 0

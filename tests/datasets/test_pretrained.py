@@ -5,9 +5,8 @@ import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from geomstats_vae import VAE
+from geomstats_vae import VAE, archive
 from geomstats_vae.datasets import digits_vae, load_digits_vae, pretrained
-from geomstats_vae.models import archive
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 
 from geomstats_vae.geodesics.collocation import CollocationSolver, central_differences
 from geomstats_vae.geodesics.collocation.mesh import curve_matrices, mesh_of
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.status import GeodesicStatus
 from tests import surfaces
 
 

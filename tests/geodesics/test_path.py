@@ -9,6 +9,8 @@ import torch
 from geomstats_vae.geodesics import GeodesicPath, GeodesicStatus
 from geomstats_vae.geodesics.curves.path import SolvedCurves, join_paths
 from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
+from geomstats_vae.sampling import WalkStatus
 
 
 def _path(points, times, degree):
@@ -202,3 +204,12 @@ def test_taken_pairs_keep_their_guess():
     path = replace(path, curves=_curves(path))
     assert len(path[:1].curves) == len(path[0].curves) == 1
     assert len(path[[]].curves) == 0
+
+
+def test_statuses_print_their_names():
+    for kind in (GeodesicStatus, ExponentialStatus, WalkStatus):
+        for status in kind:
+            assert str(status) == f"{status}" == status.name
+            assert f"{status:>30}" == status.name.rjust(30)
+            assert int(status) == status == status.value
+            assert kind(int(status)) is status

@@ -89,7 +89,7 @@ def test_another_unit_of_the_data_changes_the_response_alone():
 def test_a_collapsed_dimension_is_found(decoder, scale):
     found = diagnose(decoder, CODES * np.array(scale))
     assert found.collapsed_dims == (1,)
-    assert "Dimensions 1 are collapsed" in said(found)
+    assert "Collapsed: z_2." in said(found)
 
 
 def test_all_dimensions_collapse_into_the_noise():
@@ -108,7 +108,7 @@ def test_saturated_outputs_are_found():
     expected = (slopes < 1e-3 * np.sqrt(np.mean(slopes**2))).mean()
     np.testing.assert_allclose(found.saturated_share, (expected, 0.0))
     assert expected > 0.5
-    assert "no longer reacts to dimensions 0:" in said(found)
+    assert "no longer reacts to z_1:" in said(found)
 
 
 def test_a_singular_metric_is_found():
@@ -232,7 +232,9 @@ def test_the_report_is_printed_unless_asked_not_to(capsys):
     space = LatentSpace(network(), 2, points=array(CODES))
     found = space.diagnose(sensitivity=False, lines=False)
     assert capsys.readouterr().out == f"{found}\n"
-    assert repr(found) == str(found)
+    assert "\n" not in repr(found)
+    assert found.verdict in repr(found)
+    assert all(value in found._repr_html_() for _, value in found.rows() if "<" not in value)
     space.diagnose(sensitivity=False, lines=False, verbose=False)
     assert capsys.readouterr().out == ""
 

@@ -286,3 +286,61 @@ def test_layers_without_parameters_compute_in_the_type_asked_for():
     for dtype in (torch.float32, torch.float64):
         assert decoder.immersion(dtype).dtype == dtype
         assert decoder.immersion(dtype).metric(Z.to(dtype)).dtype == dtype
+
+
+class TestRemedies:
+    """What is refused says what to do, in code that works."""
+
+    def refusal(self, decoder, dim=2):
+        with pytest.raises(DecoderError) as refused:
+            Decoder(decoder, dim)
+        return str(refused.value)
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            lambda z: {"loss": 0.0, "reconstruction": mean_of(z)},
+            lambda z: (mean_of(z), std_of(z), z),
+            lambda z: (3, mean_of(z)),
+            lambda z: SimpleNamespace(loss=0.0, x_hat=mean_of(z)),
+            lambda z: (mean_of(z), torch.ones(len(z), 1).to(z)),
+        ],
+    )
+    def test_outputs_are_read_as_the_message_says(self, output):
+        message = self.refusal(output)
+        code = message.split("pass output=")[1].split(" to repeat")[0].rstrip(".")
+        read = Decoder(output, 2, output=eval(code))
+        torch.testing.assert_close(read.mean_std(Z)[0], mean_of(Z))
+
+    def test_parts_of_a_tuple_are_named(self):
+        assert "tuple of 3 (Tensor, Tensor, Tensor)" in self.refusal(lambda z: (z, z, z))
+
+    @pytest.mark.parametrize(
+        ("decoder", "remedy"),
+        [
+            (nn.Linear(2, 3).state_dict(), "load_state_dict(weights)"),
+            ("decoder.pt", "load the file"),
+            (SimpleNamespace(decoder_=nn.Linear(2, 3)), "model.latent_space_"),
+            (SimpleNamespace(decoder=nn.Linear(2, 3)), "model.decoder"),
+            (3, "torch module"),
+        ],
+    )
+    def test_what_is_no_decoder(self, decoder, remedy):
+        assert remedy in self.refusal(decoder)
+
+    @pytest.mark.parametrize("dim", [0, 1.5, "two", None, float("nan"), float("inf")])
+    def test_dimensions(self, dim):
+        assert "dim=codes.shape[1]" in self.refusal(mean_of, dim)
+
+    @pytest.mark.parametrize(
+        ("decoder", "remedy"),
+        [
+            (lambda z: mean_of(z).argmax(dim=1, keepdim=True), "torch.softmax"),
+            (lambda z: mean_of(z) + torch.randn(len(z), 4).to(z), "torch.randn_like"),
+            (lambda z: mean_of(z) - mean_of(z).mean(dim=0), "decoder.eval()"),
+            (lambda z: mean_of(z).mean(dim=0), "flatten(1)"),
+            (lambda z: torch.ones(5, 3).to(z) @ z, "model.decoder"),
+        ],
+    )
+    def test_outputs_that_define_no_metric(self, decoder, remedy):
+        assert remedy in self.refusal(decoder)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.curves.path import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.geodesics.flow.exponential import ExponentialSolver
+from geomstats_vae.geodesics.status import GeodesicConvergenceError, GeodesicConvergenceWarning
 from geomstats_vae.manifolds import LatentSpace
 from tests import surfaces
 from tests.manifolds import spaces

@@ -6,6 +6,7 @@ import pytest
 from geomstats_vae.models import VAE
 
 SHORT = {"max_epochs": 30, "batch_size": 180, "learning_rate": 3e-2, "n_centers": 32}
+QUICK = {"hidden_dims": (8,), "n_centers": 5, "max_epochs": 4, "random_state": 0}
 
 
 @pytest.fixture(
@@ -17,7 +18,7 @@ SHORT = {"max_epochs": 30, "batch_size": 180, "learning_rate": 3e-2, "n_centers"
 )
 def digits_vae(digits, request):
     """VAEs of all digits: one trained in few large steps, and one as by default."""
-    return VAE(random_state=0, **request.param).fit(digits.data)
+    return VAE(random_state=0, variance_head=True, **request.param).fit(digits.data)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +32,9 @@ def plane():
 @pytest.fixture
 def quick():
     """An estimator that trains in a moment."""
-    return VAE(hidden_dims=(8,), n_centers=5, max_epochs=4, random_state=0)
+    return VAE(**QUICK, variance_head=True)
 
 
 @pytest.fixture(scope="session")
 def quick_vae(plane):
-    return VAE(hidden_dims=(8,), n_centers=5, max_epochs=4, random_state=0).fit(plane)
+    return VAE(**QUICK, variance_head=True).fit(plane)

@@ -16,7 +16,13 @@ from geomstats_vae.models.objectives import NegativeElbo
 from geomstats_vae.models.training import TrainingOptions, train
 from tests.models.test_persistence import assert_same_model, rewrite
 
-QUICK = {"hidden_dims": (8,), "n_centers": 5, "max_epochs": 4, "random_state": 0}
+QUICK = {
+    "hidden_dims": (8,),
+    "n_centers": 5,
+    "variance_head": True,
+    "max_epochs": 4,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module")

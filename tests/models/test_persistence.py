@@ -13,7 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from geomstats_vae.models import VAE, archive
+from geomstats_vae import archive
+from geomstats_vae.models import VAE
 
 
 @pytest.fixture

@@ -88,7 +88,8 @@ class TestDigits:
                 assert tensor.dtype == torch.float64
                 assert tensor.device.type == "cpu"
         assert isinstance(digits_vae.decoder_.std, RBFPrecision)
-        assert digits_vae.decoder_.std.centers.shape == (digits_vae.n_centers, 2)
+        n_centers = 64 if digits_vae.n_centers == "auto" else digits_vae.n_centers
+        assert digits_vae.decoder_.std.centers.shape == (n_centers, 2)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +274,7 @@ class TestBadInput:
     def test_fewer_rows_than_centres_fails_before_training(self, plane, monkeypatch):
         monkeypatch.setattr(NegativeElbo, "epoch_losses", None)
         with pytest.raises(ValueError, match=r"n_centers=64 rows, got n_samples=10; reduce"):
-            VAE().fit(plane[:10])
+            VAE(n_centers=64).fit(plane[:10])
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_not_finite(self, quick, quick_vae, plane, value):

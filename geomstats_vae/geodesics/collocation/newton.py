@@ -16,8 +16,8 @@ import torch
 
 from geomstats_vae.geodesics.collocation.connection import Connection
 from geomstats_vae.geodesics.collocation.mesh import Mesh, largest
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.elements import PerElement
+from geomstats_vae.geodesics.status import GeodesicStatus
 
 
 @dataclass(frozen=True)

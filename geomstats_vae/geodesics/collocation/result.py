@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from geomstats_vae.geodesics.collocation.mesh import Curves, Mesh, Piece, curve_matrices
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.elements import PerElement
+from geomstats_vae.geodesics.status import GeodesicStatus
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from geomstats_vae.geodesics.collocation.connection import Connection
 from geomstats_vae.geodesics.collocation.mesh import Mesh, largest, mesh_of
 from geomstats_vae.geodesics.collocation.newton import Newton, NewtonOptions
 from geomstats_vae.geodesics.collocation.result import Answers, CollocationResult, Pending
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
+from geomstats_vae.geodesics.status import GeodesicStatus
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import enum
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -15,52 +14,15 @@ import torch
 from numpy.typing import ArrayLike
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
-from geomstats_vae.geodesics.curves.timed import TimedCurves, differentiable_curves, host
-
-
-class GeodesicStatus(enum.IntEnum):
-    """Why a solve ended; `message` says it in a sentence."""
-
-    CONVERGED = 0
-    MAX_ITER = 1
-    UNDER_RESOLVED = 2
-    STALLED = 3
-    NON_FINITE = 4
-    OUT_OF_TIME = 5
-
-    @property
-    def message(self) -> str:
-        """One sentence."""
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    GeodesicStatus.CONVERGED: (
-        "Stationary, and its fine length agrees with the discrete one; of a decoder with kinks, on "
-        "the one whose kinks are rounded."
-    ),
-    GeodesicStatus.MAX_ITER: "Not yet stationary when the steps ran out; raise max_iter.",
-    GeodesicStatus.UNDER_RESOLVED: (
-        "Finer measures of the curve differ from those that it was found with; raise max_elements."
-    ),
-    GeodesicStatus.STALLED: (
-        "No further step shortens the curve, yet it is not stationary: a kink of the decoder, or "
-        "the limit of the floating-point type."
-    ),
-    GeodesicStatus.NON_FINITE: "The metric is not finite along every curve that was tried.",
-    GeodesicStatus.OUT_OF_TIME: (
-        "The time was over before the curve was done, or begun: then it has no length; raise "
-        "max_seconds."
-    ),
-}
-
-
-class GeodesicConvergenceWarning(UserWarning):
-    """Some geodesics did not converge; the best curves found were used."""
-
-
-class GeodesicConvergenceError(RuntimeError):
-    """Some geodesics did not converge, and ``on_failure="raise"`` was asked for."""
+from geomstats_vae.geodesics.curves import display
+from geomstats_vae.geodesics.curves.timed import (
+    TimedCurves,
+    differentiable_curves,
+    equal_steps,
+    host,
+    times_of_curves,
+)
+from geomstats_vae.geodesics.status import GeodesicStatus
 
 
 @dataclass(frozen=True)
@@ -128,7 +90,7 @@ def join_curves(blocks: list[SolvedCurves]) -> SolvedCurves:
     return SolvedCurves(*(join(column.name) for column in fields(SolvedCurves)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GeodesicPath:
     """Geodesics between pairs of points, with what is known of their accuracy.
 
@@ -146,14 +108,14 @@ class GeodesicPath:
         Velocities at the end points for times in [0, 1], from the end-point gradients of the
         length; the first is the Riemannian logarithm. NaN where a metric is singular.
     converged : array-like of bool, shape=[...]
-        Whether the certificate holds: fine and discrete length agree to ``rtol``, and the
-        residual is at most ``rtol``.
+        Whether two checks pass: a finer mesh changes the length by at most ``rtol``, and the
+        residual is at most ``rtol``. A shorter curve may still exist elsewhere.
     status : array-like of int, shape=[...]
         Member of `GeodesicStatus`.
     residual : array-like, shape=[...]
-        Newton decrement of the length on a mesh twice as fine, relative to the length: the energy
-        norm of the normal part of the geodesic equation's residual. Half of it estimates by what
-        share the curve is longer than the geodesic it tends to.
+        Half of it estimates by which share of its length one more Newton step would shorten the
+        curve, on a mesh twice as fine. It is the step's Newton decrement over the length: the
+        energy norm of the normal part of what is left of the geodesic equation.
     length_error : array-like, shape=[...]
         Relative difference between the length by 20 chords per element and by quadrature.
     n_iter : array-like of int, shape=[...]
@@ -177,6 +139,8 @@ class GeodesicPath:
     curves : SolvedCurves, optional
         What `GeodesicSolver.solve` needs to go on from these geodesics, as its ``guess``. No array:
         `map` and `reshape` pass it on, and drop it where the number of pairs changes.
+    decoder : callable, optional
+        What `decode` calls: maps points, shape=[..., dim], to data. Copies and pickles are without.
 
     Notes
     -----
@@ -198,7 +162,14 @@ class GeodesicPath:
     degree: int = 1
     velocity_error: Any = None
     local_minimum: Any = None
-    curves: SolvedCurves | None = field(default=None, repr=False, compare=False)
+    curves: SolvedCurves | None = field(default=None, compare=False)
+    decoder: Callable[[Any], Any] | None = field(default=None, compare=False)
+
+    __repr__ = display.one_line
+    _repr_html_ = display.table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"decoder": None}
 
     def __call__(self, t: ArrayLike) -> Any:
         """Evaluate the curves, at constant speed.
@@ -252,7 +223,7 @@ class GeodesicPath:
     def _at(self, t: ArrayLike, order: int) -> Any:
         values = host(t)
         times, points = host(self.times), host(self.points)
-        at = _times_of_curves(values, points.shape[:-2])
+        at = times_of_curves(values, points.shape[:-2])
         width = points.shape[-2]
         curves = TimedCurves(
             times.reshape(-1, width).astype(float),
@@ -268,6 +239,60 @@ class GeodesicPath:
             return found.reshape(shape).to(self.points)
         asked = t.double().expand(at.shape).reshape(rows.shape)
         return differentiable_curves(curves, asked, order).reshape(shape).to(self.points)
+
+    @property
+    def status_names(self) -> Any:
+        """Names of the statuses, such as 'CONVERGED': strings, shape=[...]."""
+        return display.status_names(self.status)
+
+    def decode(self, n_points: int | None = None) -> Any:
+        """Decode the curves: what the data look like along them.
+
+        Parameters
+        ----------
+        n_points : int, optional
+            Number of points, at equal steps of length from end to end; by default the nodes,
+            ``points``.
+
+        Returns
+        -------
+        decoded : array-like, shape=[..., n_points, data_shape]
+            Means of the decoder.
+
+        Raises
+        ------
+        ValueError
+            If the path does not know its decoder, as paths of a `GeodesicSolver` and paths that
+            were pickled do not, or n_points is below 2.
+        """
+        if self.decoder is None:
+            raise ValueError(
+                "Expected a path that knows its decoder, as one of metric.solve_geodesic does, got "
+                "one without; use space.decode(path.points)."
+            )
+        if n_points is None:
+            return self.decoder(self.points)
+        return self.decoder(self(equal_steps(n_points)))
+
+    def plot(self, ax: Any = None, *, plane: tuple[int, int] = (0, 1)) -> Any:
+        """Draw the curves with their ends.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on, such as those of ``space.plot()``; by default those of a new figure.
+        plane : tuple of int
+            The two coordinates that are drawn where there are more.
+
+        Returns
+        -------
+        ax : matplotlib.axes.Axes
+            The axes.
+        """
+        # matplotlib is loaded by the first picture.
+        from geomstats_vae.plotting.glance import curve_glance
+
+        return curve_glance(self, ax, plane=plane)
 
     def __len__(self) -> int:
         """Count the pairs along the first dimension of the batch."""
@@ -295,7 +320,13 @@ class GeodesicPath:
         batch = tuple(self.length.shape)
         parts = index if isinstance(index, tuple) else (index,)
         which = tuple(host(part) if isinstance(part, torch.Tensor) else part for part in parts)
-        rows = np.arange(math.prod(batch)).reshape(batch)[which]
+        try:
+            rows = np.arange(math.prod(batch)).reshape(batch)[which]
+        except IndexError as error:
+            raise IndexError(
+                f"Expected an index into pairs of the batch shape {list(batch)}, got {index!r}: "
+                f"{error}."
+            ) from error
 
         def take(array: Any) -> Any:
             flat = array.reshape((math.prod(batch), *array.shape[len(batch) :]))
@@ -360,22 +391,7 @@ class GeodesicPath:
 
 
 # Fields of a path that are no arrays.
-_NO_ARRAYS = ("degree", "curves")
-
-
-def _times_of_curves(t: Any, batch: tuple[int, ...]) -> Floats:
-    """Give each curve its times, shape=[*batch, n_times]."""
-    times = np.atleast_1d(np.asarray(t, dtype=float))
-    if not np.isfinite(times).all():
-        raise ValueError("Expected finite times, got NaN or infinity; remove them.")
-    try:
-        return np.broadcast_to(times, (*batch, times.shape[-1]))
-    except ValueError as error:
-        shape = "".join(f"{n}, " for n in batch)
-        raise ValueError(
-            f"Expected times of shape [n_times] or [{shape}n_times], got "
-            f"{list(times.shape)}; pass the same times for all pairs, or a row for each."
-        ) from error
+_NO_ARRAYS = ("degree", "curves", "decoder")
 
 
 def join_paths(blocks: list[GeodesicPath]) -> GeodesicPath:
@@ -387,7 +403,7 @@ def join_paths(blocks: list[GeodesicPath]) -> GeodesicPath:
         parts = [getattr(block, name) for block in blocks]
         if name == "curves":
             return join_curves(parts)
-        return parts[0] if name == "degree" or parts[0] is None else np.concatenate(parts)
+        return parts[0] if name in _NO_ARRAYS or parts[0] is None else np.concatenate(parts)
 
     return GeodesicPath(**{column.name: join(column.name) for column in fields(GeodesicPath)})
 

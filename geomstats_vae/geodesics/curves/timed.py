@@ -8,6 +8,7 @@ point at time t is x(s) where T(s) = t, so its derivatives by time are x' / T' a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -185,3 +186,59 @@ def differentiable_curves(curves: TimedCurves, t: torch.Tensor, order: int) -> t
         Points or velocities. Accelerations are the highest derivatives that are known.
     """
     return _Evaluation.apply(t, curves, order)
+
+
+def equal_steps(n_points: int) -> Floats:
+    """Divide the time from 0 to 1 into equal steps.
+
+    Parameters
+    ----------
+    n_points : int
+        Number of times.
+
+    Returns
+    -------
+    times : numpy.ndarray, shape=[n_points]
+        The times, both ends among them.
+
+    Raises
+    ------
+    ValueError
+        If n_points is no whole number, or below 2.
+    """
+    if isinstance(n_points, bool) or not isinstance(n_points, Integral) or n_points < 2:
+        raise ValueError(f"Expected a whole number n_points >= 2, got {n_points!r}.")
+    return np.linspace(0.0, 1.0, int(n_points))
+
+
+def times_of_curves(t: Any, batch: tuple[int, ...]) -> Floats:
+    """Give each curve its times.
+
+    Parameters
+    ----------
+    t : array-like, shape=[n_times] or [*batch, n_times], or float
+        Times.
+    batch : tuple of int
+        Batch shape of the curves.
+
+    Returns
+    -------
+    times : numpy.ndarray, shape=[*batch, n_times]
+        Times of each.
+
+    Raises
+    ------
+    ValueError
+        If times are not finite, or their shape does not suit the batch.
+    """
+    times = np.atleast_1d(np.asarray(t, dtype=float))
+    if not np.isfinite(times).all():
+        raise ValueError("Expected finite times, got NaN or infinity; remove them.")
+    try:
+        return np.broadcast_to(times, (*batch, times.shape[-1]))
+    except ValueError as error:
+        shape = "".join(f"{n}, " for n in batch)
+        raise ValueError(
+            f"Expected times of shape [n_times] or [{shape}n_times], got "
+            f"{list(times.shape)}; pass the same times for all pairs, or a row for each."
+        ) from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple
 
 import torch
 
 from geomstats_vae.geodesics.flow.methods import Method
 from geomstats_vae.geodesics.flow.systems import PathSystem
+from geomstats_vae.geodesics.status import Status
 
 
-class ExponentialStatus(IntEnum):
+class ExponentialStatus(Status):
     """How a geodesic ended; `message` says it in a sentence."""
 
     CONVERGED = 0

@@ -7,10 +7,10 @@ import torch
 
 from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import Curves
-from geomstats_vae.geodesics.curves.path import GeodesicStatus
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.geodesics.table.energy import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import correct

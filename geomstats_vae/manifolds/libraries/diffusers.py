@@ -72,7 +72,7 @@ def read_diffusers(
     latent_shape : sequence of int, optional
         Shape of one code, [channels, height, width]; by default that of the codes. Needed where
         there are no images and the points are rows.
-    points : array-like, shape=[n_points, dim] or [n_points, *latent_shape], optional
+    points : array-like, shape=[n_points, dim] or [n_points, ...], optional
         Codes, in place of images.
     batch_size : int
         Number of images that are encoded at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,28 @@ _MIN_COUNTED = 10
 _N_SHOWN = 5
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table hold.
+
+    Attributes
+    ----------
+    X : numpy.ndarray, shape=[n_rows, n_features]
+        Features, finite.
+    names : tuple of str
+        Descriptions of the features, such as "column 'mass'".
+    labels : numpy.ndarray of str, shape=[n_rows], or None
+        Class of each row, where the table has a column of classes and they are wanted.
+    assumptions : list of str
+        What had to be assumed.
+    """
+
+    X: NDArray[np.float64]
+    names: tuple[str, ...]
+    labels: np.ndarray | None
+    assumptions: list[str]
+
+
 @dataclass
 class _Roles:
     """What each column is, as far as it is known."""
@@ -36,8 +59,8 @@ class _Roles:
 
 
 def split_columns(
-    table: Table, wants_labels: bool = True
-) -> tuple[NDArray[np.float64], np.ndarray | None, list[str]]:
+    table: Table, wants_labels: bool = True, labels_column: str | None = None
+) -> Columns:
     """Separate the features of a table from its index and its classes.
 
     An index is the first column if it has no name though others have one, or the name pandas gives
@@ -51,15 +74,13 @@ def split_columns(
         The table. Words "true" and "false" become numbers in its features.
     wants_labels : bool
         Whether the classes are needed; otherwise a column of classes is left out.
+    labels_column : str, optional
+        The column of classes: its name, or its number from 1 on, or from -1 on from the last.
 
     Returns
     -------
-    X : numpy.ndarray, shape=[n_rows, n_features]
-        Features, finite.
-    labels : numpy.ndarray of str, shape=[n_rows], or None
-        Class of each row, where the table has a column of classes and they are wanted.
-    assumptions : list of str
-        What had to be assumed.
+    columns : Columns
+        Features and classes.
 
     Raises
     ------
@@ -68,15 +89,39 @@ def split_columns(
     """
     roles = _Roles(table, list(range(table.values.shape[1])))
     _leave_empty_out(roles)
+    asked = None if labels_column is None else _named_column(table, labels_column)
+    if asked in roles.features:
+        roles.features.remove(asked)
     values = _with_logical(roles)
     _find_index(roles, values)
     _find_classes(roles, values)
-    labels = _labels(roles, wants_labels)
+    if asked is None:
+        labels = _labels(roles, wants_labels)
+    else:
+        _labels(roles, wants_labels=False)
+        labels = _text_of_classes(table, asked)
     if not roles.features:
         raise ReportError(f"Expected columns of numbers in {table.path}, got none; add features.")
     X = values[:, roles.features]
     _check_finite(roles, X)
-    return X, labels, roles.assumptions
+    return Columns(X, tuple(map(table.column, roles.features)), labels, roles.assumptions)
+
+
+def _named_column(table: Table, name: str) -> int:
+    """Find a column by its name, or by its number from 1 on or from -1 on."""
+    if table.names is not None and name in table.names:
+        return table.names.index(name)
+    n_columns = table.values.shape[1]
+    number = int(name) if re.fullmatch(r"[+-]?[0-9]{1,9}", name) else 0
+    if 1 <= abs(number) <= n_columns:
+        return number - 1 if number > 0 else n_columns + number
+    names = [repr(name) for name in table.names or () if name][:_N_SHOWN]
+    known = f", such as {', '.join(names)}" if names else ", which have no names"
+    raise ReportError(
+        f"Expected the name of a column of classes in {table.path}, or its number from 1 to "
+        f"{n_columns}, got {name!r} for {n_columns} columns{known}; pass --labels-column NAME or "
+        "NUMBER."
+    )
 
 
 def _leave_empty_out(roles: _Roles) -> None:
@@ -177,19 +222,23 @@ def _labels(roles: _Roles, wants_labels: bool) -> np.ndarray | None:
         return None
     if len(classes) > 1:
         raise ReportError(
-            f"Expected one column of classes in {table.path}, got {named}; leave all but one out, "
-            "or pass the classes by --labels."
+            f"Expected one column of classes in {table.path}, got {named}; name it by "
+            "--labels-column, or leave all but one out."
         )
-    labels = table.text(classes[0])
-    missing = _missing_labels(table, classes[0])
+    labels = _text_of_classes(table, classes[0])
+    roles.assumptions.append(f"Read as the classes, {_n_distinct(labels)} different ones: {named}.")
+    return labels
+
+
+def _text_of_classes(table: Table, column: int) -> np.ndarray:
+    missing = _missing_labels(table, column)
     if missing:
         raise ReportError(
             f"Expected a class in every row of {table.path}, got {len(missing)} missing in "
-            f"{named}, the first in line {table.line_numbers[missing[0]]}; fill them or leave "
-            "these rows out."
+            f"{table.column(column)}, the first in line {table.line_numbers[missing[0]]}; fill "
+            "them or leave these rows out."
         )
-    roles.assumptions.append(f"Read as the classes, {_n_distinct(labels)} different ones: {named}.")
-    return labels
+    return table.text(column)
 
 
 def _missing_labels(table: Table, column: int) -> list[int]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from geomstats_vae.report.errors import ReportError
 
-_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".txt")
+SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".txt", ".parquet")
 
 
-def existing(path: str | os.PathLike[str], role: str) -> Path:
+def existing(path: str | os.PathLike[str], role: str, *, or_else: str = "") -> Path:
     """Check that a file is there and of a kind that can be read.
 
     Parameters
@@ -19,6 +19,8 @@ def existing(path: str | os.PathLike[str], role: str) -> Path:
         The file.
     role : str
         What it is read for, for the message.
+    or_else : str
+        What would do beside a file, for the message.
 
     Returns
     -------
@@ -31,11 +33,14 @@ def existing(path: str | os.PathLike[str], role: str) -> Path:
         If it is not.
     """
     path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ReportError(
-            f"Expected a file of {role}, {', '.join(_SUFFIXES)}, got {str(path)!r}; save it as one."
-        )
-    if not path.is_file():
+    if path.suffix.lower() in SUFFIXES:
+        if path.is_file():
+            return path
         got = "is no file" if path.exists() else "does not exist"
         raise ReportError(f"Expected a file of {role}, got {str(path)!r}, which {got}.")
-    return path
+    got, remedy = repr(str(path)), "save it as one"
+    if not path.exists():
+        got, remedy = f"{got}, which does not exist", "check its name"
+    raise ReportError(
+        f"Expected a file of {role}, {', '.join(SUFFIXES)}{or_else}, got {got}; {remedy}."
+    )

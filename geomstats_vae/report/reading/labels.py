@@ -10,6 +10,7 @@ from geomstats_vae.report.errors import ReportError
 from geomstats_vae.report.reading import arrays
 from geomstats_vae.report.reading.delimited import number, read_delimited
 from geomstats_vae.report.reading.files import existing
+from geomstats_vae.report.reading.parquet import read_parquet
 
 MAX_CLASSES = 50
 
@@ -98,7 +99,8 @@ def as_classes(labels: np.ndarray, n_samples: int, source: str) -> np.ndarray:
 
 
 def _read_text(path: Path, n_samples: int) -> tuple[np.ndarray, list[str]]:
-    text = read_delimited(path, delimiters=(",", ";", "\t"))
+    is_parquet = path.suffix.lower() == ".parquet"
+    text = read_parquet(path) if is_parquet else read_delimited(path, (",", ";", "\t"))
     rows = [fields for _, fields in text.rows()]
     if len({len(row) for row in rows}) > 1:
         # Signs between words, not between columns.

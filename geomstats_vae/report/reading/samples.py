@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from geomstats_vae.report.errors import ReportError
 from geomstats_vae.report.reading import arrays
 from geomstats_vae.report.reading.columns import split_columns
-from geomstats_vae.report.reading.files import existing
+from geomstats_vae.report.reading.files import SUFFIXES, existing
 from geomstats_vae.report.reading.images import ImageLayout, layout_of
 from geomstats_vae.report.reading.labels import as_classes
+from geomstats_vae.report.reading.pictures import read_images
 from geomstats_vae.report.reading.table import read_table
 
 
@@ -32,24 +33,31 @@ class Samples:
         How the samples are images, where their shape says so.
     assumptions : tuple of str
         What had to be assumed.
+    names : tuple of str, or None
+        Descriptions of the features, where they are columns of a table.
     """
 
     X: NDArray[np.float64]
     labels: np.ndarray | None = None
     layout: ImageLayout | None = None
     assumptions: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
 
 
-def read_samples(path: str | os.PathLike[str], wants_labels: bool = True) -> Samples:
-    """Read samples from a file.
+def read_samples(
+    path: str | os.PathLike[str], wants_labels: bool = True, labels_column: str | None = None
+) -> Samples:
+    """Read samples from a file, or from a folder of images.
 
     Parameters
     ----------
     path : path-like
-        An array of numpy, .npy or .npz, or a text file, .csv, .tsv or .txt, with one sample per
-        row.
+        An array of numpy, .npy or .npz, or a table, .csv, .tsv, .txt or .parquet, with one sample
+        per row; or a folder of images, .png or .jpg, of one size.
     wants_labels : bool
         Whether to take the classes from the file, too, if it has them.
+    labels_column : str, optional
+        Column of a table that holds the classes: its name, or its number from 1 on.
 
     Returns
     -------
@@ -61,8 +69,22 @@ def read_samples(path: str | os.PathLike[str], wants_labels: bool = True) -> Sam
     ReportError
         If the file cannot be read or holds anything else.
     """
-    file = existing(path, "data")
-    if file.suffix.lower() in arrays.SUFFIXES:
+    folder = Path(path)
+    is_folder = folder.is_dir() and folder.suffix.lower() not in SUFFIXES
+    file = folder if is_folder else existing(path, "data", or_else=", or a folder of images")
+    is_table = not is_folder and file.suffix.lower() not in arrays.SUFFIXES
+    if labels_column is not None and not is_table:
+        raise ReportError(
+            f"Expected a table with --labels-column, got {str(path)!r}, which has no columns with "
+            "names; pass the classes by --labels FILE."
+        )
+    if is_folder:
+        X, labels, layout, assumption = read_images(folder)
+        labels = (
+            as_classes(labels, len(X), str(path)) if wants_labels and labels is not None else None
+        )
+        return Samples(X, labels, layout, (assumption,))
+    if not is_table:
         return _from_array(file, wants_labels)
     table = read_table(file)
     if len(table.values) < 2:
@@ -70,10 +92,11 @@ def read_samples(path: str | os.PathLike[str], wants_labels: bool = True) -> Sam
             f"Expected at least two samples in {path}, got {len(table.values)}; put one sample in "
             "each row."
         )
-    X, labels, assumptions = split_columns(table, wants_labels)
+    columns = split_columns(table, wants_labels, labels_column)
+    X, labels = columns.X, columns.labels
     if labels is not None:
         labels = as_classes(labels, len(X), str(path))
-    return Samples(X, labels, None, (*table.assumptions, *assumptions))
+    return Samples(X, labels, None, (*table.assumptions, *columns.assumptions), columns.names)
 
 
 def _from_array(file: Path, wants_labels: bool) -> Samples:

@@ -22,6 +22,7 @@ from geomstats_vae.report.reading.delimited import (
     read_delimited,
 )
 from geomstats_vae.report.reading.header import find_header
+from geomstats_vae.report.reading.parquet import read_parquet
 
 # A point in a number; alone it is a missing value.
 _POINT = re.compile(r"\d\.|\.\d")
@@ -114,12 +115,12 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table from a text file.
+    """Read a table from a file.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file. Its separator, decimal sign and header are found out.
+        A text file, of which separator, decimal sign and header are found out, or a Parquet file.
 
     Returns
     -------
@@ -131,6 +132,11 @@ def read_table(path: Path) -> Table:
     ReportError
         If the file is no text, its rows are not of equal length, or decimal signs are mixed.
     """
+    if path.suffix.lower() == ".parquet":
+        rows = read_parquet(path)
+        head = next(rows.rows())[1]
+        values, words, line_numbers, _ = _fields(rows, True, len(head))
+        return Table(rows, head, values, words, line_numbers, ())
     rows = read_delimited(path)
     assumptions = []
     if rows.n_comments:
