@@ -174,7 +174,8 @@ def main() -> None:
     known = options.lines.read_text().splitlines() if options.lines.exists() else []
     lines = [json.loads(each) for each in known]
     done = {(each["sample"], each["seed"]) for each in lines}
-    options.lines.parent.mkdir(parents=True, exist_ok=True)
+    if not options.report:
+        options.lines.parent.mkdir(parents=True, exist_ok=True)
     for seed in [] if options.report else options.seeds:
         for name in options.rows:
             if (name, seed) not in done:

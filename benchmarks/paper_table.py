@@ -367,7 +367,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=Path, default=Path("build/paper_table.jsonl"))
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=list(CONDITIONS))
-    parser.add_argument("--sets", nargs="*", type=int, default=[0, 1, 2, 3], help="3 is Fashion's")
+    parser.add_argument(
+        "--sets", nargs="*", type=int, choices=range(4), default=[0, 1, 2, 3], help="3 is Fashion's"
+    )
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS, help="of the VAEs")
     parser.add_argument("--solved", type=int, default=0, help="codes for GeodesicKMeans")
     parser.add_argument("--report", action="store_true", help="print only what is there")
@@ -381,7 +383,11 @@ def main() -> None:
     lines = options.cells.read_text().splitlines() if options.cells.exists() else []
     cells = [json.loads(line) for line in lines]
     done = {(each["condition"], each["set"], each["seed"]) for each in cells}
-    options.cells.parent.mkdir(parents=True, exist_ok=True)
+    if not options.report:
+        options.cells.parent.mkdir(parents=True, exist_ok=True)
+    if not FASHION.exists() and 3 in options.sets:
+        print(f"Fashion-MNIST is left out: no folder {FASHION}; install dataset-fashion-mnist.")
+        options.sets = [k for k in options.sets if k != 3]
     todo = [] if options.report else [sets[k] for k in options.sets]
     trained = {}
     for seed in options.seeds:
