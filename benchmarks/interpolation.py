@@ -4,10 +4,13 @@
 scikit-learn's digits. Random pairs of its codes are joined by geodesics, straight lines and slerp
 (great circles around the origin), and 33 images are decoded along each. "line, even steps" is the
 straight line with its times chosen so that the images' steps are equal: a remedy without geometry.
+"cross-fade" mixes the two end images pixel by pixel: the shortest curve between them if any image
+were allowed.
 
 - off the data: distance of an image to the nearest image of the other half, in the mean over times
   and pairs, in pixels' units (0 to 1). The other half's own such distance to the first is printed.
 - entropy: that of a classifier (support vectors, calibrated) trained on the other half, in nats.
+- off the fade: distance of an image to the nearest image of the cross-fade, likewise.
 - steps: coefficient of variation of the distances between consecutive images.
 - better: share of pairs in which the geodesic is nearer to the data, and of lower entropy, than
   this curve.
@@ -38,8 +41,8 @@ from geomstats_vae import VAE, GeodesicSolver
 from geomstats_vae.datasets import load_digits
 
 DIMENSIONS, N_IMAGES, TOL = (2, 8, 16), 33, 1e-3
-NAMES = ("geodesic", "line", "line, even steps", "slerp")
-MEASURES = ("off the data", "entropy", "steps")
+NAMES = ("geodesic", "line", "line, even steps", "slerp", "cross-fade")
+MEASURES = ("off the data", "entropy", "off the fade", "steps")
 
 
 def main() -> None:
@@ -95,7 +98,10 @@ def measure(dim: int, seed: int, arguments: argparse.Namespace) -> dict:
         "line, even steps": even_steps(decode, start, end),
         "slerp": slerp(start, end),
     }
-    found = {name: along(decode, tree, classifier, curve) for name, curve in curves.items()}
+    images = {name: decoded(decode, curve) for name, curve in curves.items()}
+    first, last = images["line"][:, :1], images["line"][:, -1:]
+    images["cross-fade"] = first + np.linspace(0.0, 1.0, N_IMAGES)[:, None] * (last - first)
+    found = {name: along(tree, classifier, strips) for name, strips in images.items()}
     return {
         "converged": float(path.converged.mean()),
         "own": float(tree.query(digits.data[ours])[0].mean()),
@@ -141,28 +147,33 @@ def decoded(decode: Callable, curves: np.ndarray) -> np.ndarray:
 
 
 def along(
-    decode: Callable, tree: cKDTree, classifier: CalibratedClassifierCV, curves: np.ndarray
+    tree: cKDTree, classifier: CalibratedClassifierCV, images: np.ndarray
 ) -> dict[str, list[float]]:
-    """Measure images along curves, a number for each curve."""
-    images = decoded(decode, curves)
-    flat = images.reshape(-1, images.shape[-1])
-    shape = images.shape[:2]
+    """Measure images along curves, shape=[n_curves, n_images, n_pixels]; a number for each."""
+    flat, shape = images.reshape(-1, images.shape[-1]), images.shape[:2]
+    unsure = entropy(classifier.predict_proba(flat), axis=1)
     steps = np.linalg.norm(np.diff(images, axis=1), axis=2)
     return {
         "off the data": tree.query(flat)[0].reshape(shape).mean(axis=1).tolist(),
-        "entropy": entropy(classifier.predict_proba(flat), axis=1)
-        .reshape(shape)
-        .mean(axis=1)
-        .tolist(),
+        "entropy": unsure.reshape(shape).mean(axis=1).tolist(),
+        "off the fade": off_the_fade(images).mean(axis=1).tolist(),
         "steps": (steps.std(axis=1) / steps.mean(axis=1)).tolist(),
     }
+
+
+def off_the_fade(images: np.ndarray) -> np.ndarray:
+    """Distances to the segment between the first and the last image, shape=[n_curves, n_images]."""
+    first = images[:, :1]
+    side = images[:, -1:] - first
+    share = ((images - first) * side).sum(axis=2, keepdims=True) / (side**2).sum(axis=2)[..., None]
+    return np.linalg.norm(images - first - np.clip(share, 0.0, 1.0) * side, axis=2)
 
 
 def report(done: list[dict]) -> None:
     """Print the table."""
     print(
-        "\n| d (models) | curve | off the data | entropy | steps | better |"
-        "\n|---|---|---|---|---|---|"
+        "\n| d (models) | curve | off the data | entropy | off the fade | steps | better |"
+        "\n|---|---|---|---|---|---|---|"
     )
     for dim in sorted({cell["dim"] for cell in done}):
         cells = [cell for cell in done if cell["dim"] == dim]
