@@ -201,7 +201,9 @@ def report(name: str, cells: list[dict]) -> None:
     first = [cell["lengths"] for cell in cells if "alone: RBF, fine" in cell["lengths"]]
     for key in ("alone: means", "alone: RBF") if first else ():
         off = np.abs(np.array(first[0][key]) / np.array(first[0][f"{key}, fine"]) - 1.0)
-        text = f"mean {off.mean():.2e}, largest {off.max():.2e}"
+        all_of_them = np.array([cell["lengths"][key] for cell in cells])
+        share = np.mean(off**2) / variation(all_of_them) ** 2
+        text = f"mean {off.mean():.1e}, largest {off.max():.1e}, share of the variance {share:.2%}"
         print(f"solver, {key}: relative difference to a finer solution: {text}")
     print(f"of intervals for {LEVEL:.0%}, cover the distance under a fresh training:")
     for text, share in coverage(cells).items():
