@@ -18,8 +18,8 @@ here; the `VAE` of its logarithms is left out, as it did not end in a minute and
 standard deviation over seeds. Nothing was chosen on the outcome.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/cells_in_order.py [--quick] [--out FILE]``. Finished
-seeds are lines of FILE; a second run goes on after them. About ten seconds of a core for each
-data set and seed; ``--print`` only prints the table.
+seeds are lines of FILE; a second run goes on after them. Six to forty seconds of a core for
+each data set and seed; ``--print`` only prints the table.
 """
 
 import argparse

