@@ -8,6 +8,7 @@ ORDER = (
     "plot_single_cells.py",
     "plot_three_dimensions.py",
     "plot_relu_decoder.py",
+    "plot_interpolation.py",
     "plot_precomputed_distances.py",
     "plot_kmeans.py",
     "plot_geomstats_tools.py",

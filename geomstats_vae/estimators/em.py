@@ -11,6 +11,7 @@ import numpy as np
 from scipy import linalg
 
 from geomstats_vae.estimators.base import between_steps, with_row_tol
+from geomstats_vae.estimators.land_start import first_mean
 from geomstats_vae.estimators.mean_search import near_means
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
@@ -249,7 +250,7 @@ class TangentEM:
 
     def _first_means(self, shares: Floats) -> list[Floats]:
         """Coordinate means; in many dimensions points next to Frechet means of the nearest rows."""
-        means = [self._first_mean(column) for column in shares.T]
+        means = [first_mean(self.geometry, self._to_space, self.X, each) for each in shares.T]
         if not descends_first(self.geometry):
             return means
         labels = shares.argmax(axis=1)
@@ -260,15 +261,6 @@ class TangentEM:
             own[labels == k] = curves[labels == k]
             self._curves[point.tobytes()] = own
         return list(points)
-
-    def _first_mean(self, weights: Floats) -> Floats:
-        """Coordinate mean, put on the space; the row next to it if that is not possible."""
-        mean = np.average(self.X, axis=0, weights=weights)
-        projected = self._to_space(mean)
-        if projected is not None:
-            return projected
-        held = self.X[weights > 0.0]
-        return held[np.argmin(((held - mean) ** 2).sum(axis=1))]
 
     def _second(self, coordinates: Floats, weights: Floats) -> Floats:
         total = max(weights.sum(), np.finfo(float).tiny)

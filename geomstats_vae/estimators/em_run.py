@@ -1,4 +1,7 @@
-"""Starts of EM: each is run until moves of the means no longer pay, and the best is kept."""
+"""Starts of EM: each is run until moves of the means no longer pay, and the best is kept.
+
+A start that ends with a component on stray rows is followed by one with the component elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from geomstats_vae.estimators.base import Ending
 from geomstats_vae.estimators.em import TangentEM
+from geomstats_vae.estimators.land_splits import moved_component
 from geomstats_vae.estimators.land_start import first_responsibilities
 from geomstats_vae.estimators.mixture import DegenerateError, Mixture
 from geomstats_vae.geometry.time_limit import OutOfTimeError
@@ -86,6 +90,26 @@ class Run:
             if self.bound - before < self.tol:
                 self.converged = True
                 return
+
+    def follow_strays(self) -> None:
+        """Go on with a component on stray rows put elsewhere, as long as the bound rises.
+
+        What goes wrong on the way, or ends lower, leaves the state as it is.
+        """
+        while (state := self.mixture or self.first) is not None:
+            trial = Run(self.em, self.max_iter, self.tol, self.progress)
+            try:
+                responsibilities = moved_component(state, self.em.mass)
+                if responsibilities is None:
+                    return
+                trial.begin(self.em.start(responsibilities))
+                trial.iterate()
+            except DegenerateError:
+                return
+            if self.mixture is not None and trial.bound - self.bound < self.tol:
+                return
+            self.mixture, self.bounds = trial.mixture, trial.bounds
+            self.converged = trial.converged
 
     def _take(self, mixture: Mixture, bounds: list[float]) -> None:
         self.mixture = mixture
@@ -180,9 +204,15 @@ def _run_start(
                 )
                 run.begin(run.em.start(responsibilities))
             run.iterate()
+            if previous is None and run.converged:
+                run.follow_strays()
             return
         except DegenerateError as error:
             last = attempt == _MAX_RESTARTS
+            if last:
+                run.follow_strays()
+                if run.converged:
+                    return
             action = "The best state before that was kept" if last else "EM starts again"
             warnings.warn(
                 f"{str(error).capitalize()}. {action}; fewer components, a larger reg_covar "

@@ -146,6 +146,9 @@ class LAND(TangentDensity):
     which is the same after the substitution z = Exp(v). What lies beyond a box of up to five times
     the codes' range is left out.
 
+    A start that ends with a component on stray rows, of less than a fifth of the mean weight, goes
+    on with that component put elsewhere. Of the two the one of the higher bound is kept.
+
     A component whose variances are next to `reg_covar`, as of equal rows, is so narrow that the
     space is flat around it. On a space with codes its normaliser is then that of a normal
     distribution.

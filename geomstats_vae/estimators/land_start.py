@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import geomstats.backend as gs
@@ -11,7 +12,8 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from geomstats_vae.estimators.rows import whiten
-from geomstats_vae.geometry.protocol import Floats
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.protocol import Floats, Geometry
 
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
@@ -67,6 +69,50 @@ def first_responsibilities(
     # Components without rows share all of them.
     responsibilities[:, empty] = 1.0 / n_samples
     return responsibilities / responsibilities.sum(axis=1, keepdims=True)
+
+
+def first_mean(
+    geometry: Geometry,
+    to_space: Callable[[Floats], Floats | None],
+    X: Floats,
+    weights: Floats,
+) -> Floats:
+    """Find where the mean of a component starts.
+
+    The coordinate mean of a curved strip lies beside the strip. With a decoder that is a place of
+    large volume, from which EM may find no way back to the rows.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Geometry of the space.
+    to_space : callable
+        Puts a mean of coordinates, shape=[n_features], on the space; None if it cannot.
+    X : numpy.ndarray, shape=[n_rows, n_features]
+        Rows.
+    weights : numpy.ndarray, shape=[n_rows]
+        Their shares in the component, not negative and not all zero.
+
+    Returns
+    -------
+    point : numpy.ndarray, shape=[n_features]
+        Coordinate mean, put on the space; the row next to it if that is not possible. With a
+        decoder, if the density of volume is larger there than at each row of the component, it is
+        the row next to it in coordinates of unit covariance.
+    """
+    held = X[weights > 0.0]
+    mean = np.average(X, axis=0, weights=weights)
+    point = to_space(mean)
+    if point is None:
+        return held[np.argmin(((held - mean) ** 2).sum(axis=1))]
+    if not isinstance(geometry, DecoderGeometry):
+        return point
+    points = np.vstack((held, point))
+    volumes = geometry.volume_densities(points)
+    if not volumes[-1] > volumes[:-1].max():
+        return point
+    white = whiten(points)
+    return held[np.argmin(((white[:-1] - white[-1]) ** 2).sum(axis=1))]
 
 
 def to_space(space: Any, point: Floats) -> Floats | None:

@@ -140,6 +140,9 @@ def dist_members(
     Each member is solved by itself, with the metric's solver and global starts on a graph of its
     own over the metric's points. The graphs are built by the first call, which takes a second or
     two per member, and kept.
+
+    Members on one encoder agree much better than new trainings do: for those see
+    `geomstats_vae.models.distances_over_trainings`.
     """
     (a, b), origin = metric._enter(points=point_a, other_points=point_b)
     working = {"n_jobs": n_jobs, "verbose": verbose, "options": joblib_kwargs}

@@ -125,9 +125,12 @@ def _apart(ax: Axes, points: Floats, places: Floats, names: Sequence[str]) -> Fl
     if isinstance(ax, Axes3D) or len(names) > _MOST_NAMES:
         return places
     box = ax.get_window_extent()
-    shown = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
+    shown = np.ptp(points, axis=0)
+    if not shown.any():
+        return places
     # Points per latent unit, the same along both axes. The layout will take some of the room.
-    scale = _ROOM * min(box.width / shown[0], box.height / shown[1]) * 72.0 / ax.figure.dpi
+    room = np.array([box.width, box.height])[shown > 0.0]
+    scale = _ROOM * (room / shown[shown > 0.0]).min() * 72.0 / ax.figure.dpi
     size = FontProperties(size="large").get_size_in_points() / scale
     half = 0.5 * size * np.array([[_LETTER * len(name), _LINE] for name in names])
     # No name leaves the codes, unless it is longer than they are wide.

@@ -154,7 +154,7 @@ def test_a_likelihood_may_have_a_standard_deviation():
     torch.testing.assert_close(norm, 1.0 + Z[:, 0] ** 2)
     torch.testing.assert_close(gradient, torch.stack((2.0 * Z[:, 0], 0.0 * Z[:, 1]), dim=1))
     # Nothing says what the mean of the data is.
-    with pytest.raises(DecoderError, match=r"got dict\. Pass output="):
+    with pytest.raises(DecoderError, match=r"got dict\. Say how to read it: pass output="):
         decoder.mean_std(Z)
 
 
