@@ -2,7 +2,7 @@
 
 Run: ``make bench``, or ``python -m geodesic_bench [--full] [--only digits] [--solvers ours]``.
 
-The quick set has 10 pairs per decoder and the first settings of each solver, and ends within 15
+The quick set has 6 pairs per decoder and the first settings of each solver, and ends within 15
 minutes: each decoder has its share of the time, and settings for which none is left are not run.
 ``--full`` runs all settings on all 100 pairs, with no limit but that of a pair.
 
@@ -32,7 +32,7 @@ from geodesic_bench.problem import Problem, Result, Setting
 from geomstats_vae import GeodesicSolver
 
 _MINUTES = 14.0  # of the quick set; the first runs of solvers come on top
-_PAIRS = 10
+_PAIRS = 6
 
 
 def collect(problem: Problem, names: list[str], only: list[str], quick: bool) -> list[Setting]:
@@ -47,7 +47,8 @@ def collect(problem: Problem, names: list[str], only: list[str], quick: bool) ->
             print(f"{name} left out: {error}")
     lines = [f"{setting.name}, {setting.label}" for setting in found]
     chosen = [not only or any(text in line for text in only) for line in lines]
-    return [setting for setting, wanted in zip(found, chosen, strict=True) if wanted]
+    kept = [setting for setting, wanted in zip(found, chosen, strict=True) if wanted]
+    return solvers.in_turn(kept)
 
 
 def run_all(
@@ -107,8 +108,10 @@ def compare(problem: Problem, options: argparse.Namespace, seconds: float) -> No
     print(f"d = {problem.codes.shape[1]}, {len(problem.start)} pairs; our graph {spent:.1f} s")
     settings = collect(problem, options.solvers, options.settings, not options.full)
     results = run_all(problem, settings, options.time_limit, due - time.monotonic())
+    first_of = {setting.name: k for k, setting in reversed(list(enumerate(settings)))}
     problem = with_reference(problem, results)
     assert problem.reference is not None
+    results.sort(key=lambda result: first_of[result.name])
     print(f"\n{tables.settings_table(results, problem.reference)}\n")
     print(f"{tables.summary_table(results, problem.reference)}\n")
     print(tables.longer_lines(our_lengths(problem), results), flush=True)
@@ -136,7 +139,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, help="seconds per pair")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    options.time_limit = options.time_limit or (20.0 if options.full else 3.0)
+    options.time_limit = options.time_limit or (20.0 if options.full else 2.0)
     n_pairs = options.pairs or (decoders.N_PAIRS if options.full else _PAIRS)
     torch.set_num_threads(options.threads)
     threadpool_limits(options.threads)

@@ -54,8 +54,28 @@ def settings(problem: Problem, name: str, *, quick: bool = False) -> list[Settin
     every: list[Setting] = module.settings(problem)
     if not quick:
         return every
-    kinds = dict.fromkeys((setting.solver, setting.batch) for setting in every)
-    chosen = []
-    for kind in kinds:
-        chosen += [s for s in every if (s.solver, s.batch) == kind][:QUICK]
-    return chosen
+    kinds = dict.fromkeys(setting.name for setting in every)
+    first = [[s for s in every if s.name == name][:QUICK] for name in kinds]
+    return [setting for few in first for setting in few]
+
+
+def in_turn(found: list[Setting]) -> list[Setting]:
+    """Put the first settings of all solvers before the second ones.
+
+    Parameters
+    ----------
+    found : list of Setting
+        Settings, those of a solver in its order.
+
+    Returns
+    -------
+    ordered : list of Setting
+        So, if the time is over, each solver has had its turn.
+    """
+    seen: dict[str, int] = {}
+    turns = []
+    for setting in found:
+        turns.append(seen.setdefault(setting.name, 0))
+        seen[setting.name] += 1
+    order = sorted(range(len(found)), key=lambda k: turns[k])
+    return [found[k] for k in order]
