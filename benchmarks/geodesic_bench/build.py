@@ -111,7 +111,7 @@ def _misfit(decoded: Any, data: torch.Tensor) -> torch.Tensor:
 def _walls() -> tuple[nn.Module, Floats]:
     digits = load_digits()
     data = digits.data[np.isin(digits.target, (0, 1, 4))] / 16.0
-    return _fitted(VAE(zeta=1e-4, a=1.25, random_state=0), data)
+    return _fitted(VAE(zeta=0.03, a=0.75, random_state=0), data)
 
 
 def _rotation() -> tuple[nn.Module, Floats]:
