@@ -136,9 +136,7 @@ class Entry:
 
 ENTRIES = {
     "digits": Entry(2, "the package's VAE of the digits: tanh, RBF standard deviations"),
-    "walls": Entry(
-        2, "VAE of three classes of digits, a = 0.75, zeta = 0.03: walls between the codes"
-    ),
+    "walls": Entry(2, "VAE of three classes of digits, zeta = 0.03: walls between the codes"),
     "rotation": Entry(2, "VAE at its defaults of one digit, turned by 0 to 300 degrees"),
     "mlp_relu_d16": Entry(16, "digits, two ReLU layers", partial(perceptron, 16, nn.ReLU)),
     "mlp_silu_d16": Entry(16, "digits, two SiLU layers", partial(perceptron, 16, nn.SiLU)),
