@@ -9,8 +9,9 @@ BORDER := $(addprefix tests/manifolds/test_,arrays.py gradients.py space.py) $(a
 REPORT ?= report
 
 INTEGRATIONS := .venv-integrations
+BENCH := .venv-bench
 
-.PHONY: demo test test-long integrations docs lint format clean
+.PHONY: demo test test-long integrations bench docs lint format clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python -m geomstats_vae report --output $(REPORT)
@@ -30,6 +31,11 @@ test-long: $(VENV)/.stamp-test
 integrations: $(INTEGRATIONS)/.stamp
 	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest -W default --numprocesses 2 --dist loadfile tests/integrations
 
+# Solvers for geodesics on seven trained decoders, in 15 minutes; BENCH_OPTIONS=--full takes all settings on all pairs.
+# The peers have an environment of their own.
+bench: $(BENCH)/.stamp
+	GEOMSTATS_BACKEND=pytorch OMP_NUM_THREADS=1 PYTHONPATH=benchmarks $(BENCH)/bin/python -m geodesic_bench $(BENCH_OPTIONS)
+
 # SHORT_EXAMPLES=1 runs the gallery on fewer data; DOCS_OPTIONS="-D plot_gallery=0" does not run it.
 # A fresh environment, for autosummary writes no pages of modules that an old one does not know.
 docs: $(VENV)/.stamp-docs
@@ -47,7 +53,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(INTEGRATIONS) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEGRATIONS) $(BENCH) $(REPORT) build dist docs/api/generated docs/api/*.rst docs/gallery docs/sg_execution_times.rst .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp-venv:
@@ -74,4 +80,10 @@ $(INTEGRATIONS)/.stamp: pyproject.toml constraints.txt constraints-integrations.
 	test -d $(INTEGRATIONS) || $(PYTHON) -m venv $(INTEGRATIONS)
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--constraint constraints-integrations.txt --editable '.[pythae,scvi,diffusers]' pytest pytest-xdist
+	touch $@
+
+$(BENCH)/.stamp: pyproject.toml constraints.txt
+	test -d $(BENCH) || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[bench]'
 	touch $@

@@ -1,4 +1,4 @@
-"""Curves of finslerax, a peer in JAX: a decoder of the digits ported to JAX, and its solver.
+"""Curves of finslerax, a peer in JAX: decoders ported to JAX, and its solver.
 
 `pip install finslerax==1.1` brings JAX. The solver minimises the energy of a polyline, with the
 metric of each segment taken at its start, by Newton's method on block-tridiagonal matrices. It
@@ -23,7 +23,38 @@ from geomstats_vae.immersions.immersion import Immersion
 
 Function = Callable[[jax.Array], jax.Array]
 
-ACTIVATIONS = {nn.Tanh: jnp.tanh, nn.SiLU: jax.nn.silu, nn.Sigmoid: jax.nn.sigmoid}
+ACTIVATIONS = {
+    nn.Tanh: jnp.tanh,
+    nn.SiLU: jax.nn.silu,
+    nn.ReLU: jax.nn.relu,
+    nn.Sigmoid: jax.nn.sigmoid,
+}
+
+
+class JaxChain(eqx.Module):
+    """F of a chain of linear layers and activations.
+
+    Parameters
+    ----------
+    chain : nn.Sequential
+        The chain.
+    """
+
+    layers: list[tuple[jax.Array, jax.Array] | Function]
+
+    def __init__(self, chain: nn.Sequential) -> None:
+        self.layers = [
+            (_array(layer.weight), _array(layer.bias))
+            if isinstance(layer, nn.Linear)
+            else ACTIVATIONS[type(layer)]
+            for layer in chain
+        ]
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """Evaluate F at one code, shape=[dim]; shape=[n_outputs]."""
+        for layer in self.layers:
+            z = layer[0] @ z + layer[1] if isinstance(layer, tuple) else layer(z)
+        return z
 
 
 class JaxDecoder(eqx.Module):
@@ -35,28 +66,21 @@ class JaxDecoder(eqx.Module):
         Its mean is a chain of linear layers and activations.
     """
 
-    layers: list[tuple[jax.Array, jax.Array] | Function]
+    mean: JaxChain
     centers: jax.Array
     lambdas: jax.Array
     weights: jax.Array
     zeta: jax.Array
 
     def __init__(self, decoder: GaussianDecoder) -> None:
-        self.layers = [
-            (_array(layer.weight), _array(layer.bias))
-            if isinstance(layer, nn.Linear)
-            else ACTIVATIONS[type(layer)]
-            for layer in decoder.mean
-        ]
+        self.mean = JaxChain(decoder.mean)
         precision = decoder.std
         for name in ("centers", "lambdas", "weights", "zeta"):
             setattr(self, name, _array(getattr(precision, name)))
 
     def __call__(self, z: jax.Array) -> jax.Array:
         """Evaluate F at one code, shape=[dim]; shape=[n_outputs]."""
-        mean = z
-        for layer in self.layers:
-            mean = layer[0] @ mean + layer[1] if isinstance(layer, tuple) else layer(mean)
+        mean = self.mean(z)
         kernels = jnp.exp(-self.lambdas * jnp.square(z - self.centers).sum(axis=1))
         std = 1.0 / jnp.sqrt(self.weights @ kernels + self.zeta)
         return jnp.concatenate((mean, std))
@@ -66,13 +90,13 @@ def _array(tensor: torch.Tensor) -> jax.Array:
     return jnp.asarray(tensor.detach().numpy())
 
 
-def ported(decoder: GaussianDecoder, immersion: Immersion, codes: np.ndarray) -> JaxDecoder:
+def ported(decoder: nn.Module, immersion: Immersion, codes: np.ndarray) -> JaxDecoder | JaxChain:
     """Port a decoder to JAX, in double precision.
 
     Parameters
     ----------
-    decoder : GaussianDecoder
-        The decoder.
+    decoder : nn.Module
+        A chain of linear layers and activations, or such a mean with an RBF precision.
     immersion : Immersion
         Its F, to compare with.
     codes : array, shape=[n_codes, dim]
@@ -80,15 +104,21 @@ def ported(decoder: GaussianDecoder, immersion: Immersion, codes: np.ndarray) ->
 
     Returns
     -------
-    function : JaxDecoder
+    function : JaxDecoder or JaxChain
         F.
 
     Raises
     ------
+    TypeError
+        If it is another decoder.
     RuntimeError
         If it differs from the immersion by more than rounding.
     """
-    function = JaxDecoder(decoder)
+    mean = decoder.mean if isinstance(decoder, GaussianDecoder) else decoder
+    known = (nn.Linear, *ACTIVATIONS)
+    if not (isinstance(mean, nn.Sequential) and all(isinstance(part, known) for part in mean)):
+        raise TypeError("only chains of linear layers are ported to JAX")
+    function = JaxChain(decoder) if mean is decoder else JaxDecoder(decoder)
     expected = immersion(torch.as_tensor(codes)).detach().numpy()
     found = np.asarray(jax.vmap(function)(jnp.asarray(codes)))
     difference = np.abs(found - expected).max()
@@ -102,7 +132,7 @@ class FinslerGeodesics:
 
     Parameters
     ----------
-    function : JaxDecoder
+    function : JaxDecoder or JaxChain
         F.
     dim : int
         Dimension of the latent space.

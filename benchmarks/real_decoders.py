@@ -40,7 +40,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from chord_lbfgs import ChordLBFGS, Embedding, Iterate, embedding
-from peers import fine_length, timed
+from geodesic_bench.measure import fine_length, timed
 from trained_decoders import RECIPES, load, train_all
 
 from geomstats_vae.geodesics import GeodesicPath, GeodesicSolver, GeodesicStatus, LatentGraph
