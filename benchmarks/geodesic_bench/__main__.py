@@ -2,7 +2,7 @@
 
 Run: ``make bench``, or ``python -m geodesic_bench [--full] [--only digits] [--solvers ours]``.
 
-The quick set has 6 pairs per decoder and the first settings of each solver, and ends within 15
+The quick set has 5 pairs per decoder and the first settings of each solver, and ends within 15
 minutes: each decoder has its share of the time, and settings for which none is left are not run.
 ``--full`` runs all settings on all 100 pairs, with no limit but that of a pair.
 
@@ -32,7 +32,7 @@ from geodesic_bench.problem import Problem, Result, Setting
 from geomstats_vae import GeodesicSolver
 
 _MINUTES = 14.0  # of the quick set; the first runs of solvers come on top
-_PAIRS = 6
+_PAIRS = 5
 
 
 def collect(problem: Problem, names: list[str], only: list[str], quick: bool) -> list[Setting]:
@@ -60,6 +60,8 @@ def run_all(
         if time.monotonic() > due:
             print(f"no time left for {len(settings) - k} of {len(settings)} settings")
             break
+        if setting.prepare is not None:
+            setting.prepare()
         if setting.solver not in warm:
             warm.add(setting.solver)
             first = problem.start[:1], problem.end[:1]
@@ -139,7 +141,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, help="seconds per pair")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    options.time_limit = options.time_limit or (20.0 if options.full else 2.0)
+    options.time_limit = options.time_limit or (20.0 if options.full else 1.5)
     n_pairs = options.pairs or (decoders.N_PAIRS if options.full else _PAIRS)
     torch.set_num_threads(options.threads)
     threadpool_limits(options.threads)

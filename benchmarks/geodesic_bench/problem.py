@@ -85,12 +85,15 @@ class Setting:
         in [0, 1], or `Answer` where the solver says whether it has succeeded.
     batch : bool
         Whether all pairs are given at once; else one at a time.
+    prepare : callable, optional
+        Takes nothing, and does what is to be done once before, such as compiling; not timed.
     """
 
     solver: str
     label: str
     solve: Callable[[Floats, Floats], Sequence[Curve]]
     batch: bool = False
+    prepare: Callable[[], object] | None = None
 
     @property
     def name(self) -> str:

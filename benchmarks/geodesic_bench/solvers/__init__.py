@@ -60,7 +60,7 @@ def settings(problem: Problem, name: str, *, quick: bool = False) -> list[Settin
 
 
 def in_turn(found: list[Setting]) -> list[Setting]:
-    """Put the first settings of all solvers before the second ones.
+    """Put the first settings of all solvers before the second ones, and batches after these.
 
     Parameters
     ----------
@@ -77,5 +77,5 @@ def in_turn(found: list[Setting]) -> list[Setting]:
     for setting in found:
         turns.append(seen.setdefault(setting.name, 0))
         seen[setting.name] += 1
-    order = sorted(range(len(found)), key=lambda k: turns[k])
+    order = sorted(range(len(found)), key=lambda k: (turns[k], found[k].batch))
     return [found[k] for k in order]
