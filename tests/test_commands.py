@@ -487,7 +487,7 @@ class TestReportCommand:
         arguments = ["--latent-dim", "3", "--zeta", "none", "--quick", "--labels-column", "kind"]
         assert main(["report", str(trees), "--quiet", *arguments]) == 0
         vae = given["vae"]
-        assert (vae.latent_dim, vae.zeta, vae.max_epochs, vae.n_centers) == (3, None, 20, 30)
+        assert (vae.latent_dim, vae.zeta, vae.max_epochs, vae.n_centers) == (3, None, 20, 6)
 
     def test_interrupt(self, capsys, monkeypatch):
         def interrupted(*_, **__):

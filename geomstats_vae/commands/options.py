@@ -167,7 +167,7 @@ def add_model(parser: Parser) -> Group:
         "--n-centers",
         metavar="N",
         type=positive,
-        help=f"number of these kernels ({defaults.n_centers}, or half as many as rows)",
+        help=f"number of these kernels ({defaults.n_centers}, or a tenth as many as rows)",
     )
     add(
         "--zeta",

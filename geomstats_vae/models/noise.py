@@ -21,8 +21,8 @@ _EPOCHS_AFTER_INTERRUPT = 5
 # The variance head starts at the best constant and overfits soon: it needs no more patience.
 _HEAD_PATIENCE = 20
 _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
-# Radial basis functions, where there are rows enough: two for each.
-_N_CENTERS, _ROWS_PER_CENTER = 64, 2
+# Radial basis functions, where there are rows enough: from fewer, sigma between them is a guess.
+_N_CENTERS, _ROWS_PER_CENTER = 64, 10
 
 
 @dataclass(frozen=True)

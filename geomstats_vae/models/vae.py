@@ -60,8 +60,8 @@ class VAE(LatentVariableModel):
         Number of decoders on one encoder, each with its own initial weights and precision. Several
         are an ensemble ([2]_), whose metric is the mean of theirs; see `EnsembleDecoder`.
     n_centers : int or 'auto'
-        Number of radial basis functions in each decoder's precision. 'auto' is 64, or half the
-        number of rows if that is less.
+        Number of radial basis functions in each decoder's precision. 'auto' is 64, or a tenth
+        of the number of rows if that is less.
     a : float or 'auto'
         Curvature hyperparameter: width of the radial basis functions, in units of the radii of
         the clusters of codes; see `RBFPrecision.fit`. Wide functions smooth the precision, and
