@@ -62,7 +62,7 @@ def run_all(
             break
         if setting.prepare is not None:
             setting.prepare()
-        if setting.solver not in warm:
+        elif setting.solver not in warm:
             warm.add(setting.solver)
             first = problem.start[:1], problem.end[:1]
             measure.timed(functools.partial(setting.solve, *first), limit)
