@@ -228,5 +228,5 @@ def test_the_quick_set_prints_its_tables(load, capsys, monkeypatch):
     monkeypatch.setattr(main.warnings, "simplefilter", lambda action: None)
     main.main()
     printed = capsys.readouterr().out
-    assert "| ours | tol=0.001 |" in printed
+    assert "| ours | tol=0.0001 |" in printed
     assert "100%, of which 0% off" in printed
