@@ -220,13 +220,9 @@ class TestSolvers:
         assert np.all(result.error(pairs.reference) < 0.2)
 
 
-def test_the_quick_set_prints_its_tables(load, capsys, monkeypatch):
-    options = ["--only", "digits", "--solvers", "ours", "--pairs", "2"]
-    monkeypatch.setattr(sys, "argv", ["geodesic_bench", *options])
-    main = load("geodesic_bench.__main__")
-    monkeypatch.setattr(main.logging, "disable", lambda level: None)
-    monkeypatch.setattr(main.warnings, "simplefilter", lambda action: None)
-    main.main()
+def test_the_quick_set_prints_its_tables(load, capsys):
+    bench = load("geodesic_bench.__main__")
+    bench.main(bench.parse(["--only", "digits", "--solvers", "ours", "--pairs", "2"]))
     printed = capsys.readouterr().out
     assert "| ours | tol=0.0001 |" in printed
     assert "100%, of which 0% off" in printed

@@ -127,8 +127,8 @@ def checkpoint_problem(path: str, n_pairs: int) -> Problem:
     return decoders.problem_of(os.path.basename(path), decoder.mean_std, cover, ends)
 
 
-def main() -> None:
-    """Print the tables of the decoders that are asked for."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options, by default those of the command line."""
     parser = argparse.ArgumentParser(prog="geodesic_bench", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="all settings, 100 pairs")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=decoders.ENTRIES, default=[])
@@ -140,22 +140,28 @@ def main() -> None:
     parser.add_argument("--checkpoint", metavar="FILE.npz", help="a decoder of the study instead")
     parser.add_argument("--time-limit", type=float, help="seconds per pair")
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.time_limit = options.time_limit or (20.0 if options.full else 1.5)
-    n_pairs = options.pairs or (decoders.N_PAIRS if options.full else _PAIRS)
-    torch.set_num_threads(options.threads)
-    threadpool_limits(options.threads)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+    options.pairs = options.pairs or (decoders.N_PAIRS if options.full else _PAIRS)
+    return options
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print the tables of the decoders that are asked for."""
     due = np.inf if options.full else time.monotonic() + 60.0 * _MINUTES
     if options.checkpoint:
-        compare(checkpoint_problem(options.checkpoint, n_pairs), options, due)
+        compare(checkpoint_problem(options.checkpoint, options.pairs), options, np.inf)
     names = [] if options.checkpoint else options.only or list(decoders.ENTRIES)
     for k, name in enumerate(names):
         share = (due - time.monotonic()) / (len(names) - k)
-        compare(decoders.load(name, n_pairs), options, share)
+        compare(decoders.load(name, options.pairs), options, share)
     print("\nload of the machine: " + " ".join(f"{load:.1f}" for load in os.getloadavg()))
 
 
 if __name__ == "__main__":
-    main()
+    asked = parse()
+    torch.set_num_threads(asked.threads)
+    threadpool_limits(asked.threads)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    main(asked)
