@@ -15,7 +15,7 @@ from geomstats_vae.commands import main, model, program, session
 from geomstats_vae.commands import report as report_command
 from geomstats_vae.commands.codes import Codes, read_codes
 from geomstats_vae.commands.interrupts import Interrupts
-from geomstats_vae.commands.scaling import Scaling, unequal_features
+from geomstats_vae.commands.scaling import Scaling
 from geomstats_vae.models import VAE
 from geomstats_vae.report.errors import ReportError
 from geomstats_vae.report.journal import Journal
@@ -304,13 +304,6 @@ class TestParts:
         (tmp_path / "scaling.csv").write_bytes(scaling.to_csv(["a", "b, c", "d"]))
         found = Scaling.read(tmp_path / "scaling.csv", 3)
         np.testing.assert_array_equal(found.apply(X), scaled)
-
-    def test_features_of_other_units(self):
-        X = np.random.default_rng(0).normal(size=(50, 4)) * [1.0, 2.0, 0.0, 300.0]
-        most, middle, ratio = unequal_features(X)
-        assert (most, middle) == (3, 1)
-        assert 100.0 < ratio < 220.0
-        assert unequal_features(X[:, :3]) is None
 
     def test_summary_holds_no_infinity(self):
         value = {"a": np.array([np.inf, 1.0]), "b": (np.int64(3), np.bool_(True), None, "x")}

@@ -15,8 +15,6 @@ from geomstats_vae.report.errors import ReportError, first_line
 
 FILE = "scaling.csv"
 _HEADER = ["feature", "mean", "std"]
-# Features are of different units if one varies so many times as much as half of the others.
-_UNEQUAL = 10.0
 
 
 @dataclass(frozen=True)
@@ -90,27 +88,3 @@ class Scaling:
                 "train again, or take it away if the model was trained without --standardize."
             ) from error
         return cls(numbers[:, 0], numbers[:, 1])
-
-
-def unequal_features(X: NDArray[np.float64]) -> tuple[int, int, float] | None:
-    """Find out whether some feature varies far more than most.
-
-    Parameters
-    ----------
-    X : numpy.ndarray, shape=[n_samples, n_features]
-        Data.
-
-    Returns
-    -------
-    found : tuple of int, int and float, or None
-        The feature that varies most, one in the middle, and how many times as much; None if it is
-        less than ten times.
-    """
-    std = X.std(axis=0)
-    varying = np.flatnonzero(std > 0.0)
-    if len(varying) < 2:
-        return None
-    order = varying[np.argsort(std[varying], kind="stable")]
-    most, middle = order[-1], order[(len(order) - 1) // 2]
-    ratio = float(std[most] / std[middle])
-    return (int(most), int(middle), ratio) if ratio >= _UNEQUAL else None

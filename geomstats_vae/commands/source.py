@@ -17,13 +17,12 @@ from geomstats_vae.commands.errors import UsageError
 from geomstats_vae.commands.model import FILE as MODEL
 from geomstats_vae.commands.model import Trained, count_centers, load_model, training_rows
 from geomstats_vae.commands.options import TRAINING
-from geomstats_vae.commands.scaling import Scaling, unequal_features
+from geomstats_vae.commands.scaling import Scaling
+from geomstats_vae.models.noise import ROWS_PER_CENTER
+from geomstats_vae.report import findings
 from geomstats_vae.report.errors import ReportError
 from geomstats_vae.report.inputs import Inputs, read_inputs
 from geomstats_vae.report.reading.files import SUFFIXES
-
-# Rows per centre below which the precision follows single rows.
-_FEW_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -208,21 +207,22 @@ def _check_features(trained: Trained, inputs: Inputs) -> None:
 def _doubts(inputs: Inputs, options: argparse.Namespace) -> list[str]:
     """Say what is likely to spoil a training."""
     doubts = []
-    found = None if options.standardize or inputs.layout else unequal_features(inputs.X)
-    if found is not None:
-        most, middle, ratio = found
-        names = inputs.names or [f"feature {k + 1}" for k in range(inputs.X.shape[1])]
+    columns, n_features = findings.columns_of(inputs.X), inputs.X.shape[1]
+    checked = not (options.standardize or inputs.layout)
+    if checked and findings.is_unscaled(columns, n_features):
+        largest = columns["most_varying"]
+        name = inputs.names[largest - 1] if inputs.names else f"feature {largest}"
         doubts.append(
-            f"Expected features of like units, got {names[most]}, which varies {ratio:.3g} times "
-            f"as much as {names[middle]}: it decides all distances. Pass --standardize, unless it "
-            "is meant so."
+            f"Expected features of like units, got {name}, which has "
+            f"{findings.percent(columns['share_of_variance'])} of the variance: it decides all "
+            "distances. Pass --standardize, unless it is meant so."
         )
     n_rows = len(training_rows(options, len(inputs.X)))
     n_centers = count_centers(options, n_rows)
-    if n_centers * _FEW_ROWS > n_rows:
+    if n_centers * ROWS_PER_CENTER > max(n_rows, ROWS_PER_CENTER):
         doubts.append(
-            f"Expected {_FEW_ROWS} rows per centre or more, got {n_rows} rows and {n_centers} "
-            "centres: sigma follows single rows. Pass --n-centers "
-            f"{max(1, n_rows // (2 * _FEW_ROWS))}, or more data."
+            f"Expected {ROWS_PER_CENTER} rows per centre or more, got {n_rows} rows and "
+            f"{n_centers} centres: sigma follows single rows. Pass --n-centers "
+            f"{max(1, n_rows // ROWS_PER_CENTER)}, or more data."
         )
     return doubts

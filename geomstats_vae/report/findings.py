@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from geomstats_vae.models.noise import ROWS_PER_CENTER
 from geomstats_vae.report.analysis import Floats
 
 Summary: TypeAlias = Mapping[str, Any]
@@ -16,8 +17,6 @@ Summary: TypeAlias = Mapping[str, Any]
 _HIDES, _FAIR = 0.5, 3.0
 # A column that varies this many times as much as the least one is in another unit.
 _OTHER_UNIT = 30.0
-# Fewer rows than these per radial basis function do not tell a standard deviation.
-_ROWS_PER_CENTER = 10
 # A model that explains less of the variance than this is no picture of the data.
 _EXPLAINED = 0.5
 # Distances that change by less are as good as the same.
@@ -320,10 +319,10 @@ def _of_data(summary: Summary) -> Iterator[str]:
             f"{count(columns['constant'], 'column')} of {data['columns']} never change. They "
             "carry nothing; leave them out."
         )
-    if model["rows_per_center"] < _ROWS_PER_CENTER:
+    if model["rows_per_center"] < ROWS_PER_CENTER:
         yield (
             f"There are {model['rows_per_center']:.1f} rows to each of the {model['centers']} "
-            f"centers of the precision, fewer than {_ROWS_PER_CENTER}: sigma between the codes is "
+            f"centers of the precision, fewer than {ROWS_PER_CENTER}: sigma between the codes is "
             "a guess, and with it the metric. Pass more rows, or a model with a smaller n_centers."
         )
     if model["explained_variance"] < _EXPLAINED:
