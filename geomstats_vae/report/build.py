@@ -290,7 +290,7 @@ class _Report:
             index = analysis.stratified(everything, self.options.n_matrix, self.rng)
             # Whatever there is time for has codes of all classes.
             index = self.rng.permutation(index)
-            limit, progress = 0.5 * self.allowance, self.journal.progress
+            limit, progress = self.allowance, self.journal.progress
             self.matrix, n_exact = analysis.distance_matrix(
                 self.space, self.z[index], progress, limit
             )
@@ -344,7 +344,7 @@ class _Report:
         groups = np.full(len(self.z), "all") if labels is None else labels
         with self.journal.stage("Frechet means"):
             chosen = analysis.choose(groups, self.options.n_mean, self.rng)
-            steps, limit = self.options.mean_max_iter, 0.5 * self.allowance
+            steps, limit = self.options.mean_max_iter, self.allowance
             progress = self.journal.progress
             means = analysis.class_means(self.space, self.z, chosen, steps, progress, limit)
         self.summary["means"] = [asdict(mean) for mean in means]

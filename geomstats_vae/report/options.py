@@ -26,7 +26,7 @@ class ReportOptions:
         Resolution of the pictures in dots per inch.
     max_seconds : float
         Limit of time of the diagnosis' geodesics, and of the random pairs. The matrix and the means
-        have half of the time that the training took, each; if a model was loaded, half of this.
+        have as long as the training took, each; if a model was loaded, as long as this.
         What there was no time for is left out, and the page says so.
     """
 
