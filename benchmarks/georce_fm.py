@@ -5,9 +5,10 @@ Run: ``OMP_NUM_THREADS=1 python benchmarks/georce_fm.py [--only S2 digits] [--po
 GEORCE-FM finds the mean m and the curves from it to all points at once. With metric and gradient of
 the last iterate frozen, the controls u_it = x_i,t+1 - x_it of all curves and m follow from one
 linear system of the dimension; a line search between old and new decreases the sum of energies.
-There are 100 controls, as in the paper; it stops when the gradient of the mean energy is at most
-1e-4. It is given charts: stereographic projection, the disk, coordinates of surfaces, and the
-latent space of the packaged VAE of the digits.
+In the paper there are 100 controls, and it stops when the gradient of the mean energy is at most
+1e-4. Here it is run with 100, 400 and 1,600 controls and four tolerances, and the least time is
+given in which its sum of squares comes within each error of that at our mean. It is given charts:
+stereographic projection, the disk, coordinates of surfaces, and the latent space of the digits.
 
 Both means are measured by one routine: squared distances in closed form, or those of geodesics at
 `tol` = 1e-8 where there is no closed form.
@@ -238,6 +239,18 @@ def families(n_points: int) -> dict[str, Callable[[], Family]]:
     }
 
 
+def sweep(family: Family, sums: float) -> list[tuple[float, float]]:
+    """Seconds and relative errors of the sum of squares, of GEORCE-FM at several settings."""
+    found = []
+    for n_steps in (100, 400, 1600):
+        for tol in (1e-4, 1e-5, 1e-6, 1e-7):
+            begin = time.process_time()
+            mean = GeorceFM(n_steps, tol).solve(family.terms, family.X, family.X.mean(axis=0))
+            seconds = time.process_time() - begin
+            found.append((seconds, family.objective(family.to_space(mean)) / sums - 1.0))
+    return found
+
+
 def main() -> None:
     """Print one row per family."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -245,7 +258,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    columns = ("family", "GEORCE-FM s", "ours s", "ratio", "GEORCE-FM sum", "ours sum", "converged")
+    errors = (1e-3, 1e-5, 1e-6)
+    columns = ("family", "ours s", "converged", "our sum", *(f"{error:g}, s" for error in errors))
     print("".join(f"{name:>15}" for name in columns))
     for name, make in families(options.points).items():
         if options.only and name not in options.only:
@@ -253,14 +267,14 @@ def main() -> None:
         family = make()
         FrechetMean(family.space).fit(family.to_space(family.X[:3]))  # what is built once
         begin = time.process_time()
-        theirs = GeorceFM().solve(family.terms, family.X, family.X.mean(axis=0))
-        middle = time.process_time()
         mean = FrechetMean(family.space).fit(family.to_space(family.X))
-        end = time.process_time()
-        sums = [family.objective(p) for p in (family.to_space(theirs), to_host(mean.estimate_))]
-        seconds = middle - begin, end - middle
-        row = (*(f"{s:.3f}" for s in seconds), f"{seconds[1] / seconds[0]:.2f}")
-        entries = (name, *row, *(f"{s:.6f}" for s in sums), str(mean.converged_))
+        seconds = time.process_time() - begin
+        sums = family.objective(to_host(mean.estimate_))
+        entries = [name, f"{seconds:.3f}", str(mean.converged_), f"{sums:.6f}"]
+        found = sweep(family, sums)
+        for error in errors:
+            good = [taken for taken, off in found if off <= error]
+            entries.append(f"{min(good):.3f}" if good else "never")
         print("".join(f"{entry:>15}" for entry in entries), flush=True)
 
 

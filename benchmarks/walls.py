@@ -29,7 +29,12 @@ def study_decoder(path, n_pairs):
     """Load decoder, codes and pairs of a checkpoint."""
     decoder, arrays = load_checkpoint(path)
     start, end = arrays["z0"][:n_pairs], arrays["z1"][:n_pairs]
-    return decoder.module, np.concatenate((arrays["codes"], arrays["z0"], arrays["z1"])), start, end
+    return (
+        decoder.immersion(),
+        np.concatenate((arrays["codes"], arrays["z0"], arrays["z1"])),
+        start,
+        end,
+    )
 
 
 def clocked(function, *args):

@@ -387,9 +387,11 @@ class Search:
     def _points_and_times(self) -> tuple[Floats, Floats]:
         """Nodes of all curves at one degree, and times in proportion to the arc length."""
         degree = self._start_options.path_degree
-        degrees = np.array([_degree(nodes) for nodes in self.nodes])
-        chains: list[Floats] = [np.zeros(0)] * len(degrees)
-        arcs = [np.linspace(0.0, 1.0, degree + 1)[None]] * len(degrees)
+        degrees = np.array([_degree(nodes) for nodes in self.nodes], dtype=int)
+        counts = np.array([1 if nodes is None else len(nodes) for nodes in self.nodes], dtype=int)
+        most = int(counts.max(initial=1))
+        points = np.repeat(self.end[:, None], most * degree + 1, axis=1)
+        arcs = np.zeros((len(counts), most, degree + 1))
         for old in np.unique(degrees):
             pairs = np.flatnonzero(degrees == old)
             if old:
@@ -397,19 +399,14 @@ class Search:
                 arc = self._arc_lengths(curves, self._by_table[pairs], degree)
             else:
                 curves = straight(self.start[pairs], self.end[pairs], 1, degree)
-                arc = np.concatenate([arcs[k] for k in pairs])
-            raised, offsets = curves.raise_degree(degree).nodes, curves.offsets
-            for n, k in enumerate(pairs):
-                chains[k] = raised[offsets[n] : offsets[n + 1]]
-                arcs[k] = arc[offsets[n] : offsets[n + 1]]
-        n_points = max(map(len, chains), default=1) * degree + 1
-        points = np.zeros((len(chains), n_points, self.start.shape[1]))
-        times = np.ones(points.shape[:2])
-        for k, (chain, arc) in enumerate(zip(chains, arcs, strict=True)):
-            inner, n = chain[:, :-1].reshape(-1, points.shape[2]), len(chain) * degree
-            points[k], points[k, :n], times[k, : n + 1] = self.end[k], inner, _times(arc)
+                arc = np.tile(np.linspace(0.0, 1.0, degree + 1), (len(pairs), 1))
+            place = np.arange(len(arc)) - curves.offsets[curves.owner]
+            arcs[pairs[curves.owner], place] = arc
+            inner = place[:, None] * degree + np.arange(degree)
+            raised = curves.raise_degree(degree).nodes
+            points[pairs[curves.owner][:, None], inner] = raised[:, :-1]
         points[:, 0] = self.start  # exactly, whatever the change of the degree rounds
-        return points, times
+        return points, _times(arcs, counts * degree + 1)
 
     def _arc_lengths(self, curves: Curves, by_table: Bools, degree: int) -> Floats:
         """Lengths from each element's start to its nodes of a degree, by the table or by F."""
@@ -427,10 +424,26 @@ def _degree(nodes: Floats | None) -> int:
     return 0 if nodes is None else nodes.shape[1] - 1
 
 
-def _times(arcs: Floats) -> Floats:
-    """Give the nodes of one curve times proportional to the arc length."""
-    before = np.concatenate(([0.0], np.cumsum(arcs[:-1, -1])))
-    arc = np.concatenate(((arcs + before[:, None])[:, :-1].ravel(), [arcs[:, -1].sum()]))
-    arc[0] = 0.0  # but for the rounding of the integral
-    arc = np.maximum.accumulate(np.where(np.isfinite(arc), arc, 0.0))
-    return arc / arc[-1] if arc[-1] > 0.0 else np.linspace(0.0, 1.0, len(arc))
+def _times(arcs: Floats, n_points: Ints) -> Floats:
+    """Give the nodes of curves times proportional to the arc length, shape=[n_curves, n_times].
+
+    Parameters
+    ----------
+    arcs : array, shape=[n_curves, n_elements, degree + 1]
+        Lengths from each element's start to its nodes; zero past the last element.
+    n_points : array of int, shape=[n_curves]
+        Nodes of each curve; the times of others are 1.
+    """
+    ends = np.cumsum(arcs[:, :, -1], axis=1)
+    begins = np.concatenate((np.zeros((len(arcs), 1)), ends[:, :-1]), axis=1)
+    along = (arcs + begins[:, :, None])[:, :, :-1]
+    along = np.concatenate((*np.moveaxis(along, 1, 0), ends[:, -1:]), axis=1)
+    along[:, 0] = 0.0  # but for the rounding of the integral
+    along = np.maximum.accumulate(np.where(np.isfinite(along), along, 0.0), axis=1)
+    still = np.flatnonzero(~(along[:, -1] > 0.0))
+    along[still, -1] = 1.0
+    times = along / along[:, -1:]
+    for k in still:
+        times[k] = 1.0
+        times[k, : n_points[k]] = np.linspace(0.0, 1.0, n_points[k])
+    return times

@@ -21,6 +21,7 @@ from geomstats_vae.geodesics.table.band import shorten_in_band
 from geomstats_vae.geodesics.table.certify import certify
 from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
 from geomstats_vae.geodesics.table.metric_table import MetricTable
+from geomstats_vae.geodesics.table.newton import Ended
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.geodesics.table.shorten import run, shorten
 
@@ -171,31 +172,33 @@ class TabulatedSearch:
             which = np.flatnonzero((owner >= k) & (owner < k + self.options.block))
             part, of = curves.take(which), owner[which]
             dt = times_of_elements(self.table, part)
-            left = self._promising(part, dt, of)
+            left, rested = self._promising(part, dt, of)
             rows, of = part.rows(left), of[left]
             ends = self.tol, self.options, self.deadline
-            found = shorten(self.table, part.take(left), dt[rows], *ends)
+            found = shorten(self.table, part.take(left), dt[rows], *ends, rested=rested[left])
             found = found.take(_first_of_each(of, found.length))
             parts.append(
                 certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
             )
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> Ints:
+    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> tuple[Ints, Bools]:
         """Let the curves of pairs with several descend, and leave out those that are no use.
 
-        Of a pair the shortest is left, and those in other valleys that are little longer.
+        Of a pair the shortest is left, and those in other valleys that are little longer. Also
+        returned is which of all curves are at rest on their meshes.
         """
         options, several = self.options, np.bincount(owner)[owner] > 1
-        which = np.flatnonzero(several)
+        which, rested = np.flatnonzero(several), np.zeros(len(curves), dtype=bool)
         if not len(which):
-            return np.arange(len(curves))
+            return np.arange(len(curves)), rested
         part, rows = curves.take(which), curves.rows(which)
         goal, before = np.full(len(which), options.first_tol), self._lengths(part)
-        run(self.table, part, dt[rows], goal, options)
+        status = run(self.table, part, dt[rows], goal, options)[0]
         length, after = np.full(len(curves), np.inf), self._lengths(part)
         # On a mesh this coarse a curve may pass a wall between two points: it is left as it was.
         passed = after > before
+        rested[which] = ~passed & (status == Ended.FOUND)
         kept = ~passed[part.owner]
         curves.nodes[rows[kept]] = part.nodes[kept]
         length[which] = np.where(passed, before, after)
@@ -205,7 +208,7 @@ class TabulatedSearch:
         left[best[owner]] = True
         rivals = np.flatnonzero(several & ~left & (length <= options.valley * length[best[owner]]))
         left[rivals] = _apart(curves, rivals, best[owner[rivals]], options.apart)
-        return np.flatnonzero(left)
+        return np.flatnonzero(left), rested
 
     def _lengths(self, curves: Curves) -> Floats:
         """Lengths in the table's metric, infinite where it is not known."""

@@ -11,7 +11,8 @@ from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator, Evaluator
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
 from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_band
-from geomstats_vae.geodesics.table.energy import Element, element_variation, make_work
+from geomstats_vae.geodesics.table.element import Element, make_work
+from geomstats_vae.geodesics.table.energy import element_lift, element_variation
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.decoder import Decoder
@@ -83,20 +84,29 @@ def test_nothing_is_shortened_where_the_table_knows_nothing():
     np.testing.assert_array_equal(path, [[-1.0, 0.0], [1.0, 0.0]])
 
 
+def matrix_of(parts, size, dim, n_nodes):
+    """An element's matrix, from its blocks of coordinates i <= j."""
+    matrix = np.zeros((n_nodes, dim, n_nodes, dim))
+    for part, i, j in zip(parts, *np.triu_indices(dim), strict=True):
+        matrix[:, i, :, j] = part.reshape(n_nodes, n_nodes)
+        matrix[:, j, :, i] = part.reshape(n_nodes, n_nodes).T
+    return matrix.reshape(size, size)
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 def test_lifted_hessians_are_positive(dim):
     """Hessian and lift together have no negative eigenvalue; alone the Hessian has."""
     table, degree = table_of(hill, dim), 5
-    work, rng = make_work(1, degree, dim), np.random.default_rng(0)
-    element, least = Element.of(reference_element(degree)), []
+    element, least = Element.of(reference_element(degree), dim), []
+    work, rng = make_work(1, element), np.random.default_rng(0)
     for _ in range(20):
         ends = rng.uniform(-1.0, 1.0, (2, dim))
         nodes = straight(ends[:1], ends[1:], 1, degree).nodes[0]
         nodes[1:-1] += 0.1 * rng.normal(size=(degree - 1, dim))
-        assert element_variation(table.tree, element, nodes, 1.0, True, work, 0)
+        assert element_variation(table.tree, element, nodes, 1.0, work, 0)
+        element_lift(element, work, 0)
         size = (degree + 1) * dim
-        parts = [part[0].transpose(2, 0, 3, 1).reshape(size, size) for part in work[:2]]
-        hessian, lift = (0.5 * (part + part.T) for part in parts)
+        hessian, lift = (matrix_of(part[0], size, dim, degree + 1) for part in work[:2])
         largest = np.abs(hessian).max()
         assert np.linalg.eigvalsh(lift)[0] > -1e-10 * largest
         assert np.linalg.eigvalsh(hessian + lift)[0] > -1e-10 * largest

@@ -16,7 +16,8 @@ def conformal(curvature):
     """Metric of constant curvature, 4 / (1 + K |z|^2)^2, in stereographic coordinates."""
 
     def metric(z):
-        factor = 4.0 / (1.0 + curvature * (z**2).sum(axis=1)) ** 2
+        root = 1.0 + curvature * (z**2).sum(axis=1)
+        factor = 4.0 / np.where(root == 0.0, np.nan, root) ** 2
         return factor[:, None, None] * np.eye(z.shape[1])
 
     return metric

@@ -188,16 +188,20 @@ def edge_lengths(
     length : array, shape=[n_edges]
         Lengths.
     """
-    step = nodes[b] - nodes[a]
+    step, rise = nodes[b] - nodes[a], norm[b] - norm[a]
     sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
     along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
-    rise = norm[b] - norm[a]
-    slope_a, slope_b = (slope[a] * step).sum(1), (slope[b] * step).sum(1)
+    change = np.abs(rise)
+    steep = np.einsum("ni,ni->n", slope, slope)
+    norms = np.sqrt(steep[a] * steep[b])
+    agreement = np.einsum("ni,ni->n", slope[a], slope[b])
+    agreement /= np.maximum(norms, np.finfo(float).tiny)
+    over = np.flatnonzero(~(agreement >= 0.7))
+    crossing = np.clip((0.7 - agreement[over]) / 0.7, 0.0, 1.0)
+    slope_a, slope_b = (np.einsum("ni,ni->n", slope[k[over]], step[over]) for k in (a, b))
     s = np.linspace(0.0, 1.0, 9)[:, None]
-    cubic = (3 * s**2 - 2 * s**3) * rise + (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
+    cubic = (3 * s**2 - 2 * s**3) * rise[over]
+    cubic += (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
     variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
-    norms = np.linalg.norm(slope[a], axis=1) * np.linalg.norm(slope[b], axis=1)
-    agreement = (slope[a] * slope[b]).sum(1) / np.maximum(norms, np.finfo(float).tiny)
-    crossing = np.clip((0.7 - agreement) / 0.7, 0.0, 1.0)
-    change = np.abs(rise) + crossing * (variation - np.abs(rise))
+    change[over] += crossing * (variation - change[over])
     return np.sqrt(along**2 + change**2)

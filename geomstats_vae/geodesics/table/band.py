@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.table.metric_table import MetricTable
-from geomstats_vae.geodesics.table.splines import SplineTree, spline_jet
+from geomstats_vae.geodesics.table.splines import SplineTree, jet_scratch, spline_jet
 
 _TINY = np.finfo(float).tiny
 
@@ -113,7 +113,8 @@ def shorten_in_band(table: MetricTable, path: Floats, options: BandOptions) -> t
             if chosen is None:
                 return best, shortest
             ring = _highest_around(np.linalg.norm(offsets[chosen], axis=1))
-            path = path + scale * width[:, None] * _across(path / scale, offsets[chosen])
+            across = np.einsum("nk,nki->ni", offsets[chosen], _normals(path / scale))
+            path = path + scale * width[:, None] * across
             width = width * _factors(ring, options)
             path, width, smooth, length = _respaced(table, path, width, n_segments, options)
             if length < shortest:
@@ -157,31 +158,29 @@ def _highest_around(values: Floats) -> Floats:
     return np.maximum.reduce([padded[:-2], padded[1:-1], padded[2:]])
 
 
-def _across(path: Floats, offset: Floats) -> Floats:
-    """Vectors across a polygon, shape=[n_vertices, dim], from coordinates across it."""
+def _normals(path: Floats) -> Floats:
+    """Give unit vectors across a polygon, shape=[n_vertices, dim - 1, dim]."""
     tangent = np.gradient(path, axis=0)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1), _TINY)[:, None]
     if path.shape[1] == 2:
-        return offset * np.stack((-tangent[:, 1], tangent[:, 0]), axis=1)
+        return np.stack((-tangent[:, 1], tangent[:, 0]), axis=1)[:, None]
     least = np.eye(3)[np.abs(tangent).argmin(axis=1)]
     one = np.cross(tangent, least)
     one /= np.maximum(np.linalg.norm(one, axis=1), _TINY)[:, None]
-    return offset[:, :1] * one + offset[:, 1:] * np.cross(tangent, one)
+    return np.stack((one, np.cross(tangent, one)), axis=1)
 
 
 def _best_in_band(
     table: MetricTable, path: Floats, width: Floats, offsets: Floats, scale: Floats
 ) -> Ints | None:
     """Candidates that the shortest polygon passes, shape=[n_vertices]; None if none is known."""
-    n_vertices, n_candidates = len(path), len(offsets)
-    candidates = np.empty((n_vertices, n_candidates, table.dim))
-    for k, offset in enumerate(offsets):
-        across = _across(path / scale, np.tile(offset, (n_vertices, 1)))
-        candidates[:, k] = path + scale * width[:, None] * across
+    n_vertices, n_candidates, dim = len(path), len(offsets), table.dim
+    across = np.einsum("ck,nki->nci", offsets, _normals(path / scale))
+    candidates = path[:, None] + scale * width[:, None, None] * across
     candidates[0], candidates[-1] = path[0], path[-1]
     back = np.zeros((n_vertices, n_candidates), dtype=np.int64)
     cost = np.empty((2, n_candidates))
-    metrics = np.empty((2, n_candidates, table.tree.n_functions))
+    metrics = np.empty((2, n_candidates, dim * (dim + 1) // 2))
     length = _shortest(table.tree, candidates, back, cost, metrics)
     if not length < np.inf:
         return None
@@ -247,9 +246,9 @@ def _shortest(
     length : float
         The length; infinite where the table knows none.
     """
-    n_vertices, n_candidates, dim = candidates.shape
-    n_functions = metrics.shape[2]
-    w = np.empty((3, 3, 6))
+    (n_vertices, n_candidates, _), dim = candidates.shape, len(tree.low)
+    n_functions = dim * (dim + 1) // 2
+    scratch = jet_scratch(dim)
     jet = np.empty((1 + dim + dim * (dim + 1) // 2, n_functions))
     middle = np.empty(dim)
     old, new = cost[0], cost[1]
@@ -260,7 +259,7 @@ def _shortest(
         for k in range(count):
             new[k] = np.inf
             back[v, k] = 0
-            known = spline_jet(tree, candidates[v, k], w, jet)
+            known = spline_jet(tree, candidates[v, k], scratch, jet)
             for c in range(n_functions):
                 after[k, c] = jet[0, c]
             if v == 0:
@@ -273,7 +272,7 @@ def _shortest(
                     continue
                 for i in range(dim):
                     middle[i] = 0.5 * (candidates[v, k, i] + candidates[v - 1, o, i])
-                if not spline_jet(tree, middle, w, jet):
+                if not spline_jet(tree, middle, scratch, jet):
                     continue
                 one = two = three = 0.0
                 c = 0

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.curves.reference import lagrange_matrix
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.status import GeodesicStatus
-from geomstats_vae.geodesics.table.energy import Element, make_work
+from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import correct
 from geomstats_vae.geodesics.table.options import TabulatedOptions
@@ -75,9 +75,10 @@ def certify(
     gradient[rows], speed = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
     length[asked] = curves.take(asked).total(speed @ element.weights)
     excess, ends = np.zeros(n_curves), np.zeros((n_curves, 2, dim))
-    work = make_work(int(curves.counts.max(initial=1)), curves.degree, dim)
+    compiled = Element.of(element, dim)
+    work = make_work(int(curves.counts.max(initial=1)), compiled)
     chains = curves.nodes, found.dt, curves.offsets
-    correct(table.tree, Element.of(element), *chains, gradient, excess, ends, work)
+    correct(table.tree, compiled, *chains, gradient, excess, ends, work)
     residual = left + off
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
@@ -116,20 +117,26 @@ def _deviations(
 
     The latter, the mean relative error along each curve, is at least what the table knows of.
     """
-    points, weights = np.polynomial.legendre.leggauss(options.probes)
-    nodes = evaluator.element.nodes
-    b = lagrange_matrix(nodes, points)
-    d = b @ evaluator.element.differentiate_nodes
-    speed, off = table.speeds_and_errors(b @ curves.nodes, d @ curves.nodes)
-    ratio = np.ones(len(curves))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        length = curves.total(speed @ weights)
-        if options.measured:
-            true_speed = _speeds(evaluator, curves.nodes, b, d)
-            ratio = curves.total(true_speed @ weights) / length
+    length, true_length, far = np.zeros((3, len(curves)))
+    # Of a curve of many elements every second or third is probed, and each of these once.
+    every = np.maximum(curves.counts // options.many, 1)[curves.owner]
+    place = np.arange(len(curves.nodes)) - curves.offsets[curves.owner]
+    many = (curves.counts >= options.many)[curves.owner]
+    for n_probes, rows in ((options.probes, ~many), (1, many & (place % every == every // 2))):
+        nodes, owner = curves.nodes[rows], curves.owner[rows]
+        points, weights = np.polynomial.legendre.leggauss(n_probes)
+        b = lagrange_matrix(evaluator.element.nodes, points)
+        d = b @ evaluator.element.differentiate_nodes
+        speed, off = table.speeds_and_errors(b @ nodes, d @ nodes)
+        true_speed = _speeds(evaluator, nodes, b, d) if options.measured else speed
+        with np.errstate(invalid="ignore", divide="ignore"):
             off = np.maximum(off, np.abs(true_speed / speed - 1.0))
-        # Weighted by length: twice the error of the speed is about that of the metric.
-        return ratio, 2.0 * curves.total((off * speed) @ weights) / length
+            # Weighted by length: twice the error of the speed is about that of the metric.
+            shares = speed @ weights, true_speed @ weights, 2.0 * (off * speed) @ weights
+        for total, share in zip((length, true_length, far), shares, strict=True):
+            total += np.bincount(owner, share, len(curves))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return true_length / length, far / length
 
 
 def _speeds(

@@ -21,7 +21,13 @@ from numba import njit
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.flow.integrator import StepControl
 from geomstats_vae.geodesics.flow.methods import ORDER_5
-from geomstats_vae.geodesics.table.splines import INNER, SplineTree, find_mesh, spline_jet
+from geomstats_vae.geodesics.table.splines import (
+    INNER,
+    SplineTree,
+    find_mesh,
+    jet_scratch,
+    spline_jet,
+)
 
 
 class FlowStatus(IntEnum):
@@ -159,7 +165,9 @@ def accelerate(jet: Floats, q: Floats, p: Floats, a: Floats, s: Floats) -> bool:
 
 
 @njit(**INNER)
-def relative_defect(tree: SplineTree, mesh: int, p: Floats, a: Floats, factor: Floats) -> float:
+def relative_defect(
+    tree: SplineTree, mesh: int, p: Floats, a: Floats, factor: Floats, dual: Floats
+) -> float:
     """How far the table's acceleration may be off, relative to the speed.
 
     It follows from the error of the metric that was seen on the mesh. The first derivatives of
@@ -168,7 +176,6 @@ def relative_defect(tree: SplineTree, mesh: int, p: Floats, a: Floats, factor: F
     """
     dim = len(tree.low)
     square, turn, cells, crossing = 0.0, 0.0, 0.0, 0.0
-    dual = np.empty(3)
     for i in range(dim):
         speed = acceleration = 0.0
         for j in range(i, dim):
@@ -229,8 +236,8 @@ def follow_paths(
     dim, width = len(tree.low), q.shape[1]
     # A path ends when a stage was where the metric is not known so many times.
     most_cuts, shortest = 6, 1e-12
-    jet = np.empty((1 + dim + dim * (dim + 1) // 2, tree.n_functions))
-    weights, s = np.empty((3, 3, 6)), np.empty((6, dim, dim))
+    jet = np.empty((1 + dim + dim * (dim + 1) // 2, dim * (dim + 1) // 2))
+    scratch, s, dual = jet_scratch(dim), np.empty((6, dim, dim)), np.empty(dim)
     # Rates and accelerations of all stages.
     kq, kp = np.empty((_N_STAGES, width)), np.empty((_N_STAGES, width))
     x, v = np.empty(width), np.empty(width)
@@ -253,7 +260,7 @@ def follow_paths(
                         by_acceleration += _STAGES[stage, o] * kp[o, k]
                     x[k] = q[n, k] + size * by_rate
                     v[k] = p[n, k] + size * by_acceleration
-                known = spline_jet(tree, x, weights, jet)
+                known = spline_jet(tree, x, scratch, jet)
                 if not known:
                     break
                 regular = accelerate(jet, x, v, kp[stage], s)
@@ -274,7 +281,7 @@ def follow_paths(
                 if status[n] >= 0:
                     break
                 mesh = find_mesh(tree, x)
-                rate = relative_defect(tree, mesh, p[n], kp[0], s[0])
+                rate = relative_defect(tree, mesh, p[n], kp[0], s[0], dual)
                 longest, crossing = _LONGEST_FIRST_STEP, 0.0
                 for k in range(dim):
                     crossing = max(crossing, tree.per_cell[mesh, k] * abs(p[n, k]))
@@ -343,7 +350,7 @@ def follow_paths(
                         )
                     sample += 1
                 mesh = find_mesh(tree, x)
-                new_rate = relative_defect(tree, mesh, v, kp[_N_STAGES - 1], s[0])
+                new_rate = relative_defect(tree, mesh, v, kp[_N_STAGES - 1], s[0], dual)
                 defect[n] += 0.5 * size * (rate + new_rate)
                 rate, time = new_rate, time + size
                 for k in range(width):

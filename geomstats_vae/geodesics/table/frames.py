@@ -6,7 +6,13 @@ import numpy as np
 from numba import njit
 
 from geomstats_vae.geodesics.arrays import Bools, Floats
-from geomstats_vae.geodesics.table.splines import INNER, SplineTree, spline_jet
+from geomstats_vae.geodesics.table.splines import (
+    INNER,
+    JetScratch,
+    SplineTree,
+    jet_scratch,
+    spline_jet,
+)
 
 
 @njit(**INNER)
@@ -40,7 +46,7 @@ def frame_at(
     frame: Floats,
     drift: Floats,
     jet: Floats,
-    weights: Floats,
+    scratch: JetScratch,
     symbols: Floats,
 ) -> float:
     """Orthonormal frame at a point, with the drift of Brownian motion and the roughness.
@@ -55,7 +61,7 @@ def frame_at(
         Written; see `frames_at`.
     jet : array, shape=[n_jet, n_functions]
         Scratch.
-    weights : array, shape=[3, 3, 6]
+    scratch : JetScratch
         Scratch.
     symbols : array, shape=[2, dim, dim, dim]
         Scratch.
@@ -66,7 +72,7 @@ def frame_at(
         As of `frames_at`; -1 where the table knows no regular metric.
     """
     dim = len(x)
-    if not spline_jet(tree, x, weights, jet):
+    if not spline_jet(tree, x, scratch, jet):
         return -1.0
     c = 0
     for i in range(dim):
@@ -154,9 +160,9 @@ def frames_at(
         Written: whether the table knows a regular metric there; where not, the rest means nothing.
     """
     dim = len(tree.low)
-    jet = np.empty((1 + dim + dim * (dim + 1) // 2, tree.n_functions))
-    weights, symbols = np.empty((3, 3, 6)), np.empty((2, dim, dim, dim))
+    jet = np.empty((1 + dim + dim * (dim + 1) // 2, dim * (dim + 1) // 2))
+    scratch, symbols = jet_scratch(dim), np.empty((2, dim, dim, dim))
     for n in range(len(points)):
         parts = factor[n], root[n], drift[n]
-        roughness[n] = frame_at(tree, points[n], *parts, jet, weights, symbols)
+        roughness[n] = frame_at(tree, points[n], *parts, jet, scratch, symbols)
         known[n] = roughness[n] >= 0.0

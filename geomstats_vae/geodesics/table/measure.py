@@ -8,7 +8,7 @@ from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import Curves, straight
 from geomstats_vae.geodesics.curves.reference import reference_element, running_integral
 from geomstats_vae.geodesics.table import newton
-from geomstats_vae.geodesics.table.energy import Element, make_work
+from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 
 
@@ -102,18 +102,17 @@ def end_hessians(table: MetricTable, curves: Curves) -> tuple[Floats, Floats]:
         told.
     """
     degree, dim, most = curves.degree, curves.dim, int(curves.counts.max(initial=1))
-    dt = times_of_elements(table, curves)
+    dt, element = times_of_elements(table, curves), Element.of(reference_element(degree), dim)
     by_start, mixed = np.empty((2, len(curves), dim, dim))
     newton.end_hessians(
         table.tree,
-        Element.of(reference_element(degree)),
+        element,
         curves.nodes,
         dt,
         curves.offsets,
         by_start,
         mixed,
-        np.empty((2 * dim, (most * degree + 1) * dim)),
-        make_work(most, degree, dim),
+        make_work(most, element),
     )
     # The derivative by the start is -M v: what it takes to make a Hessian covariant.
     first = curves.offsets[:-1]

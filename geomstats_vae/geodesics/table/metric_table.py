@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geodesics.table.samples import Metric, Samples
 from geomstats_vae.geodesics.table.splines import (
     PADDING,
     SplineTree,
@@ -25,8 +25,6 @@ from geomstats_vae.geodesics.table.splines import (
     spline_jets,
     spline_speeds,
 )
-
-Metric = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,13 @@ class MetricTable:
         self.options = TableOptions() if options is None else options
         self.low, self.high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
         self._deadline = Deadline() if deadline is None else deadline
-        self.n_points = 0
         with tqdm(desc="Table", unit="point", disable=not verbose) as progress:
-            self._metric, self._progress = metric, progress
+            finest = self._n_blocks * self.options.cells * 2 ** (self.options.most_halvings + 1)
+            spacing = (self.high - self.low) / finest
+            self._samples = Samples(metric, self.low, spacing, progress.update)
             leaves = self._build(wanted)
-        del self._metric, self._progress
+        self.n_points = len(self._samples)
+        del self._samples
         self.error = np.array([leaf.error for leaf in leaves])
         self.tree = self._tree(leaves)
 
@@ -140,7 +140,7 @@ class MetricTable:
         n_blocks, blocks = self._n_blocks, []
         for place in itertools.product(range(n_blocks), repeat=self.dim):
             size = (self.high - self.low) / n_blocks
-            blocks.append(_Leaf(self.low + np.array(place) * size, size, 0))
+            blocks.append(_Leaf(self.low + np.array(place) * size, size, 0, np.array(place)))
         self._fit(blocks)
         if wanted is not None:
             blocks = self._halve(blocks, options.most_wanted, wanted)
@@ -161,7 +161,7 @@ class MetricTable:
                 hits = {id(leaf): leaf.n_held(wanted) for leaf in bad}
                 bad = [leaf for leaf in bad if hits[id(leaf)]]
                 bad.sort(key=lambda leaf: -hits[id(leaf)])
-            room = (most_points - self.n_points) // (2**self.dim * self._points_each)
+            room = (most_points - len(self._samples)) // (2**self.dim * self._points_each)
             bad = bad[: max(0, room)]
             open_ = [child for leaf in bad for child in leaf.halve()]
             self._fit(open_)
@@ -182,29 +182,32 @@ class MetricTable:
     def _fit(self, leaves: list[_Leaf]) -> None:
         """Interpolate the metric on leaves, and see how far the splines are off."""
         dim, n_cells = self.dim, self.options.cells
-        rows, columns = np.triu_indices(dim)
-        inner = np.arange(-PADDING, n_cells + PADDING + 1) / n_cells
-        middle = (np.arange(0, n_cells, self.options.stride) + 0.5) / n_cells
+        # In halves of cells.
+        inner = 2 * np.arange(-PADDING, n_cells + PADDING + 1)
+        middle = 2 * np.arange(0, n_cells, self.options.stride) + 1
         mesh = np.stack(np.meshgrid(*[inner] * dim, indexing="ij"), axis=-1)
         tests = np.stack(np.meshgrid(*[middle] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-        for leaf in leaves:
-            points = (leaf.origin + leaf.size * mesh).reshape(-1, dim)
-            values = self._evaluate(points)[:, rows, columns].reshape(*mesh.shape[:-1], -1)
+        places = [self._places(leaf, mesh.reshape(-1, dim)) for leaf in leaves]
+        probes = [self._places(leaf, tests) for leaf in leaves]
+        if leaves:
+            self._samples.evaluate(np.concatenate(places + probes))
+        for leaf, place, probe in zip(leaves, places, probes, strict=True):
+            values = self._samples.values(place).reshape(*mesh.shape[:-1], -1)
             if not np.isfinite(values).all():
                 continue  # no more than a part of the leaf is known: its children may know theirs
             leaf.coefficients = spline_coefficients(values, dim)
-            points = leaf.origin + leaf.size * tests
-            leaf.error = self._error(leaf, points)
+            points = leaf.origin + leaf.size * (tests / (2 * n_cells))
+            leaf.error = self._error(leaf, points, self._samples.values(probe))
 
-    def _evaluate(self, points: Floats) -> Floats:
-        self.n_points += len(points)
-        self._progress.update(len(points))
-        return self._metric(points)
+    def _places(self, leaf: _Leaf, halves: Ints) -> Ints:
+        """Places of a leaf's points among those of the finest leaves."""
+        finer = self.options.most_halvings - leaf.halvings
+        return (2 * self.options.cells * leaf.place + halves) << finer
 
-    def _error(self, leaf: _Leaf, points: Floats) -> float:
+    def _error(self, leaf: _Leaf, points: Floats, values: Floats) -> float:
         """Largest relative error of the metric at some points; infinite where it is no metric."""
-        exact = self._evaluate(points)
-        one = self._tree([_Leaf(leaf.origin, leaf.size, 0, leaf.coefficients, 0.0)], alone=True)
+        exact = values[:, _places(self.dim)]
+        one = self._tree([leaf], alone=True)
         table = _matrices(one, points)
         if not (np.isfinite(exact).all() and np.isfinite(table).all()):
             return math.inf
@@ -229,29 +232,27 @@ class MetricTable:
         for k, leaf in enumerate(nodes):
             if leaf.children:
                 child[k] = [number[id(part)] for part in leaf.children]
-            elif leaf.coefficients is not None and leaf.error <= options.trusted:
+            elif leaf.coefficients is not None and (alone or leaf.error <= options.trusted):
                 index[k] = len(meshes)
                 meshes.append(leaf)
-        shape = (options.cells + 1 + 2 * PADDING + 4,) * dim
-        n_functions = dim * (dim + 1) // 2
-        size = n_functions * math.prod(shape)
+        side = options.cells + 1 + 2 * PADDING + 4
+        size = dim * (dim + 1) // 2 * side**dim
         corner = leaves[0].origin if alone else self.low
         width = leaves[0].size if alone else (self.high - self.low) / self._n_blocks
         origin = [leaf.origin - PADDING * leaf.size / options.cells for leaf in meshes]
         parts = [leaf.coefficients for leaf in meshes if leaf.coefficients is not None]
         return SplineTree(
-            low=corner,
-            per_block=1.0 / width,
-            n_blocks=np.full(dim, 1 if alone else self._n_blocks),
+            low=tuple(map(float, corner)),
+            per_block=tuple(map(float, 1.0 / width)),
+            n_blocks=(1 if alone else self._n_blocks,) * dim,
             child=child,
             leaf=index,
             origin=np.array(origin).reshape(-1, dim),
             per_cell=np.array([options.cells / leaf.size for leaf in meshes]).reshape(-1, dim),
             offset=size * np.arange(len(meshes)),
-            shape=np.tile(np.array(shape), (len(meshes), 1)),
+            side=side,
             error=np.array([leaf.error for leaf in meshes]),
             coefficients=np.concatenate([part.ravel() for part in parts] or [np.zeros(0)]),
-            n_functions=n_functions,
         )
 
     def scaled(self, factor: float) -> MetricTable:
@@ -363,12 +364,11 @@ class _Leaf:
         origin: Floats,
         size: Floats,
         halvings: int,
-        coefficients: Floats | None = None,
-        error: float = math.inf,
+        place: Ints,
     ) -> None:
-        self.origin, self.size, self.halvings = origin, size, halvings
-        self.coefficients, self.error = coefficients, error
-        self.children: list[_Leaf] = []
+        self.origin, self.size, self.halvings, self.place = origin, size, halvings, place
+        self.coefficients: Floats | None = None
+        self.error, self.children = math.inf, list[_Leaf]()
 
     def n_held(self, points: Floats) -> int:
         inside = (points >= self.origin) & (points <= self.origin + self.size)
@@ -379,7 +379,8 @@ class _Leaf:
         half, dim = 0.5 * self.size, len(self.size)
         for place in range(2**dim):
             side = np.array([place >> k & 1 for k in range(dim)])
-            self.children.append(_Leaf(self.origin + side * half, half, self.halvings + 1))
+            child = _Leaf(self.origin + side * half, half, self.halvings + 1, 2 * self.place + side)
+            self.children.append(child)
         self.coefficients = None
         return self.children
 
@@ -387,7 +388,8 @@ class _Leaf:
 def _jets(tree: SplineTree, points: Floats) -> Floats:
     points = np.ascontiguousarray(points, dtype=float)
     dim = points.shape[1]
-    jets = np.empty((len(points), 1 + dim + dim * (dim + 1) // 2, tree.n_functions))
+    n_functions = dim * (dim + 1) // 2
+    jets = np.empty((len(points), 1 + dim + n_functions, n_functions))
     spline_jets(tree, points, jets)
     return jets
 

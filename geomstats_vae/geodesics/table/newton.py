@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
-from geomstats_vae.geodesics.table.energy import Element, Work, element_variation, solve
-from geomstats_vae.geodesics.table.splines import SplineTree
+from geomstats_vae.geodesics.table.element import Element, Work, entry, solve
+from geomstats_vae.geodesics.table.energy import element_lift, element_variation
+from geomstats_vae.geodesics.table.splines import CALLED, SplineTree
 
 
 class Ended(enum.IntEnum):
@@ -24,20 +25,16 @@ class Ended(enum.IntEnum):
     """Out of steps."""
 
 
-class _For(enum.IntEnum):
-    """What a curve is evaluated for: its first step, a trial step, or the lift of its Hessian."""
-
-    FIRST = 0
-    TRIAL = 1
-    LIFT = 2
-
-
-@njit(cache=True, nogil=True)
-def lowest_mode(nodes: Floats, lift: float, share: float, mode: Floats, work: Work) -> None:
+@njit(**CALLED)
+def lowest_mode(
+    element: Element, nodes: Floats, lift: float, share: float, mode: Floats, work: Work
+) -> None:
     """Displacement of a curve for which its lifted Hessian is least, by inverse iteration.
 
     Parameters
     ----------
+    element : Element
+        The reference element.
     nodes : array, shape=[n_elements, degree + 1, dim]
         Nodes of the curve, whose matrices are in the scratch.
     lift : float
@@ -49,7 +46,7 @@ def lowest_mode(nodes: Floats, lift: float, share: float, mode: Floats, work: Wo
     work : Work
         Scratch for one curve; its gradients are lost.
     """
-    n, n_nodes, dim = nodes.shape
+    n, n_nodes, dim = len(nodes), len(element.nodes), len(element.axes)
     inner = (n_nodes - 1) * dim
     n_unknowns = n * inner + dim
     for k in range(n_unknowns):
@@ -63,7 +60,7 @@ def lowest_mode(nodes: Floats, lift: float, share: float, mode: Floats, work: Wo
                 work.gradient[e, k] = -mode[e * inner + k] / size
             for k in range(dim):
                 work.gradient[e, inner + k] = 0.0
-        solve(n, n_nodes - 1, dim, lift, work)
+        solve(element, n, lift, work)
         for k in range(n_unknowns):
             mode[k] = work.right[k]
     size = extent = 0.0
@@ -79,7 +76,7 @@ def lowest_mode(nodes: Floats, lift: float, share: float, mode: Floats, work: Wo
         mode[k] *= share * extent / size
 
 
-@njit(cache=True, nogil=True)
+@njit(**CALLED)
 def descend(
     tree: SplineTree,
     element: Element,
@@ -93,7 +90,9 @@ def descend(
     slide: float,
     status: Ints,
     steps: Ints,
+    turn: Floats,
     energy: Floats,
+    length: Floats,
     gain: Floats,
     trial: Floats,
     step: Floats,
@@ -125,8 +124,13 @@ def descend(
         How far it moves then at first, as a share of its extent.
     status, steps : array of int, shape=[n_curves]
         Written: how the search ended, and the steps taken.
-    energy : array, shape=[n_elements]
-        Written: energies; infinite where the table knows no metric.
+    turn : array, shape=[n_curves]
+        By how much gains fall from step to step: the share of the energy that a step gains, over
+        the square of that of the step before. Changed; infinite where nothing is known. Where it
+        shows that a step is the last one, the curve is not looked at after it.
+    energy, length : array, shape=[n_elements]
+        Written: energies and lengths before a last step that was not looked at; infinite where the
+        table knows no metric.
     gain : array, shape=[n_elements]
         Written: by how much the energies would fall at first order by another step.
     trial : array, shape=[n_elements, degree + 1, dim]
@@ -136,24 +140,24 @@ def descend(
     work : Work
         Scratch for one curve.
     """
-    n_nodes, dim = nodes.shape[1], nodes.shape[2]
+    n_nodes, dim = len(element.nodes), len(element.axes)
     inner, size = (n_nodes - 1) * dim, n_nodes * dim
     for c in range(len(offsets) - 1):
         begin, n = offsets[c], offsets[c + 1] - offsets[c]
         n_unknowns = n * inner + dim
         status[c], steps[c] = Ended.UNDONE, 0
-        phase, known = _For.FIRST, np.inf
+        trying, known = False, np.inf
         share, slope, n_trials = 0.0, 0.0, 0
-        lifted, last_lift, n_left = False, first_lift, 0
+        last_lift, n_left, gained = first_lift, 0, 0.0
         while status[c] == Ended.UNDONE:
             total = 0.0
             for e in range(n):
-                at = trial[e] if phase == _For.TRIAL else nodes[begin + e]
-                if not element_variation(tree, element, at, dt[begin + e], lifted, work, e):
+                at = trial[e] if trying else nodes[begin + e]
+                if not element_variation(tree, element, at, dt[begin + e], work, e):
                     total = np.inf
                     break
                 total += work.energy[e]
-            if phase == _For.TRIAL and not total <= known * (1.0 + 1e-14) + 1e-4 * share * slope:
+            if trying and not total <= known * (1.0 + 1e-14) + 1e-4 * share * slope:
                 n_trials += 1
                 if n_trials == 12:
                     status[c] = Ended.STALLED
@@ -167,7 +171,7 @@ def descend(
                 if not total < np.inf:
                     status[c] = Ended.UNKNOWN
                     break
-                if phase == _For.TRIAL:
+                if trying:
                     steps[c] += 1
                     for e in range(n):
                         for a in range(n_nodes):
@@ -175,22 +179,20 @@ def descend(
                                 nodes[begin + e, a, k] = trial[e, a, k]
                 known = total
                 for e in range(n):
-                    energy[begin + e] = work.energy[e]
+                    energy[begin + e], length[begin + e] = work.energy[e], work.length[e]
                 lift = 0.0
-                definite = phase != _For.LIFT and solve(n, n_nodes - 1, dim, lift, work)
-                if not definite and not lifted:
-                    # The same once more, with the lifts.
-                    phase, lifted = _For.LIFT, True
-                    continue
+                definite = solve(element, n, lift, work)
+                if not definite:
+                    for e in range(n):
+                        element_lift(element, work, e)
                 while not definite and lift < 1.0:
-                    lift = min(4.0 * lift, 1.0) if lift > 0.0 else last_lift
-                    definite = solve(n, n_nodes - 1, dim, lift, work)
+                    lift = min(10.0 * lift, 1.0) if lift > 0.0 else last_lift
+                    definite = solve(element, n, lift, work)
                 if not definite:
                     status[c] = Ended.STALLED
                     break
                 # Likely more lifts follow upon one, and smaller ones.
-                lifted = lift > 0.0
-                last_lift = max(first_lift, 0.25 * lift)
+                last_lift = max(first_lift, 0.1 * lift)
                 slope = 0.0
                 for e in range(n):
                     part = 0.0
@@ -204,7 +206,19 @@ def descend(
                 if at_rest and (lift == 0.0 or n_left == most_left or max_iter == 0):
                     status[c] = Ended.FOUND if lift == 0.0 else Ended.STALLED
                     break
+                if lift == 0.0 and trying and share == 1.0 and gained > 0.0:
+                    turn[c] = -slope * known / gained**2
+                gained = -slope if lift == 0.0 else 0.0
                 if steps[c] >= max_iter:
+                    break
+                if lift == 0.0 and turn[c] * slope**2 <= enough * known:
+                    # The next step would gain no more than is asked for.
+                    status[c] = Ended.FOUND
+                    steps[c] += 1
+                    for e in range(n):
+                        for a in range(n_nodes):
+                            for k in range(dim):
+                                nodes[begin + e, a, k] += work.right[e * inner + a * dim + k]
                     break
                 for k in range(n_unknowns):
                     step[k] = work.right[k]
@@ -212,8 +226,8 @@ def descend(
                     # A saddle: along the lowest mode, to either side, the curve becomes shorter.
                     n_left += 1
                     slope = 0.0
-                    lowest_mode(nodes[begin : begin + n], lift, slide, step, work)
-                phase, share, n_trials = _For.TRIAL, 1.0, 0
+                    lowest_mode(element, nodes[begin : begin + n], lift, slide, step, work)
+                trying, share, n_trials = True, 1.0, 0
             for e in range(n):
                 for a in range(n_nodes):
                     for k in range(dim):
@@ -221,7 +235,7 @@ def descend(
                         trial[e, a, k] = nodes[begin + e, a, k] + share * move
 
 
-@njit(cache=True, nogil=True)
+@njit(**CALLED)
 def correct(
     tree: SplineTree,
     element: Element,
@@ -257,14 +271,14 @@ def correct(
     work : Work
         Scratch for one curve.
     """
-    n_nodes, dim = nodes.shape[1], nodes.shape[2]
+    n_nodes, dim = len(element.nodes), len(element.axes)
     inner, size = (n_nodes - 1) * dim, n_nodes * dim
     for c in range(len(offsets) - 1):
         begin, n = offsets[c], offsets[c + 1] - offsets[c]
         known = True
         for e in range(n):
             at = nodes[begin + e]
-            known &= element_variation(tree, element, at, dt[begin + e], False, work, e)
+            known &= element_variation(tree, element, at, dt[begin + e], work, e)
             for k in range(size):
                 if np.isfinite(gradient[begin + e, k]):
                     work.gradient[e, k] = gradient[begin + e, k]
@@ -273,7 +287,7 @@ def correct(
         last = begin + n - 1
         for k in range(dim):
             ends[c, 0, k], ends[c, 1, k] = gradient[begin, k], gradient[last, inner + k]
-        if not known or not solve(n, n_nodes - 1, dim, 0.0, work):
+        if not known or not solve(element, n, 0.0, work):
             excess[c] = np.inf
             continue
         excess[c] = 0.0
@@ -283,12 +297,16 @@ def correct(
         for k in range(dim):
             for i in range(dim):
                 for a in range(n_nodes):
-                    ends[c, 0, k] += work.matrices[0, k, i, 0, a] * work.right[a * dim + i]
+                    ends[c, 0, k] += (
+                        entry(work.matrices[0], element, k, i, 0, a) * work.right[a * dim + i]
+                    )
                     move = work.right[(n - 1) * inner + a * dim + i]
-                    ends[c, 1, k] += work.matrices[n - 1, k, i, n_nodes - 1, a] * move
+                    ends[c, 1, k] += (
+                        entry(work.matrices[n - 1], element, k, i, n_nodes - 1, a) * move
+                    )
 
 
-@njit(cache=True, nogil=True)
+@njit(**CALLED)
 def end_hessians(
     tree: SplineTree,
     element: Element,
@@ -297,7 +315,6 @@ def end_hessians(
     offsets: Ints,
     by_start: Floats,
     mixed: Floats,
-    columns: Floats,
     work: Work,
 ) -> None:
     """Second derivatives of energies by the end points, all other nodes eliminated.
@@ -316,47 +333,38 @@ def end_hessians(
         First element of each curve, and the end.
     by_start, mixed : array, shape=[n_curves, dim, dim]
         Written: ordinary ones by the start, and by start and end; NaN where none can be told.
-    columns : array, shape=[2 * dim, n_unknowns]
-        Scratch.
     work : Work
         Scratch for one curve.
     """
-    n_nodes, dim = nodes.shape[1], nodes.shape[2]
-    inner = (n_nodes - 1) * dim
+    n_nodes, dim = len(element.nodes), len(element.axes)
+    inner, size = (n_nodes - 1) * dim, n_nodes * dim
     for c in range(len(offsets) - 1):
         begin, n = offsets[c], offsets[c + 1] - offsets[c]
-        n_unknowns = n * inner + dim
         known = True
         for e in range(n):
             at = nodes[begin + e]
-            known &= element_variation(tree, element, at, dt[begin + e], False, work, e)
-        if not known or not solve(n, n_nodes - 1, dim, 0.0, work):
+            known &= element_variation(tree, element, at, dt[begin + e], work, e)
+        if not known or not solve(element, n, 0.0, work):
             for i in range(dim):
                 for j in range(dim):
                     by_start[c, i, j] = mixed[c, i, j] = np.nan
             continue
-        # Columns of the ends in the matrix, divided by the Cholesky factor of the others.
-        for m in range(2 * dim):
-            column, k = columns[m], m % dim
-            for i in range(n_unknowns):
-                column[i] = 0.0
-            for a in range(n_nodes):
-                for i in range(dim):
-                    if m < dim:
-                        column[a * dim + i] = work.matrices[0, k, i, 0, a]
-                    else:
-                        place = (n - 1) * inner + a * dim + i
-                        column[place] = work.matrices[n - 1, k, i, n_nodes - 1, a]
-            for i in range(dim, n_unknowns - dim):
-                first = max((i - dim) // inner * inner, dim)
-                total = column[i]
-                for j in range(first, i):
-                    total -= work.factor[i, j - first] * column[j]
-                column[i] = total / work.factor[i, i - first]
+        # Where the other nodes go when the start moves, one coordinate after the other.
         for i in range(dim):
+            for e in range(n):
+                for k in range(size):
+                    work.gradient[e, k] = 0.0
+            for a in range(n_nodes):
+                for k in range(dim):
+                    work.gradient[0, a * dim + k] = entry(work.matrices[0], element, i, k, 0, a)
+            solve(element, n, 0.0, work)
             for j in range(dim):
-                by_start[c, i, j] = work.matrices[0, i, j, 0, 0]
-                mixed[c, i, j] = work.matrices[0, i, j, 0, n_nodes - 1] if n == 1 else 0.0
-                for u in range(dim, n_unknowns - dim):
-                    by_start[c, i, j] -= columns[i, u] * columns[j, u]
-                    mixed[c, i, j] -= columns[i, u] * columns[dim + j, u]
+                near = entry(work.matrices[0], element, j, i, 0, 0)
+                far = entry(work.matrices[0], element, i, j, 0, n_nodes - 1) if n == 1 else 0.0
+                for a in range(n_nodes):
+                    for k in range(dim):
+                        move = work.right[a * dim + k]
+                        near += entry(work.matrices[0], element, j, k, 0, a) * move
+                        move = work.right[(n - 1) * inner + a * dim + k]
+                        far += entry(work.matrices[n - 1], element, j, k, n_nodes - 1, a) * move
+                by_start[c, j, i], mixed[c, i, j] = near, far

@@ -79,6 +79,8 @@ class TabulatedOptions:
     probes : int
         Points of an element at which the decoder is measured. What is measured is by what share its
         speed differs from the table's.
+    many : int
+        Elements from which on it is measured in their middles only, of at least so many.
     block : int
         Pairs at once.
     """
@@ -88,7 +90,7 @@ class TabulatedOptions:
     path_elements: int = 16
     max_elements: int = 128
     max_iter: int = 40
-    first_lift: float = 1e-5
+    first_lift: float = 1e-3
     most_left: int = 3
     slide: float = 0.05
     max_looks: int = 10
@@ -115,4 +117,5 @@ class TabulatedOptions:
     lengths_only: bool = False
     measured: bool = True
     probes: int = 3
+    many: int = 24
     block: int = 1024

@@ -10,13 +10,14 @@ from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
-from geomstats_vae.geodesics.table.energy import Element, make_work
+from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.measure import arc_lengths
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import Ended, descend
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 
 _TINY = np.finfo(float).tiny
+_COLUMNS = ("found", "known", "coarse", "fine", "excess", "n_iter", "turn")
 
 
 @dataclass
@@ -42,6 +43,8 @@ class TabulatedCurves:
         Twice what the energy would fall by on twice as many elements.
     n_iter : array of int, shape=[n_curves]
         Steps taken.
+    turn : array, shape=[n_curves]
+        How steps became smaller; see `descend`.
     """
 
     curves: Curves
@@ -52,11 +55,12 @@ class TabulatedCurves:
     fine: Floats = field(init=False)
     excess: Floats = field(init=False)
     n_iter: Ints = field(init=False)
+    turn: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         n_curves = len(self.curves)
         self.found, self.known = np.zeros(n_curves, dtype=bool), np.ones(n_curves, dtype=bool)
-        self.coarse, self.fine, self.excess = np.full((3, n_curves), np.inf)
+        self.coarse, self.fine, self.excess, self.turn = np.full((4, n_curves), np.inf)
         self.n_iter = np.zeros(n_curves, dtype=int)
 
     @property
@@ -67,7 +71,7 @@ class TabulatedCurves:
     def take(self, which: Ints) -> TabulatedCurves:
         """Copy some curves, in the order given."""
         part = TabulatedCurves(self.curves.take(which), self.dt[self.curves.rows(which)])
-        for name in ("found", "known", "coarse", "fine", "excess", "n_iter"):
+        for name in _COLUMNS:
             setattr(part, name, getattr(self, name)[which])
         return part
 
@@ -79,6 +83,8 @@ def shorten(
     tol: float,
     options: TabulatedOptions,
     deadline: Deadline = NO_LIMIT,
+    *,
+    rested: Bools | None = None,
 ) -> TabulatedCurves:
     """Shorten curves in a tabulated metric, on meshes that are refined where it matters.
 
@@ -96,6 +102,8 @@ def shorten(
         Steps.
     deadline : Deadline, optional
         When to look at no more finer meshes.
+    rested : array of bool, shape=[n_curves], optional
+        Curves that are at rest on their meshes already, to `TabulatedOptions.first_tol`.
 
     Returns
     -------
@@ -105,15 +113,18 @@ def shorten(
     blocks, open_ = [], np.arange(len(curves))
     state, goal = TabulatedCurves(curves, dt), np.full(len(curves), max(tol, options.first_tol))
     before = curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
+    rested = np.zeros(len(curves), dtype=bool) if rested is None else rested
     for look in range(options.max_looks):
         begun = state.curves.nodes.copy()
-        marked = _step_and_look(table, state, goal, tol, options)
-        # On a mesh this coarse a curve may pass a wall between two points: it begins anew.
+        marked = _step_and_look(table, state, goal, tol, options, rested)
+        # On a mesh this coarse a curve may pass a wall between two points: it begins anew, on one
+        # that is twice as fine all along.
         passed = state.known & (state.length > before * (1.0 + options.grown))
         passed &= state.curves.total(marked) > 0
         again = passed[state.curves.owner]
         state.curves.nodes[again] = begun[again]
         state.found &= ~passed
+        marked |= again & (2 * state.curves.counts <= options.max_elements)[state.curves.owner]
         before = np.where(passed, before, state.length)
         ended = state.curves.total(marked) == 0
         if look == options.max_looks - 1 or deadline.passed:
@@ -124,6 +135,7 @@ def shorten(
         going = np.flatnonzero(~ended)
         rows = state.curves.rows(going)
         state, open_, before = state.take(going), open_[going], before[going]
+        rested = np.zeros(len(going), dtype=bool)
         part = marked[rows]
         gained = state.excess / np.maximum(2.0 * state.fine, _TINY)
         closer = np.where(passed[going], goal[going], 0.01 * gained)
@@ -140,29 +152,51 @@ def _joined(blocks: list[tuple[Ints, TabulatedCurves]]) -> TabulatedCurves:
     nodes = np.concatenate([part.curves.nodes for part in parts])
     counts = np.concatenate([part.curves.counts for part in parts])
     joined = TabulatedCurves(Curves(nodes, counts), np.concatenate([part.dt for part in parts]))
-    for name in ("found", "known", "coarse", "fine", "excess", "n_iter"):
+    for name in _COLUMNS:
         setattr(joined, name, np.concatenate([getattr(part, name) for part in parts]))
     return joined.take(order)
 
 
 def _step_and_look(
-    table: MetricTable, state: TabulatedCurves, goal: Floats, tol: float, options: TabulatedOptions
+    table: MetricTable,
+    state: TabulatedCurves,
+    goal: Floats,
+    tol: float,
+    options: TabulatedOptions,
+    rested: Bools,
 ) -> Bools:
-    """Take steps on the meshes, and look at twice as fine ones; the elements to be bisected."""
-    curves = state.curves
-    status, steps, energy, _ = run(table, curves, state.dt, goal, options)
+    """Take steps on the meshes, and look at twice as fine ones; the elements to be bisected.
+
+    A curve at rest runs at an even speed: by the unevenness alone its energy may fall. Where that
+    is more than is asked for, there is no need for Newton's step on the finer mesh.
+    """
+    curves, status, steps = state.curves, *np.zeros((2, len(state.curves)), dtype=int)
+    moving = np.flatnonzero(~rested)
+    rows, part, turn = curves.rows(moving), curves.take(moving), state.turn[moving]
+    ended = run(table, part, state.dt[rows], goal[moving], options, turn)
+    curves.nodes[rows], state.turn[moving] = part.nodes, turn
+    status[moving], steps[moving] = ended[:2]
     state.n_iter += steps
     state.known = status != Ended.UNKNOWN
+    energy, uneven = _evenness(table, curves, state.dt, options)
+    state.coarse = curves.total(energy)
     halves, dt = curves.halved(), np.repeat(0.5 * state.dt, 2)
-    look = replace(options, max_iter=0)
-    seen, _, fine, gain = run(table, halves, dt, np.full(len(curves), tol), look)
+    fine, gain = np.empty(len(dt)), np.repeat(0.5 * uneven, 2)
+    is_uneven = curves.total(uneven) > 2.0 * tol * state.coarse
+    rows, part = halves.rows(np.flatnonzero(is_uneven)), halves.take(np.flatnonzero(is_uneven))
+    fine[rows] = _evenness(table, part, dt[rows], options)[0]
+    even, seen = np.flatnonzero(~is_uneven), np.full(len(curves), int(Ended.UNDONE))
+    rows, part, look = halves.rows(even), halves.take(even), replace(options, max_iter=0)
+    seen[even], _, fine[rows], gain[rows] = run(
+        table, part, dt[rows], np.full(len(even), tol), look
+    )
     state.known &= seen != Ended.UNKNOWN
     # What neighbours gain from each other cancels in the sum.
     state.excess = halves.total(gain)
     fine, gain = fine.reshape(-1, 2).sum(axis=1), np.abs(gain).reshape(-1, 2).sum(axis=1)
     with np.errstate(invalid="ignore"):
         mismatch = np.abs(energy - fine)
-    state.coarse, state.fine = curves.total(energy), curves.total(fine)
+    state.fine = curves.total(fine)
     enough = 2.0 * tol * state.fine
     # Steps may have ended where the splines of two leaves meet: what the halves show counts.
     at_rest = state.known & (state.excess <= enough) & (curves.total(mismatch) <= enough)
@@ -180,8 +214,30 @@ def _step_and_look(
     return marked & ~too_many[curves.owner]
 
 
+def _evenness(
+    table: MetricTable, curves: Curves, dt: Floats, options: TabulatedOptions
+) -> tuple[Floats, Floats]:
+    """Energies of elements, and what they would fall by if the curves ran at an even speed.
+
+    Twice the energy is the squared length and the variance of the speed.
+    """
+    element = Element.of(reference_element(curves.degree), curves.dim, fine=options.fine)
+    speed = table.speeds(*(part @ curves.nodes for part in np.split(element.at_nodes, 2)))
+    with np.errstate(invalid="ignore"):
+        energy, length = speed**2 @ element.weights / dt, speed @ element.weights
+        mean = curves.total(length)[curves.owner]
+        uneven = 2.0 * energy - 2.0 * mean * length + mean**2 * dt
+    energy[np.isnan(energy)] = np.inf
+    return energy, np.maximum(np.nan_to_num(uneven, nan=0.0), 0.0)
+
+
 def run(
-    table: MetricTable, curves: Curves, dt: Floats, tol: Floats, options: TabulatedOptions
+    table: MetricTable,
+    curves: Curves,
+    dt: Floats,
+    tol: Floats,
+    options: TabulatedOptions,
+    turn: Floats | None = None,
 ) -> tuple[Ints, Ints, Floats, Floats]:
     """Take Newton steps, which change the curves; see `descend`.
 
@@ -194,11 +250,13 @@ def run(
     """
     degree, dim, n_curves = curves.degree, curves.dim, len(curves)
     most = int(curves.counts.max(initial=1))
+    element = Element.of(reference_element(degree), dim, fine=options.fine)
     status, steps = np.zeros((2, n_curves), dtype=int)
-    energy, gain = np.full(len(dt), np.inf), np.full(len(dt), np.inf)
+    energy, length, gain = np.full((3, len(dt)), np.inf)
+    turn = np.full(n_curves, np.inf) if turn is None else turn
     descend(
         table.tree,
-        Element.of(reference_element(degree), fine=options.fine),
+        element,
         curves.nodes,
         dt,
         curves.offsets,
@@ -209,10 +267,12 @@ def run(
         options.slide,
         status,
         steps,
+        turn,
         energy,
+        length,
         gain,
         np.empty((most, degree + 1, dim)),
         np.empty((most * degree + 1) * dim),
-        make_work(most, degree, dim),
+        make_work(most, element),
     )
     return status, steps, energy, gain

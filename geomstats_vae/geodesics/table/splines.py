@@ -18,19 +18,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 from scipy.interpolate import BSpline
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 
-# Options of functions that are compiled into their callers: a call would hand over all arrays of
-# the tree, one by one.
-INNER: dict[str, Any] = {
+# Options of compiled functions that make no arrays: they count no references to those they are
+# given, which would take longer than the work itself.
+CALLED: dict[str, Any] = {
     "cache": True,
     "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "_nrt": False,
+}
+# Those of functions that are compiled into their callers: a call would hand over all arrays of the
+# tree, one by one.
+INNER: dict[str, Any] = CALLED | {
     "forceinline": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
-    "fastmath": {"reassoc", "contract", "nsz"},
 }
 # Mesh points beyond each side of a leaf, where coefficients are less exact.
 PADDING = 2
@@ -44,11 +51,12 @@ class SplineTree(NamedTuple):
 
     Parameters
     ----------
-    low : array, shape=[dim]
-        Lower corner of the box.
-    per_block : array, shape=[dim]
+    low : tuple of float
+        Lower corner of the box. Compiled functions know the length of a tuple, and so the
+        dimension, when they are compiled.
+    per_block : tuple of float
         Reciprocal widths of the blocks.
-    n_blocks : array of int, shape=[dim]
+    n_blocks : tuple of int
         Number of blocks along each axis.
     child : array of int, shape=[n_nodes, 2**dim]
         Children of each node of the tree, the first `prod(n_blocks)` of which are the blocks in
@@ -59,29 +67,26 @@ class SplineTree(NamedTuple):
         First mesh points, and reciprocal spacings.
     offset : array of int, shape=[n_meshes]
         First of a mesh's coefficients.
-    shape : array of int, shape=[n_meshes, dim]
-        Coefficients along each axis.
+    side : int
+        Coefficients of a mesh along each axis.
     error : array, shape=[n_meshes]
         How far the functions are off on each mesh.
     coefficients : array, shape=[n_coefficients]
         Coefficients, mesh after mesh; of a mesh those of all functions at a place together, and
         places in C order.
-    n_functions : int
-        Number of functions.
     """
 
-    low: Floats
-    per_block: Floats
-    n_blocks: Ints
+    low: tuple[float, ...]
+    per_block: tuple[float, ...]
+    n_blocks: tuple[int, ...]
     child: Ints
     leaf: Ints
     origin: Floats
     per_cell: Floats
     offset: Ints
-    shape: Ints
+    side: int
     error: Floats
     coefficients: Floats
-    n_functions: int
 
 
 @lru_cache(maxsize=16)
@@ -152,11 +157,33 @@ _BASIS = np.stack(
         for k in range(5, -1, -1)
     ]
 )
+# The same of the splines, of their first and of their second derivatives; [power, 18].
+_FIRST = np.concatenate((np.zeros((1, 6)), np.arange(5.0, 0.0, -1.0)[:, None] * _BASIS[:5]))
+_SECOND = np.concatenate((np.zeros((1, 6)), np.arange(5.0, 0.0, -1.0)[:, None] * _FIRST[:5]))
+_JET_BASIS = np.concatenate((_BASIS, _FIRST, _SECOND), axis=1)
 
 
-# Their first and second derivatives.
-_FIRST = _BASIS[:5] * np.arange(5.0, 0.0, -1.0)[:, None]
-_SECOND = _FIRST[:4] * np.arange(4.0, 0.0, -1.0)[:, None]
+class JetScratch(NamedTuple):
+    """Scratch of `spline_jet`.
+
+    Parameters
+    ----------
+    weights : array, shape=[dim, 18]
+        Splines along each axis, their first and their second derivatives by cells.
+    rows, planes : array, shape=[6, 3, n_lanes], [6, n_lanes]
+        Sums over the first axis, and over the first two.
+    """
+
+    weights: Floats
+    rows: Floats
+    planes: Floats
+
+
+@register_jitable
+def jet_scratch(dim: int) -> JetScratch:
+    """Make the scratch for a number of dimensions, in compiled functions, too."""
+    n_lanes = _SUPPORT * (dim * (dim + 1) // 2)
+    return JetScratch(np.zeros((dim, 18)), np.zeros((6, 3, n_lanes)), np.zeros((6, n_lanes)))
 
 
 @njit(**INNER)
@@ -169,23 +196,11 @@ def _values(f: float, w: Floats) -> None:
 
 
 @njit(**INNER)
-def _weights(f: float, per_cell: float, w: Floats) -> None:
-    """Quintic B-splines at a place in a cell, and their derivatives; w shape=[3, 6]."""
-    square = per_cell * per_cell
-    for j in range(_SUPPORT):
-        value, first = _BASIS[0, j] * f + _BASIS[1, j], _FIRST[0, j] * f + _FIRST[1, j]
-        second = _SECOND[0, j] * f + _SECOND[1, j]
-        value, first = value * f + _BASIS[2, j], first * f + _FIRST[2, j]
-        second = second * f + _SECOND[2, j]
-        value, first = value * f + _BASIS[3, j], first * f + _FIRST[3, j]
-        w[2, j] = (second * f + _SECOND[3, j]) * square
-        w[1, j] = (first * f + _FIRST[4, j]) * per_cell
-        w[0, j] = (value * f + _BASIS[4, j]) * f + _BASIS[5, j]
-
-
-@njit(**INNER)
-def spline_jet(tree: SplineTree, x: Floats, w: Floats, jet: Floats) -> bool:
+def spline_jet(tree: SplineTree, x: Floats, scratch: JetScratch, jet: Floats) -> bool:
     """Values, first and second derivatives of all functions at a point.
+
+    The innermost loops are long and of a length that is known when they are compiled, so that
+    several of their turns are done at once.
 
     Parameters
     ----------
@@ -193,7 +208,7 @@ def spline_jet(tree: SplineTree, x: Floats, w: Floats, jet: Floats) -> bool:
         The splines.
     x : array, shape=[dim]
         Point.
-    w : array, shape=[3, 3, 6]
+    scratch : JetScratch
         Scratch.
     jet : array, shape=[1 + dim + dim (dim + 1) / 2, n_functions]
         Written: values, derivatives by each coordinate, and by pairs of them in the order of
@@ -207,94 +222,118 @@ def spline_jet(tree: SplineTree, x: Floats, w: Floats, jet: Floats) -> bool:
     mesh = find_mesh(tree, x)
     if mesh < 0:
         return False
-    dim, shape = len(tree.low), tree.shape[mesh]
-    first = 0
+    dim, side, first = len(tree.low), tree.side, 0
     for k in range(dim):
         u = (x[k] - tree.origin[mesh, k]) * tree.per_cell[mesh, k]
-        cell = min(max(int(np.floor(u)), 0), shape[k] - _SUPPORT)
-        _weights(u - cell, tree.per_cell[mesh, k], w[k])
-        first = first * shape[k] + cell
-    n = tree.n_functions
-    base = tree.offset[mesh] + first * n
-    for c in range(n):
-        if dim == 2:
-            _plane_jet(tree.coefficients, base + c, n, n * shape[1], w, jet, c)
-        else:
-            row = n * shape[2]
-            _solid_jet(tree.coefficients, base + c, n, row, row * shape[1], w, jet, c)
+        cell = min(max(int(u), 0), side - _SUPPORT)
+        f = u - cell
+        for m in range(18):
+            value = _JET_BASIS[0, m]
+            for power in range(1, 6):
+                value = value * f + _JET_BASIS[power, m]
+            scratch.weights[k, m] = value
+        first = first * side + cell
+    n = dim * (dim + 1) // 2
+    base, row = tree.offset[mesh] + first * n, n * side
+    if dim == 2:
+        _plane_jet(tree.coefficients[base:], row, scratch, jet)
+    else:
+        _solid_jet(tree.coefficients[base:], row, row * side, scratch, jet)
+    pair = 1 + dim
+    for k in range(dim):
+        for c in range(n):
+            jet[1 + k, c] *= tree.per_cell[mesh, k]
+        for o in range(k, dim):
+            for c in range(n):
+                jet[pair, c] *= tree.per_cell[mesh, k] * tree.per_cell[mesh, o]
+            pair += 1
     return True
 
 
 @njit(**INNER)
-def _plane_value(a: Floats, place: int, stride: int, row: int, w: Floats) -> float:
-    """Value of a function of two variables; place is that of its first coefficient."""
-    value = 0.0
-    for i in range(_SUPPORT):
-        along = 0.0
+def _plane_jet(a: Floats, row: int, scratch: JetScratch, jet: Floats) -> None:
+    """Jets of the functions of two variables, by cells; `a` begins with the first coefficient."""
+    step = np.uint64(row)
+    _sums_along_first(a, step, scratch.weights[0], 18, scratch.rows[0])
+    w = scratch.weights[1]
+    r0, r1, r2 = scratch.rows[0, 0], scratch.rows[0, 1], scratch.rows[0, 2]
+    for c in range(3):
+        j0 = j1 = j2 = j3 = j4 = j5 = 0.0
         for k in range(_SUPPORT):
-            along += w[1, k] * a[place + k * stride]
-        value += w[0, i] * along
-        place += row
-    return value
+            s0, s1, s2 = r0[3 * k + c], r1[3 * k + c], r2[3 * k + c]
+            j0 += w[k] * s0
+            j1 += w[k] * s1
+            j2 += w[6 + k] * s0
+            j3 += w[k] * s2
+            j4 += w[6 + k] * s1
+            j5 += w[12 + k] * s0
+        jet[0, c], jet[1, c], jet[2, c], jet[3, c], jet[4, c], jet[5, c] = j0, j1, j2, j3, j4, j5
 
 
 @njit(**INNER)
-def _plane_jet(
-    a: Floats, place: int, stride: int, row: int, w: Floats, jet: Floats, c: int
-) -> None:
-    """Jet of a function of two variables; place is that of its first coefficient."""
-    j0 = j1 = j2 = j3 = j4 = j5 = 0.0
-    for i in range(_SUPPORT):
-        s0 = s1 = s2 = 0.0
-        for k in range(_SUPPORT):
-            value = a[place + k * stride]
-            s0 += w[1, 0, k] * value
-            s1 += w[1, 1, k] * value
-            s2 += w[1, 2, k] * value
-        j0 += w[0, 0, i] * s0
-        j1 += w[0, 1, i] * s0
-        j2 += w[0, 0, i] * s1
-        j3 += w[0, 2, i] * s0
-        j4 += w[0, 1, i] * s1
-        j5 += w[0, 0, i] * s2
-        place += row
-    jet[0, c], jet[1, c], jet[2, c], jet[3, c], jet[4, c], jet[5, c] = j0, j1, j2, j3, j4, j5
+def _sums_along_first(a: Floats, step: int, w: Floats, n_lanes: int, sums: Floats) -> None:
+    """Sum along the first axis, weighted by splines and their derivatives, side by side.
+
+    Indices are unsigned: what may be negative is looked at twice, and not several at once.
+    """
+    s0, s1, s2 = sums[0], sums[1], sums[2]
+    for m in range(np.uint64(n_lanes)):
+        t0 = t1 = t2 = 0.0
+        for i in range(np.uint64(_SUPPORT)):
+            value = a[i * step + m]
+            t0 += w[i] * value
+            t1 += w[6 + i] * value
+            t2 += w[12 + i] * value
+        s0[m], s1[m], s2[m] = t0, t1, t2
 
 
 @njit(**INNER)
-def _solid_jet(
-    a: Floats, place: int, stride: int, row: int, plane: int, w: Floats, jet: Floats, c: int
-) -> None:
-    """Jet of a function of three variables; place is that of its first coefficient."""
-    for n in range(10):
-        jet[n, c] = 0.0
-    for i in range(_SUPPORT):
+def _sum_along_first(a: Floats, step: int, w: Floats, n_lanes: int, sums: Floats) -> None:
+    """Sum along the first axis, weighted by splines; see `_sums_along_first`."""
+    for m in range(np.uint64(n_lanes)):
+        total = 0.0
+        for i in range(np.uint64(_SUPPORT)):
+            total += w[i] * a[i * step + m]
+        sums[m] = total
+
+
+@njit(**INNER)
+def _solid_jet(a: Floats, row: int, plane: int, scratch: JetScratch, jet: Floats) -> None:
+    """Jets of the functions of three variables, by cells; see `_plane_jet`."""
+    planes, step = scratch.planes, np.uint64(plane)
+    for j in range(_SUPPORT):
+        _sums_along_first(a[j * row :], step, scratch.weights[0], 36, scratch.rows[j])
+    w = scratch.weights[1]
+    rows = scratch.rows
+    p0, p1, p2, p3, p4, p5 = planes[0], planes[1], planes[2], planes[3], planes[4], planes[5]
+    for m in range(6 * _SUPPORT):
         b00 = b10 = b20 = b01 = b11 = b02 = 0.0
         for j in range(_SUPPORT):
-            s0 = s1 = s2 = 0.0
-            for k in range(_SUPPORT):
-                value = a[place + j * row + k * stride]
-                s0 += w[2, 0, k] * value
-                s1 += w[2, 1, k] * value
-                s2 += w[2, 2, k] * value
-            b00 += w[1, 0, j] * s0
-            b10 += w[1, 1, j] * s0
-            b20 += w[1, 2, j] * s0
-            b01 += w[1, 0, j] * s1
-            b11 += w[1, 1, j] * s1
-            b02 += w[1, 0, j] * s2
-        w0, w1, w2 = w[0, 0, i], w[0, 1, i], w[0, 2, i]
-        jet[0, c] += w0 * b00
-        jet[1, c] += w1 * b00
-        jet[2, c] += w0 * b10
-        jet[3, c] += w0 * b01
-        jet[4, c] += w2 * b00
-        jet[5, c] += w1 * b10
-        jet[6, c] += w1 * b01
-        jet[7, c] += w0 * b20
-        jet[8, c] += w0 * b11
-        jet[9, c] += w0 * b02
-        place += plane
+            s0, s1, s2 = rows[j, 0, m], rows[j, 1, m], rows[j, 2, m]
+            b00 += w[j] * s0
+            b10 += w[j] * s1
+            b20 += w[j] * s2
+            b01 += w[6 + j] * s0
+            b11 += w[6 + j] * s1
+            b02 += w[12 + j] * s0
+        p0[m], p1[m], p2[m], p3[m], p4[m], p5[m] = b00, b10, b20, b01, b11, b02
+    w = scratch.weights[2]
+    for c in range(6):
+        j0 = j1 = j2 = j3 = j4 = j5 = j6 = j7 = j8 = j9 = 0.0
+        for k in range(_SUPPORT):
+            w0, w1, w2, m = w[k], w[6 + k], w[12 + k], 6 * k + c
+            j0 += w0 * p0[m]
+            j1 += w0 * p1[m]
+            j2 += w0 * p3[m]
+            j3 += w1 * p0[m]
+            j4 += w0 * p2[m]
+            j5 += w0 * p4[m]
+            j6 += w1 * p1[m]
+            j7 += w0 * p5[m]
+            j8 += w1 * p3[m]
+            j9 += w2 * p0[m]
+        jet[0, c], jet[1, c], jet[2, c], jet[3, c], jet[4, c] = j0, j1, j2, j3, j4
+        jet[5, c], jet[6, c], jet[7, c], jet[8, c], jet[9, c] = j5, j6, j7, j8, j9
 
 
 @njit(cache=True, nogil=True)
@@ -310,12 +349,45 @@ def spline_jets(tree: SplineTree, points: Floats, jets: Floats) -> None:
     jets : array, shape=[n_points, 1 + dim + dim (dim + 1) / 2, n_functions]
         Written; see `spline_jet`.
     """
-    w = np.empty((3, 3, _SUPPORT))
+    scratch = jet_scratch(len(tree.low))
     for n in range(len(points)):
-        if not spline_jet(tree, points[n], w, jets[n]):
+        if not spline_jet(tree, points[n], scratch, jets[n]):
             for k in range(jets.shape[1]):
                 for c in range(jets.shape[2]):
                     jets[n, k, c] = np.nan
+
+
+@njit(**INNER)
+def _speed(tree: SplineTree, mesh: int, x: Floats, velocity: Floats, scratch: JetScratch) -> float:
+    """Norm of a vector at a point of a mesh."""
+    dim, side, place = len(tree.low), tree.side, 0
+    for k in range(dim):
+        u = (x[k] - tree.origin[mesh, k]) * tree.per_cell[mesh, k]
+        cell = min(max(int(u), 0), side - _SUPPORT)
+        _values(u - cell, scratch.weights[k])
+        place = place * side + cell
+    n_functions = dim * (dim + 1) // 2
+    a, row = tree.coefficients[tree.offset[mesh] + place * n_functions :], n_functions * side
+    w, sums = scratch.weights, scratch.planes[0]
+    if dim == 2:
+        _sum_along_first(a, np.uint64(row), w[0], 18, sums)
+    else:
+        for j in range(_SUPPORT):
+            _sum_along_first(a[j * row :], np.uint64(row * side), w[0], 36, scratch.rows[j, 0])
+        for m in range(36):
+            total = 0.0
+            for j in range(_SUPPORT):
+                total += w[1, j] * scratch.rows[j, 0, m]
+            sums[m] = total
+    square, c = 0.0, 0
+    for i in range(dim):
+        for j in range(i, dim):
+            value = 0.0
+            for k in range(_SUPPORT):
+                value += w[dim - 1, k] * sums[n_functions * k + c]
+            square += (1.0 if i == j else 2.0) * value * velocity[i] * velocity[j]
+            c += 1
+    return np.sqrt(max(square, 0.0))
 
 
 @njit(cache=True, nogil=True)
@@ -333,34 +405,11 @@ def spline_speeds(
     speed, error : array, shape=[n_points]
         Written: norms, and the errors of the meshes; NaN where the functions are not known.
     """
-    w = np.empty((3, _SUPPORT))
-    dim = len(tree.low)
+    scratch = jet_scratch(len(tree.low))
     for n in range(len(points)):
         mesh = find_mesh(tree, points[n])
         if mesh < 0:
             speed[n] = error[n] = np.nan
             continue
-        place, shape = 0, tree.shape[mesh]
-        for k in range(dim):
-            u = (points[n, k] - tree.origin[mesh, k]) * tree.per_cell[mesh, k]
-            cell = min(max(int(np.floor(u)), 0), shape[k] - _SUPPORT)
-            _values(u - cell, w[k])
-            place = place * shape[k] + cell
-        place = tree.offset[mesh] + place * tree.n_functions
-        row = tree.n_functions * shape[dim - 1]
-        square, c = 0.0, 0
-        for i in range(dim):
-            for j in range(i, dim):
-                value = 0.0
-                if dim == 2:
-                    value = _plane_value(tree.coefficients, place + c, tree.n_functions, row, w)
-                else:
-                    for k in range(_SUPPORT):
-                        first = place + c + k * row * shape[1]
-                        value += w[0, k] * _plane_value(
-                            tree.coefficients, first, tree.n_functions, row, w[1:]
-                        )
-                square += (1.0 if i == j else 2.0) * value * velocities[n, i] * velocities[n, j]
-                c += 1
-        speed[n] = np.sqrt(max(square, 0.0))
+        speed[n] = _speed(tree, mesh, points[n], velocities[n], scratch)
         error[n] = tree.error[mesh]

@@ -7,7 +7,7 @@ from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.table.frames import frame_at
-from geomstats_vae.geodesics.table.splines import SplineTree
+from geomstats_vae.geodesics.table.splines import SplineTree, jet_scratch
 
 
 @njit(cache=True, nogil=True)
@@ -66,14 +66,14 @@ def walk(
         no regular metric; it was not made.
     """
     dim = len(tree.low)
-    jet = np.empty((1 + dim + dim * (dim + 1) // 2, tree.n_functions))
-    weights, symbols = np.empty((3, 3, 6)), np.empty((2, dim, dim, dim))
+    jet = np.empty((1 + dim + dim * (dim + 1) // 2, dim * (dim + 1) // 2))
+    scratch, symbols = jet_scratch(dim), np.empty((2, dim, dim, dim))
     factor, frame = np.empty((dim, dim)), np.empty((dim, dim))
     drift, x = np.empty(dim), np.empty(dim)
     for r in range(len(rows)):
         n, used[r] = rows[r], 0
         while used[r] < noise.shape[1] and completed[n] < n_steps:
-            roughness = frame_at(tree, z[n], factor, frame, drift, jet, weights, symbols)
+            roughness = frame_at(tree, z[n], factor, frame, drift, jet, scratch, symbols)
             if not (roughness >= 0.0 and roughness < np.inf):
                 break
             left = step - spent[n]
