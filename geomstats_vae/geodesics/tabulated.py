@@ -106,7 +106,8 @@ class TabulatedSearch:
     ) -> Minimised:
         """Shorten graph paths of some pairs in bands, then the curves along them; the better ones.
 
-        Of two paths of a pair that which is shorter after that is taken.
+        Of two paths of a pair that which is shorter after that is taken; both where their lengths
+        are near, for curves become shorter yet.
         """
         assert self.graph is not None
         options, n_pairs = self.options, len(minimised.length)
@@ -115,6 +116,8 @@ class TabulatedSearch:
             max_elements=options.most_band_elements,
             max_iter=options.most_band_steps,
             max_looks=options.most_band_looks,
+            most_stays=options.most_band_stays,
+            first_lift=options.first_band_lift,
             fine=True,
         )
         parts, place = [minimised], np.arange(n_pairs)
@@ -122,18 +125,14 @@ class TabulatedSearch:
             # One pair after the other: such curves take long, and the time may be over.
             if self.deadline.passed:
                 break
-            path, length = shorten_in_band(self.table, paths[k], options.band)
-            limit = np.array([options.alternative * cost[k]])
-            others, other_cost = self.graph.alternative_paths([paths[k]], limit)
-            if np.isfinite(other_cost[0]):
-                other, other_length = shorten_in_band(self.table, others[0], options.band)
-                if other_length < length:
-                    path, length = other, other_length
             held = minimised.length[k] if minimised.settled[k] else np.inf
-            if not (np.isfinite(length) and length < held * (1.0 + options.fitted)):
+            found = None
+            for path, length in self._tracks(paths[k], float(cost[k]), held):
+                curve = self._fitted(path, length)
+                other = replace(self, options=patient)._settle(curve, np.zeros(1, dtype=int))
+                found = other if found is None else _better(found, other, self.rtol)
+            if found is None:
                 continue
-            curve = self._fitted(path, length)
-            found = replace(self, options=patient)._settle(curve, np.zeros(1, dtype=int))
             # Of two answers the shorter one is kept, of two that are none, too.
             better = int(found.settled[0]) - int(minimised.settled[k])
             shorter = not minimised.length[k] <= found.length[0] * (1.0 + self.tol)
@@ -141,6 +140,26 @@ class TabulatedSearch:
                 place[k] = n_pairs + len(parts) - 1
                 parts.append(found)
         return _joined(parts, place)
+
+    def _tracks(self, path: Floats, cost: float, held: float) -> list[tuple[Floats, float]]:
+        """Shorten a graph path and the next in bands; those that are near the shortest, it first.
+
+        In a wide band a path may leave its valley for a worse one, in a narrow one it may not come
+        to a better one. Neither is of use where a curve is held that is shorter.
+        """
+        assert self.graph is not None
+        options = self.options
+        limit = np.array([options.alternative * cost])
+        others, other_cost = self.graph.alternative_paths([path], limit)
+        both = [path, *(others if np.isfinite(other_cost[0]) else ())]
+        tracks = [
+            shorten_in_band(self.table, part, replace(options.band, width=width))
+            for part in both
+            for width in options.widths
+        ]
+        tracks.sort(key=lambda track: track[1])
+        most = min(tracks[0][1] * (1.0 + options.rival), held * (1.0 + options.fitted))
+        return [track for track in tracks if np.isfinite(track[1]) and track[1] <= most]
 
     def _fitted(self, path: Floats, length: float) -> Curves:
         """Make a curve along a polygon, of elements as short as that takes."""
@@ -271,6 +290,12 @@ def _first_of_each(owner: Ints, value: Floats) -> Ints:
     """Of each owner, in their order, the entry of the least value."""
     order = np.lexsort((value, owner))
     return order[np.unique(owner[order], return_index=True)[1]]
+
+
+def _better(one: Minimised, other: Minimised, rtol: float) -> Minimised:
+    """Of two single curves that which is shorter; of nearly equal ones, that which is an answer."""
+    share = 1.0 - rtol if one.settled[0] else 1.0 + rtol if other.settled[0] else 1.0
+    return other if other.length[0] < share * one.length[0] else one
 
 
 def _joined(parts: list[Minimised], rows: Ints | None = None) -> Minimised:

@@ -65,7 +65,7 @@ class BandOptions:
     rings: int = 4
     ratio: float = 0.5
     directions: int = 6
-    width: float = 0.02
+    width: float = 0.01
     widen: float = 2.0
     shrink: float = 0.35
     settle: float = 0.6

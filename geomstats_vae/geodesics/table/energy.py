@@ -13,7 +13,14 @@ from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.table.element import Element, Work
-from geomstats_vae.geodesics.table.splines import CALLED, INNER, SplineTree, spline_jet
+from geomstats_vae.geodesics.table.splines import (
+    CALLED,
+    INNER,
+    SplineTree,
+    find_mesh,
+    speed_on_mesh,
+    spline_jet,
+)
 
 
 @njit(**INNER)
@@ -110,6 +117,38 @@ def _lift(point: Floats, dim: int) -> None:
                 lift[i, j] += factor[0, k] * turned[i, k] * turned[j, k]
 
 
+@njit(**INNER)
+def _to_points(element: Element, nodes: Floats, places: Floats) -> None:
+    """Points and velocities at the quadrature points, one after the other; [dim, 2 n]."""
+    for k in range(len(element.axes)):
+        for i in range(len(element.factors) // 2):
+            total = 0.0
+            for a in range(len(element.nodes)):
+                total += element.at_points[a, i] * nodes[a, k]
+            places[k, i] = total
+
+
+@njit(**CALLED)
+def element_energy(
+    tree: SplineTree, element: Element, nodes: Floats, dt: float, work: Work, e: int
+) -> bool:
+    """Energy of an element and length, without derivatives; False where the table ends."""
+    n_points, places, x, r = len(element.factors) // 4, work.places, work.place[0], work.place[1]
+    _to_points(element, nodes, places)
+    energy = length = 0.0
+    for q in range(n_points):
+        for k in range(len(element.axes)):
+            x[k], r[k] = places[k, q], places[k, n_points + q]
+        mesh = find_mesh(tree, x)
+        if mesh < 0:
+            return False
+        speed = speed_on_mesh(tree, mesh, x, r, work.jets)
+        energy += element.weights[q] / dt * speed * speed
+        length += element.weights[q] * speed
+    work.energy[e], work.length[e] = energy, length
+    return True
+
+
 @njit(**CALLED)
 def element_variation(
     tree: SplineTree,
@@ -127,12 +166,7 @@ def element_variation(
     n_nodes, dim, n_factors = len(element.nodes), len(element.axes), len(element.factors)
     n_points, places, covectors = n_factors // 4, work.places, work.covectors
     forms = work.forms[e]
-    for k in range(dim):
-        for i in range(n_factors // 2):
-            total = 0.0
-            for a in range(n_nodes):
-                total += element.at_points[a, i] * nodes[a, k]
-            places[k, i] = total
+    _to_points(element, nodes, places)
     energy = length = 0.0
     x, r = work.place[0], work.place[1]
     metric, cross, curved, first = work.point[0], work.point[1], work.point[2], work.point[3]

@@ -9,7 +9,7 @@ from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.table.element import Element, Work, entry, solve
-from geomstats_vae.geodesics.table.energy import element_lift, element_variation
+from geomstats_vae.geodesics.table.energy import element_energy, element_lift, element_variation
 from geomstats_vae.geodesics.table.splines import CALLED, SplineTree
 
 
@@ -127,10 +127,9 @@ def descend(
     turn : array, shape=[n_curves]
         By how much gains fall from step to step: the share of the energy that a step gains, over
         the square of that of the step before. Changed; infinite where nothing is known. Where it
-        shows that a step is the last one, the curve is not looked at after it.
+        shows that a step is the last one, there are no derivatives after it.
     energy, length : array, shape=[n_elements]
-        Written: energies and lengths before a last step that was not looked at; infinite where the
-        table knows no metric.
+        Written: energies and lengths; infinite where the table knows no metric.
     gain : array, shape=[n_elements]
         Written: by how much the energies would fall at first order by another step.
     trial : array, shape=[n_elements, degree + 1, dim]
@@ -212,14 +211,27 @@ def descend(
                 if steps[c] >= max_iter:
                     break
                 if lift == 0.0 and turn[c] * slope**2 <= enough * known:
-                    # The next step would gain no more than is asked for.
-                    status[c] = Ended.FOUND
-                    steps[c] += 1
+                    # The next step would gain no more than is asked for: no derivatives after this.
+                    total = 0.0
                     for e in range(n):
                         for a in range(n_nodes):
                             for k in range(dim):
-                                nodes[begin + e, a, k] += work.right[e * inner + a * dim + k]
-                    break
+                                move = work.right[e * inner + a * dim + k]
+                                trial[e, a, k] = nodes[begin + e, a, k] + move
+                        if not element_energy(tree, element, trial[e], dt[begin + e], work, e):
+                            total = np.inf
+                            break
+                        total += work.energy[e]
+                    if total <= known + 1e-4 * slope:
+                        status[c] = Ended.FOUND
+                        steps[c] += 1
+                        for e in range(n):
+                            energy[begin + e], length[begin + e] = work.energy[e], work.length[e]
+                            for a in range(n_nodes):
+                                for k in range(dim):
+                                    nodes[begin + e, a, k] = trial[e, a, k]
+                        break
+                    turn[c] = np.inf
                 for k in range(n_unknowns):
                     step[k] = work.right[k]
                 if at_rest:

@@ -30,6 +30,8 @@ class TabulatedOptions:
         How far it moves then at first, as a share of its extent.
     max_looks : int
         Looks at a curve on a mesh twice as fine.
+    most_stays : int
+        Looks after which a curve that is out of steps goes on with the mesh as it is.
     first_tol : float
         Tolerance on the first mesh.
     below : float
@@ -47,6 +49,11 @@ class TabulatedOptions:
         shortened in bands, too, see `shorten_in_band`; so are those of pairs without an answer.
     alternative : float
         Then the next graph path is tried, too, if it is longer by at most this factor.
+    widths : tuple of float
+        Widths of the bands at first; see `BandOptions`.
+    rival : float
+        Of the polygons after that those are pursued that are longer than the shortest by no more
+        than this share, and differ from it by no less than a tenth of that.
     band_elements : int
         Elements that a curve starts with after that; those are bisected on which it is longer than
         the polygon by more than their share of `fitted`.
@@ -54,8 +61,10 @@ class TabulatedOptions:
         Share of the polygon's length by which the curve may be longer.
     fine : bool
         Whether energies are taken on twice the quadrature points. Those of such curves are.
-    most_band_elements, most_band_steps, most_band_looks : int
-        As `max_elements`, `max_iter` and `max_looks`, of such curves.
+    most_band_elements, most_band_steps, most_band_looks, most_band_stays : int
+        As `max_elements`, `max_iter`, `max_looks` and `most_stays`, of such curves.
+    first_band_lift : float
+        As `first_lift`, of such curves: along valleys steps are long with the least of them.
     band : BandOptions
         How polygons are shortened.
     valley, apart : float
@@ -94,6 +103,7 @@ class TabulatedOptions:
     most_left: int = 3
     slide: float = 0.05
     max_looks: int = 10
+    most_stays: int = 0
     first_tol: float = 1e-3
     below: float = 0.25
     share: float = 0.1
@@ -102,12 +112,16 @@ class TabulatedOptions:
     graph_limit: float = 1.05
     steep: float = 2.0
     alternative: float = 1.15
+    widths: tuple[float, ...] = (0.02, 0.005)
+    rival: float = 0.01
     band_elements: int = 32
     fitted: float = 0.01
     fine: bool = False
     most_band_elements: int = 1024
     most_band_steps: int = 200
-    most_band_looks: int = 20
+    most_band_looks: int = 80
+    most_band_stays: int = 70
+    first_band_lift: float = 1e-5
     band: BandOptions = field(default_factory=BandOptions)
     valley: float = 1.03
     apart: float = 0.02

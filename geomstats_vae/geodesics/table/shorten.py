@@ -17,7 +17,7 @@ from geomstats_vae.geodesics.table.newton import Ended, descend
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 
 _TINY = np.finfo(float).tiny
-_COLUMNS = ("found", "known", "coarse", "fine", "excess", "n_iter", "turn")
+_COLUMNS = ("found", "known", "undone", "coarse", "fine", "excess", "n_iter", "turn", "spread")
 
 
 @dataclass
@@ -37,6 +37,8 @@ class TabulatedCurves:
         Whether each is a minimum, as exact as it was asked for.
     known : array of bool, shape=[n_curves]
         Whether the table knows the metric along it.
+    undone : array of bool, shape=[n_curves]
+        Whether steps still helped when there were no more.
     coarse, fine : array, shape=[n_curves]
         Energies on the quadrature points, and on twice as many elements.
     excess : array, shape=[n_curves]
@@ -45,22 +47,28 @@ class TabulatedCurves:
         Steps taken.
     turn : array, shape=[n_curves]
         How steps became smaller; see `descend`.
+    spread : array, shape=[n_curves]
+        Twice the variance of the speed, over its mean square.
     """
 
     curves: Curves
     dt: Floats
     found: Bools = field(init=False)
     known: Bools = field(init=False)
+    undone: Bools = field(init=False)
     coarse: Floats = field(init=False)
     fine: Floats = field(init=False)
     excess: Floats = field(init=False)
     n_iter: Ints = field(init=False)
     turn: Floats = field(init=False)
+    spread: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         n_curves = len(self.curves)
         self.found, self.known = np.zeros(n_curves, dtype=bool), np.ones(n_curves, dtype=bool)
-        self.coarse, self.fine, self.excess, self.turn = np.full((4, n_curves), np.inf)
+        self.undone = np.zeros(n_curves, dtype=bool)
+        shape = 5, n_curves
+        self.coarse, self.fine, self.excess, self.turn, self.spread = np.full(shape, np.inf)
         self.n_iter = np.zeros(n_curves, dtype=int)
 
     @property
@@ -125,8 +133,11 @@ def shorten(
         state.curves.nodes[again] = begun[again]
         state.found &= ~passed
         marked |= again & (2 * state.curves.counts <= options.max_elements)[state.curves.owner]
+        # Where steps still help they are taken on the mesh as it is.
+        staying = state.undone & ~passed & (look < options.most_stays)
+        marked &= ~staying[state.curves.owner]
         before = np.where(passed, before, state.length)
-        ended = state.curves.total(marked) == 0
+        ended = (state.curves.total(marked) == 0) & ~staying
         if look == options.max_looks - 1 or deadline.passed:
             ended[:] = True
         blocks.append((open_[ended], state.take(np.flatnonzero(ended))))
@@ -138,7 +149,7 @@ def shorten(
         rested = np.zeros(len(going), dtype=bool)
         part = marked[rows]
         gained = state.excess / np.maximum(2.0 * state.fine, _TINY)
-        closer = np.where(passed[going], goal[going], 0.01 * gained)
+        closer = np.where((passed | staying)[going], goal[going], 0.01 * gained)
         # Below what is asked for: on the finer mesh a little more shows.
         goal = np.maximum(options.below * tol, np.minimum(goal[going], closer))
         state.dt = np.repeat(np.where(part, 0.5 * state.dt, state.dt), np.where(part, 2, 1))
@@ -176,20 +187,27 @@ def _step_and_look(
     ended = run(table, part, state.dt[rows], goal[moving], options, turn)
     curves.nodes[rows], state.turn[moving] = part.nodes, turn
     status[moving], steps[moving] = ended[:2]
+    energy, length = np.empty((2, len(state.dt)))
+    energy[rows], length[rows] = ended[2:4]
+    still = np.flatnonzero(rested)
+    rows = curves.rows(still)
+    energy[rows], length[rows] = _measured(table, curves.take(still), state.dt[rows], options)
     state.n_iter += steps
-    state.known = status != Ended.UNKNOWN
-    energy, uneven = _evenness(table, curves, state.dt, options)
+    state.known, state.undone = status != Ended.UNKNOWN, status == Ended.UNDONE
+    uneven = _unevenness(curves, state.dt, energy, length)
     state.coarse = curves.total(energy)
     halves, dt = curves.halved(), np.repeat(0.5 * state.dt, 2)
     fine, gain = np.empty(len(dt)), np.repeat(0.5 * uneven, 2)
-    is_uneven = curves.total(uneven) > 2.0 * tol * state.coarse
+    spread = curves.total(uneven) / np.maximum(state.coarse, _TINY)
+    # Unless bisecting is of no use: where the table jumps from leaf to leaf, speeds do.
+    is_uneven = (spread > 2.0 * tol) & ~(spread > 0.5 * state.spread)
+    state.spread = spread
     rows, part = halves.rows(np.flatnonzero(is_uneven)), halves.take(np.flatnonzero(is_uneven))
-    fine[rows] = _evenness(table, part, dt[rows], options)[0]
+    fine[rows] = _measured(table, part, dt[rows], options)[0]
     even, seen = np.flatnonzero(~is_uneven), np.full(len(curves), int(Ended.UNDONE))
     rows, part, look = halves.rows(even), halves.take(even), replace(options, max_iter=0)
-    seen[even], _, fine[rows], gain[rows] = run(
-        table, part, dt[rows], np.full(len(even), tol), look
-    )
+    ended = run(table, part, dt[rows], np.full(len(even), tol), look)
+    seen[even], fine[rows], gain[rows] = ended[0], ended[2], ended[4]
     state.known &= seen != Ended.UNKNOWN
     # What neighbours gain from each other cancels in the sum.
     state.excess = halves.total(gain)
@@ -214,21 +232,25 @@ def _step_and_look(
     return marked & ~too_many[curves.owner]
 
 
-def _evenness(
+def _measured(
     table: MetricTable, curves: Curves, dt: Floats, options: TabulatedOptions
 ) -> tuple[Floats, Floats]:
-    """Energies of elements, and what they would fall by if the curves ran at an even speed.
+    """Energies and lengths of elements, infinite where the table knows no metric."""
+    element = Element.of(reference_element(curves.degree), curves.dim, fine=options.fine)
+    speed = table.speeds(*(part @ curves.nodes for part in np.split(element.at_nodes, 2)))
+    speed[np.isnan(speed)] = np.inf
+    return speed**2 @ element.weights / dt, speed @ element.weights
+
+
+def _unevenness(curves: Curves, dt: Floats, energy: Floats, length: Floats) -> Floats:
+    """Give what twice the energies would fall by if the curves ran at an even speed.
 
     Twice the energy is the squared length and the variance of the speed.
     """
-    element = Element.of(reference_element(curves.degree), curves.dim, fine=options.fine)
-    speed = table.speeds(*(part @ curves.nodes for part in np.split(element.at_nodes, 2)))
+    mean = curves.total(length)[curves.owner]
     with np.errstate(invalid="ignore"):
-        energy, length = speed**2 @ element.weights / dt, speed @ element.weights
-        mean = curves.total(length)[curves.owner]
         uneven = 2.0 * energy - 2.0 * mean * length + mean**2 * dt
-    energy[np.isnan(energy)] = np.inf
-    return energy, np.maximum(np.nan_to_num(uneven, nan=0.0), 0.0)
+    return np.maximum(np.nan_to_num(uneven, nan=0.0, posinf=0.0), 0.0)
 
 
 def run(
@@ -238,15 +260,15 @@ def run(
     tol: Floats,
     options: TabulatedOptions,
     turn: Floats | None = None,
-) -> tuple[Ints, Ints, Floats, Floats]:
+) -> tuple[Ints, Ints, Floats, Floats, Floats]:
     """Take Newton steps, which change the curves; see `descend`.
 
     Returns
     -------
     status, steps : array of int, shape=[n_curves]
         How each search ended, and the steps taken.
-    energy, gain : array, shape=[n_elements]
-        Energies, and by how much they would fall at first order by another step.
+    energy, length, gain : array, shape=[n_elements]
+        Energies, lengths, and by how much the energies would fall at first order by another step.
     """
     degree, dim, n_curves = curves.degree, curves.dim, len(curves)
     most = int(curves.counts.max(initial=1))
@@ -275,4 +297,4 @@ def run(
         np.empty((most * degree + 1) * dim),
         make_work(most, element),
     )
-    return status, steps, energy, gain
+    return status, steps, energy, length, gain

@@ -358,8 +358,10 @@ def spline_jets(tree: SplineTree, points: Floats, jets: Floats) -> None:
 
 
 @njit(**INNER)
-def _speed(tree: SplineTree, mesh: int, x: Floats, velocity: Floats, scratch: JetScratch) -> float:
-    """Norm of a vector at a point of a mesh."""
+def speed_on_mesh(
+    tree: SplineTree, mesh: int, x: Floats, velocity: Floats, scratch: JetScratch
+) -> float:
+    """Norm of a vector at a point of a mesh; see `find_mesh` and `spline_speeds`."""
     dim, side, place = len(tree.low), tree.side, 0
     for k in range(dim):
         u = (x[k] - tree.origin[mesh, k]) * tree.per_cell[mesh, k]
@@ -411,5 +413,5 @@ def spline_speeds(
         if mesh < 0:
             speed[n] = error[n] = np.nan
             continue
-        speed[n] = _speed(tree, mesh, points[n], velocities[n], scratch)
+        speed[n] = speed_on_mesh(tree, mesh, points[n], velocities[n], scratch)
         error[n] = tree.error[mesh]
