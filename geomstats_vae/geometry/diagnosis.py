@@ -206,7 +206,7 @@ def diagnose(
     sensitivity : bool
         Whether to compare distances for other precisions.
     max_seconds : float, optional
-        Limit of time for the geodesics.
+        Limit of time for the geodesics, and of that after which no further precision is tried.
     random_state : int, numpy.random.RandomState or None
         Source of the pairs and of the refits.
 
@@ -229,7 +229,7 @@ def diagnose(
     measured = None
     if sensitivity:
         few = _thin(codes, _MAX_REFIT_CODES)
-        measured = measure_sensitivity(decoder, few, n_pairs, source)
+        measured = measure_sensitivity(decoder, few, n_pairs, source, max_seconds)
     return Diagnosis(
         n_codes=len(codes),
         spread=tuple(spread.tolist()),

@@ -10,6 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Ints
@@ -43,7 +44,11 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    decoder: Decoder, codes: Floats, n_pairs: int, random_state: np.random.RandomState
+    decoder: Decoder,
+    codes: Floats,
+    n_pairs: int,
+    random_state: np.random.RandomState,
+    max_seconds: float | None = None,
 ) -> tuple[Sensitivity, ...] | None:
     """Compare distances on graphs, before and after refits of the precision.
 
@@ -57,13 +62,17 @@ def measure_sensitivity(
         Pairs of codes whose distances are compared.
     random_state : numpy.random.RandomState
         Source of the pairs and of the refits.
+    max_seconds : float, optional
+        No further change is begun after this time.
 
     Returns
     -------
     sensitivity : tuple of Sensitivity, or None
-        One for each change. None unless the decoder is a `GaussianDecoder` with an `RBFPrecision`,
-        or an ensemble of such, and there are distances to compare.
+        One for each change that was made. None if none was, unless the decoder is a
+        `GaussianDecoder` with an `RBFPrecision`, or an ensemble of such, and unless there are
+        distances to compare.
     """
+    deadline = Deadline.after(max_seconds)
     parts = decoder.members or (decoder,)
     pairs = [_mean_and_precision(part) for part in parts]
     fitted = [pair for pair in pairs if pair is not None]
@@ -77,6 +86,9 @@ def measure_sensitivity(
     found = []
     refits = [_refits(precision, codes, random_state) for _, precision in fitted]
     for changes in zip(*refits, strict=True):
+        # The refit is made by now: it takes little beside the graph.
+        if deadline.passed:
+            break
         change = changes[0][0]
         members = [
             GaussianDecoder(mean, precision).eval()
@@ -87,7 +99,7 @@ def measure_sensitivity(
         off = float(np.median(np.abs(after / np.maximum(before, np.finfo(float).tiny) - 1.0)))
         ranks = np.corrcoef(rankdata(before), rankdata(after))[0, 1]
         found.append(Sensitivity(change, off, float(ranks)))
-    return tuple(found)
+    return tuple(found) or None
 
 
 def _mean_and_precision(

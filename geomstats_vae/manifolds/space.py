@@ -392,8 +392,8 @@ class LatentSpace(VectorSpaceOpenSet):
             Whether to compare distances for other a and K; takes most of the time.
         max_seconds : float, optional
             Limit of time for the geodesics; pairs that there was no time for have the lengths of
-            paths on the graph of global starts. None is no limit; a report that ran out of time
-            does not repeat.
+            paths on the graph of global starts. After as long again no further a or K is tried.
+            None is no limit; a report that ran out of time does not repeat.
         random_state : int, numpy.random.RandomState or None
             Source of the pairs and of the refits; a number makes the report repeat.
         verbose : bool

@@ -195,6 +195,11 @@ class TestSensitivity:
             assert first.relative_change > 1e-4
             np.testing.assert_allclose(second.relative_change, first.relative_change, rtol=1e-6)
 
+    def test_no_other_precision_is_tried_when_the_time_is_over(self):
+        options = {"sensitivity": True, "n_pairs": 10}
+        assert len(diagnose(network(), CODES[:60], **options).sensitivity) == 4
+        assert diagnose(network(), CODES[:60], max_seconds=0.0, **options).sensitivity is None
+
     def test_none_of_other_decoders(self):
         own = GaussianDecoder(surfaces.plane, lambda z: 1.0 + surfaces.plane(z).square())
         for decoder in (surfaces.plane, own.eval()):
