@@ -29,8 +29,7 @@ PACKAGE = Path(__file__).parents[1] / "geomstats_vae"
 COEFFICIENTS = {
     "SECOND_ESTIMATE": "weight of the second error estimate of DOP853",
     "_BASIS": "coefficients of quintic B-splines",
-    "_FIRST": "coefficients of their first derivatives",
-    "_SECOND": "coefficients of their second derivatives",
+    "_JET_BASIS": "the same, and those of their first and second derivatives",
 }
 MAX_FILE_LINES = 450
 MAX_CONSTANTS = 25

@@ -11,9 +11,6 @@ from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.reference import ReferenceElement
 from geomstats_vae.geodesics.table.splines import CALLED, INNER, JetScratch, jet_scratch
 
-# Rows of fronts are as long as a few vectors of the processor.
-_LANES = 4
-
 
 class Element(NamedTuple):
     """The reference element, for compiled functions.
@@ -63,7 +60,8 @@ class Element(NamedTuple):
         pairs = ((d, d), (b, d), (d, b), (b, b))
         products = np.concatenate([np.einsum("qa,qo->qao", one, two) for one, two in pairs])
         products = products.reshape(len(products), -1)
-        n_columns = -(-(len(element.nodes) * dim + 1) // _LANES) * _LANES
+        # Rows are as long as a few vectors of the processor.
+        n_columns = 4 * -(-(len(element.nodes) * dim + 1) // 4)
         at_nodes = np.concatenate((b, d))
         return cls(
             axes=tuple(range(dim)),

@@ -9,10 +9,6 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Floats, Ints
 
 Metric = Callable[[Floats], Floats]
-# Places are numbers of so many bits along each axis, by dimension; they may be a little negative.
-_BITS = {2: 31, 3: 20}
-# Points at once.
-_PIECE = 4096
 
 
 class Samples:
@@ -28,13 +24,20 @@ class Samples:
         The lattice's point of place 0, and what it is from point to point.
     show : callable
         Takes numbers of points that were evaluated.
+    piece : int
+        Points at once.
     """
 
     def __init__(
-        self, metric: Metric, origin: Floats, spacing: Floats, show: Callable[[int], object]
+        self,
+        metric: Metric,
+        origin: Floats,
+        spacing: Floats,
+        show: Callable[[int], object],
+        piece: int = 4096,
     ) -> None:
         self._metric, self._origin, self._spacing = metric, origin, spacing
-        self._show, self._upper = show, np.triu_indices(len(origin))
+        self._show, self._piece, self._upper = show, piece, np.triu_indices(len(origin))
         self._keys = np.zeros(0, dtype=np.int64)
         self._values = np.zeros((0, len(self._upper[0])))
 
@@ -54,7 +57,7 @@ class Samples:
         new = self._keys[at] != keys if len(self._keys) else np.ones(len(keys), dtype=bool)
         keys, points = keys[new], self._origin + self._spacing * places[first[new]]
         values = [self._values]
-        for part in np.split(points, np.arange(_PIECE, len(points), _PIECE)):
+        for part in np.split(points, np.arange(self._piece, len(points), self._piece)):
             values.append(self._metric(part)[:, self._upper[0], self._upper[1]])
             self._show(len(part))
         keys = np.concatenate((self._keys, keys))
@@ -78,7 +81,8 @@ class Samples:
         return self._values[np.searchsorted(self._keys, self._key(places))]
 
     def _key(self, places: Ints) -> Ints:
-        bits, key = _BITS[len(self._origin)], np.zeros(len(places), dtype=np.int64)
+        # Places may be a little negative.
+        bits, key = 62 // len(self._origin), np.zeros(len(places), dtype=np.int64)
         for column in places.T:
             key = (key << bits) + column
         return key

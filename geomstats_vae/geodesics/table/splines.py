@@ -157,10 +157,18 @@ _BASIS = np.stack(
         for k in range(5, -1, -1)
     ]
 )
+
+
+def _derivatives(basis: Floats) -> Floats:
+    """Differentiate polynomials, from the highest power on."""
+    powers = np.arange(5.0, 0.0, -1.0)[:, None]
+    return np.concatenate((np.zeros((1, basis.shape[1])), powers * basis[:5]))
+
+
 # The same of the splines, of their first and of their second derivatives; [power, 18].
-_FIRST = np.concatenate((np.zeros((1, 6)), np.arange(5.0, 0.0, -1.0)[:, None] * _BASIS[:5]))
-_SECOND = np.concatenate((np.zeros((1, 6)), np.arange(5.0, 0.0, -1.0)[:, None] * _FIRST[:5]))
-_JET_BASIS = np.concatenate((_BASIS, _FIRST, _SECOND), axis=1)
+_JET_BASIS = np.concatenate(
+    (_BASIS, _derivatives(_BASIS), _derivatives(_derivatives(_BASIS))), axis=1
+)
 
 
 class JetScratch(NamedTuple):
