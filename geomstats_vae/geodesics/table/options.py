@@ -31,7 +31,8 @@ class TabulatedOptions:
     max_looks : int
         Looks at a curve on a mesh twice as fine.
     most_stays : int
-        Looks after which a curve that is out of steps goes on with the mesh as it is.
+        Looks, the first ones, after which a curve that is out of steps goes on with its mesh as it
+        is. Later ones refine it.
     first_tol : float
         Tolerance on the first mesh.
     below : float
@@ -53,7 +54,7 @@ class TabulatedOptions:
         Widths of the bands at first; see `BandOptions`.
     rival : float
         Of the polygons after that those are pursued that are longer than the shortest by no more
-        than this share, and differ from it by no less than a tenth of that.
+        than this share.
     band_elements : int
         Elements that a curve starts with after that; those are bisected on which it is longer than
         the polygon by more than their share of `fitted`.
