@@ -7,6 +7,7 @@ numbers draw equal points.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 
 # The grid of the global starts is too large to be searched from every cell. One of this many nodes
-# per side takes its place.
-_GRID_SIZE = {2: 128, 3: 24}
+# per side takes its place, and its edges reach no farther than this.
+_GRID_SIZE, _REACH = {2: 128, 3: 24}, 2
 
 
 class Cells(NamedTuple):
@@ -208,7 +209,9 @@ class GraphKMeans:
     def __init__(self, graph: LatentGraph, X: Floats, cells: Cells) -> None:
         size = _GRID_SIZE.get(graph.dim)
         if size is not None:
-            coarse = LatentGraph(graph.immersion, graph.codes, grid_size=size)
+            options = replace(graph.options, reach=dict.fromkeys(_GRID_SIZE, _REACH))
+            parts = graph.immersion, graph.codes
+            coarse = LatentGraph(*parts, grid_size=size, options=options)
             graph = coarse.scaled(graph.factor)
         self.X, self.nodes = X, graph.nodes
         node = cKDTree(self.nodes).query(cells.points)[1]

@@ -21,6 +21,7 @@ from geomstats_vae.immersions.immersion import Immersion
 
 _CACHE_BYTES = 2**21  # of a processor's cache, that what is evaluated at once should fit
 _SPEED_FLOOR = 1e-9  # of |J| |c'|; slower points say nothing of the direction
+_LAST_STEP = 0.03  # of the first distance from a level: whoever is as near has come to it
 
 Self = TypeVar("Self", bound="PerElement")
 
@@ -134,18 +135,44 @@ class Evaluator:
         return norm, gradient
 
     def onto_levels(
-        self, points: Floats, level: Floats, move: Callable[[Floats, Floats], Floats]
+        self,
+        points: Floats,
+        level: Floats,
+        move: Callable[[Ints, Floats, Floats], Floats],
+        known: tuple[Floats, Floats] | None = None,
     ) -> Floats:
-        """Move points along the gradient of the norm of sigma to levels, in three steps.
+        """Move points along the gradient of the norm of sigma to levels, in at most three steps.
 
-        ``move`` takes points and steps, and returns the points where the steps are to lead.
+        Parameters
+        ----------
+        points : array, shape=[n_points, dim]
+            Points.
+        level : array, shape=[n_points]
+            Norms of sigma that are looked for.
+        move : callable
+            Takes indices of points, where these are, and steps; returns where the steps are to
+            lead.
+        known : (array, array), optional
+            What `std_norms` gives for the points.
+
+        Returns
+        -------
+        points : array, shape=[n_points, dim]
+            Points on the levels, or as near to them as they were let.
         """
-        for _ in range(3):
-            norm, gradient = self.std_norms(points)
+        points, left, first = points.copy(), np.arange(len(points)), np.zeros(len(points))
+        for k in range(3):
+            here = points[left]
+            norm, gradient = known if known is not None and k == 0 else self.std_norms(here)
             square = (gradient**2).sum(axis=1)
             flat = ~(square > 1e-20 * np.nanmax(square, initial=0.0))
-            share = np.where(flat, 0.0, (level - norm) / np.where(flat, 1.0, square))
-            points = move(points, gradient * share[:, None])
+            off = level[left] - norm
+            share = np.where(flat, 0.0, off / np.where(flat, 1.0, square))
+            points[left] = move(left, here, gradient * share[:, None])
+            # Errors are squared from step to step.
+            first = first if k else np.abs(off)
+            far = np.abs(off) > _LAST_STEP * first if k else np.abs(off) > 0.0
+            left, first = left[far], first[far]
         return points
 
     def chord_lengths(self, points: Floats) -> Floats:

@@ -11,6 +11,7 @@ from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.certificate import certify
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together, straight
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
+from geomstats_vae.geodesics.curves.times import times_of
 from geomstats_vae.geodesics.descent import Descended, descend, first_descent, moved_sines
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised, minimise
@@ -354,7 +355,13 @@ class Search:
 
     def path(self) -> GeodesicPath:
         """Give the best curves so far; pairs without one have infinite length."""
-        points, times = self._points_and_times()
+        if self._tabulated is not None and self._tabulated.options.lengths_only:
+            # The curves themselves are not asked for.
+            points, degree = np.stack((self.start, self.end), axis=1), 1
+            times = np.tile([0.0, 1.0], (len(points), 1))
+        else:
+            points, times = self._points_and_times()
+            degree = self._start_options.path_degree
         converged = self.converged
         curves = SolvedCurves(
             start=self.start,
@@ -380,7 +387,7 @@ class Search:
             length_error=self.length_error,
             n_iter=self.n_iter,
             width=np.zeros(len(converged)),
-            degree=self._start_options.path_degree,
+            degree=degree,
             curves=curves,
         )
 
@@ -406,7 +413,7 @@ class Search:
             raised = curves.raise_degree(degree).nodes
             points[pairs[curves.owner][:, None], inner] = raised[:, :-1]
         points[:, 0] = self.start  # exactly, whatever the change of the degree rounds
-        return points, _times(arcs, counts * degree + 1)
+        return points, times_of(arcs, counts * degree + 1)
 
     def _arc_lengths(self, curves: Curves, by_table: Bools, degree: int) -> Floats:
         """Lengths from each element's start to its nodes of a degree, by the table or by F."""
@@ -422,28 +429,3 @@ class Search:
 def _degree(nodes: Floats | None) -> int:
     """Degree of the elements of a curve; 0 where there is none."""
     return 0 if nodes is None else nodes.shape[1] - 1
-
-
-def _times(arcs: Floats, n_points: Ints) -> Floats:
-    """Give the nodes of curves times proportional to the arc length, shape=[n_curves, n_times].
-
-    Parameters
-    ----------
-    arcs : array, shape=[n_curves, n_elements, degree + 1]
-        Lengths from each element's start to its nodes; zero past the last element.
-    n_points : array of int, shape=[n_curves]
-        Nodes of each curve; the times of others are 1.
-    """
-    ends = np.cumsum(arcs[:, :, -1], axis=1)
-    begins = np.concatenate((np.zeros((len(arcs), 1)), ends[:, :-1]), axis=1)
-    along = (arcs + begins[:, :, None])[:, :, :-1]
-    along = np.concatenate((*np.moveaxis(along, 1, 0), ends[:, -1:]), axis=1)
-    along[:, 0] = 0.0  # but for the rounding of the integral
-    along = np.maximum.accumulate(np.where(np.isfinite(along), along, 0.0), axis=1)
-    still = np.flatnonzero(~(along[:, -1] > 0.0))
-    along[still, -1] = 1.0
-    times = along / along[:, -1:]
-    for k in still:
-        times[k] = 1.0
-        times[k, : n_points[k]] = np.linspace(0.0, 1.0, n_points[k])
-    return times

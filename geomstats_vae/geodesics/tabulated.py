@@ -17,7 +17,7 @@ from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised
-from geomstats_vae.geodesics.table.band import shorten_in_band
+from geomstats_vae.geodesics.table.band import shorten_in_bands
 from geomstats_vae.geodesics.table.certify import certify
 from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
 from geomstats_vae.geodesics.table.metric_table import MetricTable
@@ -152,12 +152,7 @@ class TabulatedSearch:
         limit = np.array([options.alternative * cost])
         others, other_cost = self.graph.alternative_paths([path], limit)
         both = [path, *(others if np.isfinite(other_cost[0]) else ())]
-        tracks = [
-            shorten_in_band(self.table, part, replace(options.band, width=width))
-            for part in both
-            for width in options.widths
-        ]
-        tracks.sort(key=lambda track: track[1])
+        tracks = shorten_in_bands(self.table, both, options.widths, options.band)
         most = min(tracks[0][1] * (1.0 + options.rival), held * (1.0 + options.fitted))
         return [track for track in tracks if np.isfinite(track[1]) and track[1] <= most]
 
@@ -252,22 +247,28 @@ class TabulatedSearch:
 
     def _along(self, paths: list[Floats]) -> Curves:
         """Curves along graph paths, in elements of equal length."""
-        options = self.options
+        options, n_paths = self.options, len(paths)
         reference = 0.5 * (reference_element(options.degree).nodes + 1.0)
         share = (np.arange(options.path_elements)[:, None] + reference) / options.path_elements
-        paths = [_smoothed(path, options.smoothing) for path in paths]
-        cuts = np.cumsum([len(path) - 1 for path in paths])[:-1]
-        step = np.concatenate([np.diff(path, axis=0) for path in paths])
-        middle = np.concatenate([0.5 * (path[1:] + path[:-1]) for path in paths])
-        length = self.table.speeds(middle, step)
+        sizes = np.array([len(path) for path in paths])
+        last = np.cumsum(sizes) - 1
+        points = _smoothed(np.concatenate(paths), sizes, options.smoothing)
+        step = np.diff(points, axis=0)
+        length = self.table.speeds(0.5 * (points[1:] + points[:-1]), step)
         length = np.where(np.isfinite(length), length, np.linalg.norm(step, axis=1))
-        nodes = np.empty((len(paths), *share.shape, self.table.dim))
-        for k, (path, part) in enumerate(zip(paths, np.split(length, cuts), strict=True)):
-            where = np.concatenate(([0.0], np.cumsum(part)))
-            for axis in range(self.table.dim):
-                nodes[k, ..., axis] = np.interp(share * where[-1], where, path[:, axis])
-            nodes[k, -1, -1] = path[-1]
-        counts = np.full(len(paths), options.path_elements)
+        # All are one polygon, between whose parts nothing lies.
+        length[last[:-1]] = 0.0
+        where = np.concatenate(([0.0], np.cumsum(length)))
+        begin = where[last - sizes + 1]
+        extent = where[last] - begin
+        # Where each path goes from 0 to 1, and one begins 1 after the other ended.
+        owner = np.repeat(np.arange(n_paths), sizes)
+        along = (where - begin[owner]) / np.where(extent > 0.0, extent, 1.0)[owner] + 2.0 * owner
+        place = share.ravel() + 2.0 * np.arange(n_paths)[:, None]
+        nodes = np.stack([np.interp(place, along, column) for column in points.T], axis=-1)
+        nodes = nodes.reshape(n_paths, *share.shape, -1)
+        nodes[:, 0, 0], nodes[:, -1, -1] = points[last - sizes + 1], points[last]
+        counts = np.full(n_paths, options.path_elements)
         return Curves(nodes.reshape(-1, *nodes.shape[2:]), counts)
 
 
@@ -318,11 +319,12 @@ def _joined(parts: list[Minimised], rows: Ints | None = None) -> Minimised:
     return Minimised(curves=curves, **columns)
 
 
-def _smoothed(path: Floats, n_times: int) -> Floats:
-    """Average the inner vertices of a polygon with their neighbours."""
-    if len(path) < 5:
-        return path
-    path = path.copy()
+def _smoothed(points: Floats, sizes: Ints, n_times: int) -> Floats:
+    """Average the inner vertices of polygons, one after the other, with their neighbours."""
+    last = np.cumsum(sizes) - 1
+    moved = np.repeat(sizes >= 5, sizes)
+    moved[last], moved[last - sizes + 1] = False, False
+    inner = np.flatnonzero(moved)
     for _ in range(n_times):
-        path[1:-1] = 0.25 * (path[:-2] + 2.0 * path[1:-1] + path[2:])
-    return path
+        points[inner] = 0.25 * (points[inner - 1] + 2.0 * points[inner] + points[inner + 1])
+    return points

@@ -1,5 +1,7 @@
 """Geodesics by a table along walls: polygons in bands, lifted Hessians, saddles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator, Evaluator
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
-from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_band
+from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_bands
 from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.energy import element_lift, element_variation
 from geomstats_vae.geodesics.table.options import TabulatedOptions
@@ -53,7 +55,7 @@ def test_polygons_become_straight_in_flat_space(dim):
     table = table_of(lambda z: np.tile(metric, (len(z), 1, 1)), dim)
     t = np.linspace(0.0, 1.0, 40)[:, None]
     bent = -0.8 + 1.6 * t + 0.1 * np.sin(np.pi * t * np.arange(1, dim + 1))
-    path, length = shorten_in_band(table, bent, BandOptions())
+    (path, length), *_ = shorten_in_bands(table, [bent], (0.01,), BandOptions())
     step = bent[-1] - bent[0]
     exact = np.sqrt(step @ metric @ step)
     np.testing.assert_array_equal(path[[0, -1]], bent[[0, -1]])
@@ -69,7 +71,7 @@ def test_polygons_find_a_narrow_valley():
     floor = np.stack((x, 0.4 * np.sin(3.0 * x)), axis=1)
     rough = floor + 0.05 * np.random.default_rng(0).normal(size=floor.shape)
     rough[[0, -1]] = floor[[0, -1]]
-    path, length = shorten_in_band(table, rough, BandOptions())
+    (path, length), *_ = shorten_in_bands(table, [rough], (0.01,), BandOptions())
     along = np.linalg.norm(np.diff(floor, axis=0), axis=1).sum()
     before = table.speeds(0.5 * (rough[1:] + rough[:-1]), np.diff(rough, axis=0)).sum()
     assert before > 20.0 * along
@@ -79,9 +81,32 @@ def test_polygons_find_a_narrow_valley():
 
 def test_nothing_is_shortened_where_the_table_knows_nothing():
     table = table_of(lambda z: np.full((len(z), 2, 2), np.nan), 2)
-    path, length = shorten_in_band(table, np.array([[-1.0, 0.0], [1.0, 0.0]]), BandOptions())
+    line = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    (path, length), *_ = shorten_in_bands(table, [line], (0.01,), BandOptions())
     assert length == np.inf
-    np.testing.assert_array_equal(path, [[-1.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_array_equal(path, line)
+
+
+def test_polygons_that_meet_are_one_and_the_slower_way_is_left():
+    table, t = table_of(hill, 2), np.linspace(0.0, 1.0, 40)
+    arc = np.stack((2.0 * t - 1.0, 0.7 * np.sin(np.pi * t)), axis=1)
+    above, lower, below = arc, arc * [1.0, 0.8], arc * [1.0, -1.0]
+    shortened = shorten_in_bands(table, [above, lower, below], (0.02, 0.005), BandOptions())
+    sides = [np.sign(path[len(path) // 2, 1]) for path, _ in shortened]
+    assert sorted(sides) == [-1.0, 1.0]  # one around each side of the hill
+    lengths = [length for _, length in shortened]
+    assert lengths == sorted(lengths)
+    assert lengths[1] < 1.01 * lengths[0]
+
+
+def test_polygons_that_fall_behind_are_left():
+    table, x = table_of(metric_of(valley), 2), np.linspace(-1.0, 1.0, 60)
+    floor = np.stack((x, 0.4 * np.sin(3.0 * x)), axis=1)
+    line = np.linspace(floor[0], floor[-1], 60)
+    options = BandOptions(most_rounds=1)
+    assert len(shorten_in_bands(table, [line, floor], (0.005,), options)) == 1
+    both = shorten_in_bands(table, [line, floor], (0.005,), replace(options, behind=100.0))
+    assert len(both) == 2
 
 
 def matrix_of(parts, size, dim, n_nodes):
@@ -135,11 +160,11 @@ def test_no_band_is_begun_when_the_time_is_over(monkeypatch):
     graph, table = LatentGraph(immersion, codes, grid_size=64), table_of(metric_of(valley), 2)
     begun = []
 
-    def shorten(table, path, options):
-        begun.append(path)
-        return path, np.inf
+    def shorten(table, paths, widths, options):
+        begun.append(paths)
+        return [(paths[0], np.inf)]
 
-    monkeypatch.setattr("geomstats_vae.geodesics.tabulated.shorten_in_band", shorten)
+    monkeypatch.setattr("geomstats_vae.geodesics.tabulated.shorten_in_bands", shorten)
     for deadline in (Deadline(0.0), NO_LIMIT):
         parts = ElementEvaluator(immersion, 5), graph, 1e-5, 1e-3, TabulatedOptions(), deadline
         TabulatedSearch(table, *parts).from_afar(codes[:3], codes[-3:])

@@ -66,7 +66,8 @@ class Grid:
             kept = np.flatnonzero(usable)
             half = 0.5 * np.linalg.norm(slope[kept] * spacing, axis=1)
             level = _roundest(norm[kept] - half, norm[kept] + half)
-            nodes[kept] = self._onto_levels(nodes[kept], level, spacing)
+            known = norm[kept], slope[kept]
+            nodes[kept] = self._onto_levels(nodes[kept], level, spacing, known)
             norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
         metric = self._metrics(nodes, usable)
         usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
@@ -107,14 +108,17 @@ class Grid:
         reach = dijkstra(graph.matrix, indices=0).max()
         return self._evaluator.std_norms(self._codes)[0].max() + reach
 
-    def _onto_levels(self, nodes: Floats, level: Floats, spacing: Floats) -> Floats:
+    def _onto_levels(
+        self, nodes: Floats, level: Floats, spacing: Floats, known: tuple[Floats, Floats]
+    ) -> Floats:
         """Move nodes to levels of the norm, each near its cell."""
         most, farthest = self._options.stride * spacing, self._options.farthest * spacing
 
-        def move(points: Floats, step: Floats) -> Floats:
-            return np.clip(points + np.clip(step, -most, most), nodes - farthest, nodes + farthest)
+        def move(which: Ints, points: Floats, step: Floats) -> Floats:
+            step, center = np.clip(step, -most, most), nodes[which]
+            return np.clip(points + step, center - farthest, center + farthest)
 
-        return self._evaluator.onto_levels(nodes, level, move)
+        return self._evaluator.onto_levels(nodes, level, move, known)
 
     def _edges(self, usable: Bools) -> Iterator[Edges]:
         index = np.arange(len(usable)).reshape(self._shape)

@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from geomstats_vae.geodesics.arrays import Floats
+from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import smooth_elements
 from geomstats_vae.geodesics.curves.reference import ReferenceElement
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
@@ -348,7 +348,7 @@ class LatentGraph:
         cuts = np.cumsum([len(piece[0]) for piece in pieces])[:-1]
         nodes = np.concatenate([piece[0] for piece in pieces])
 
-        def move(points: Floats, step: Floats) -> Floats:
+        def move(which: Ints, points: Floats, step: Floats) -> Floats:
             length = np.maximum(np.linalg.norm(step, axis=1), np.finfo(float).tiny)
             step = step * np.minimum(1.0, self.options.level_stride * size / length)[:, None]
             return points + np.where(np.isfinite(step), step, 0.0)

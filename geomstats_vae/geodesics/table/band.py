@@ -25,6 +25,8 @@ from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.splines import SplineTree, jet_scratch, spline_jet
 
 _TINY = np.finfo(float).tiny
+# Points at which two polygons are compared.
+_N_COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class BandOptions:
         Ratio of these distances.
     directions : int
         Candidates at each distance, in three dimensions; in two there are two.
-    width : float
-        Largest distance at first, as a share of the box's diagonal.
+    behind, apart : float
+        Of several polygons those that are longer than the shortest by more than this share go no
+        further, nor do those that are nowhere farther from a shorter one than this, in widths of
+        the box.
     widen, shrink, settle : float
         Factors of the distances where the outermost ring is chosen, where the vertex stays or goes
         to the innermost ring, and where it goes to the next.
@@ -65,7 +69,8 @@ class BandOptions:
     rings: int = 4
     ratio: float = 0.5
     directions: int = 6
-    width: float = 0.01
+    behind: float = 0.05
+    apart: float = 0.005
     widen: float = 2.0
     shrink: float = 0.35
     settle: float = 0.6
@@ -76,8 +81,51 @@ class BandOptions:
     samples: int = 4
 
 
-def shorten_in_band(table: MetricTable, path: Floats, options: BandOptions) -> tuple[Floats, float]:
-    """Shorten a polygon in a tabulated metric, its ends fixed.
+def shorten_in_bands(
+    table: MetricTable, paths: list[Floats], widths: tuple[float, ...], options: BandOptions
+) -> list[tuple[Floats, float]]:
+    """Shorten polygons with the same ends in a tabulated metric, each in bands of several widths.
+
+    All have become of so many segments before one is of more. Those that are much longer than the
+    shortest then go no further, nor do those that came to where a shorter one is.
+
+    Parameters
+    ----------
+    table : MetricTable
+        The metric.
+    paths : list of array, shape=[n_vertices, dim]
+        Vertices.
+    widths : tuple of float
+        Largest distances of candidates at first, as shares of the box's diagonal.
+    options : BandOptions
+        Steps.
+
+    Returns
+    -------
+    shortened : list of (array, float)
+        Points of the shortest smooth curves that were seen, shape=[n_samples, dim], and their
+        lengths, the shortest first; infinite where the table knows none.
+    """
+    tracks = [_Track(table, path, width, options) for path in paths for width in widths]
+    for n_segments in options.segments:
+        for track in tracks:
+            track.advance(n_segments)
+        tracks = _leading(tracks, options)
+    return [(track.best, track.length) for track in tracks]
+
+
+def _leading(tracks: list[_Track], options: BandOptions) -> list[_Track]:
+    """Leave out polygons that are much longer than the shortest, or lie where a shorter one is."""
+    kept: list[_Track] = []
+    for track in sorted(tracks, key=lambda track: track.length):
+        behind = kept and not track.length <= kept[0].length * (1.0 + options.behind)
+        if not behind and all(track.apart(other) for other in kept):
+            kept.append(track)
+    return kept
+
+
+class _Track:
+    """A polygon that is shortened in a band.
 
     Parameters
     ----------
@@ -85,47 +133,67 @@ def shorten_in_band(table: MetricTable, path: Floats, options: BandOptions) -> t
         The metric.
     path : array, shape=[n_vertices, dim]
         Vertices.
+    width : float
+        Largest distance of candidates at first.
     options : BandOptions
         Steps.
-
-    Returns
-    -------
-    path : array, shape=[n_samples, dim]
-        Points of the shortest smooth curve that was seen.
-    length : float
-        Its length; infinite if the table knows none.
     """
-    # Coordinates may have very different scales.
-    scale = table.high - table.low
-    offsets = _offsets(table.dim, options)
-    width = np.full(len(path), options.width * np.sqrt(table.dim))
-    best, shortest = path, np.inf
-    for level, n_segments in enumerate(options.segments):
-        path, width, _, _ = _respaced(table, path, width, n_segments, options)
-        if level:
+
+    def __init__(
+        self, table: MetricTable, path: Floats, width: float, options: BandOptions
+    ) -> None:
+        self.best, self.length = path, np.inf
+        self._table, self._options = table, options
+        self._scale = table.high - table.low  # coordinates may have very different scales
+        self._path, self._width = path, np.full(len(path), width * np.sqrt(table.dim))
+        self._begun = self._done = False
+
+    def advance(self, n_segments: int) -> None:
+        """Shorten the polygon in rounds, of so many segments, unless more are of no use."""
+        if self._done:
+            return
+        table, options, scale = self._table, self._options, self._scale
+        offsets = _offsets(table.dim, options)
+        path, width, _, _ = _respaced(table, self._path, self._width, n_segments, options)
+        if self._begun:
             # Corners were cut: candidates must reach as far.
             bend = np.zeros(len(path))
             bend[1:-1] = np.linalg.norm((path[2:] - 2.0 * path[1:-1] + path[:-2]) / scale, axis=1)
             width = np.maximum(width, 0.5 * _highest_around(bend))
-        seen, coarser = list[float](), shortest
+        seen, coarser = list[float](), self.length
         for _ in range(options.most_rounds):
             chosen = _best_in_band(table, path, width, offsets, scale)
             if chosen is None:
-                return best, shortest
+                self._done = True
+                return
             ring = _highest_around(np.linalg.norm(offsets[chosen], axis=1))
             across = np.einsum("nk,nki->ni", offsets[chosen], _normals(path / scale))
             path = path + scale * width[:, None] * across
             width = width * _factors(ring, options)
             path, width, smooth, length = _respaced(table, path, width, n_segments, options)
-            if length < shortest:
-                best, shortest = smooth, length
+            if length < self.length:
+                self.best, self.length = smooth, length
             seen.append(length)
             past = len(seen) - 1 - options.patience
             if past >= 0 and not min(seen[past + 1 :]) < seen[past] * (1.0 - options.gain):
                 break
-        if level and not shortest < coarser * (1.0 - options.enough):
-            break
-    return best, shortest
+        self._done = self._begun and not self.length < coarser * (1.0 - options.enough)
+        self._path, self._width, self._begun = path, width, True
+
+    def apart(self, other: _Track) -> bool:
+        """Tell whether this polygon lies apart from another."""
+        if not np.isfinite(self.length):
+            return False
+        here, there = (_evenly(track.best / self._scale, _N_COMPARED) for track in (self, other))
+        return bool(np.linalg.norm(here - there, axis=1).max() > self._options.apart)
+
+
+def _evenly(path: Floats, n_points: int) -> Floats:
+    """Take points of a polygon at equal distances."""
+    step = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    at = np.concatenate(([0.0], np.cumsum(step)))
+    place = np.linspace(0.0, at[-1], n_points)
+    return np.stack([np.interp(place, at, column) for column in path.T], axis=1)
 
 
 def _offsets(dim: int, options: BandOptions) -> Floats:

@@ -7,7 +7,7 @@ import torch
 
 from geomstats_vae.geodesics.arrays import Floats
 from geomstats_vae.geodesics.curves.chain import Curves
-from geomstats_vae.geodesics.curves.reference import lagrange_matrix
+from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.status import GeodesicStatus
@@ -74,11 +74,12 @@ def certify(
     rows = curves.rows(asked)
     gradient[rows], speed = _gradients(evaluator, curves.nodes[rows], found.dt[rows])
     length[asked] = curves.take(asked).total(speed @ element.weights)
-    excess, ends = np.zeros(n_curves), np.zeros((n_curves, 2, dim))
-    compiled = Element.of(element, dim)
-    work = make_work(int(curves.counts.max(initial=1)), compiled)
-    chains = curves.nodes, found.dt, curves.offsets
-    correct(table.tree, compiled, *chains, gradient, excess, ends, work)
+    # Without velocities nothing is to be corrected but the curves that are asked about.
+    part = asked if options.lengths_only else np.arange(n_curves)
+    excess, ends = np.zeros(n_curves), np.full((n_curves, 2, dim), np.nan)
+    excess[part], ends[part] = _corrections(
+        table, curves.take(part), found.dt[curves.rows(part)], gradient[curves.rows(part)]
+    )
     residual = left + off
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(finer - 1.0) + np.abs(length / table_length - 1.0)
@@ -92,12 +93,13 @@ def certify(
     status[~(residual <= rtol) | ~at_rest] = GeodesicStatus.MAX_ITER
     status[~(error <= rtol)] = GeodesicStatus.UNDER_RESOLVED
     status[~finite] = GeodesicStatus.NON_FINITE
-    metrics = evaluator.metrics if options.measured else table.metrics
-    metric = metrics(curves.ends.reshape(-1, dim))
-    ends[:, 0] *= -1.0
-    velocity = _velocities(metric.reshape(-1, 2, dim, dim), ends, length)
-    settled = (status == GeodesicStatus.CONVERGED) & np.isfinite(velocity).all(axis=(1, 2))
-    settled &= np.where(quick, left, residual) <= tol
+    settled = (status == GeodesicStatus.CONVERGED) & (np.where(quick, left, residual) <= tol)
+    velocity = np.full((n_curves, 2, dim), np.nan)
+    if not options.lengths_only:
+        metrics = evaluator.metrics if options.measured else table.metrics
+        metric = metrics(curves.ends.reshape(-1, dim)).reshape(-1, 2, dim, dim)
+        velocity = _velocities(metric, ends * np.array([[-1.0], [1.0]]), length)
+        settled &= np.isfinite(velocity).all(axis=(1, 2))
     return Minimised(
         curves,
         np.where(finite, length, np.inf),
@@ -108,6 +110,21 @@ def certify(
         found.n_iter,
         settled,
     )
+
+
+def _corrections(
+    table: MetricTable, curves: Curves, dt: Floats, gradient: Floats
+) -> tuple[Floats, Floats]:
+    """Take a Newton step of each curve for a gradient, in the table's Hessian; see `correct`.
+
+    What it is expected to gain, twice, and the energies' derivatives by the end points after it.
+    """
+    compiled = Element.of(reference_element(curves.degree), curves.dim)
+    work = make_work(int(curves.counts.max(initial=1)), compiled)
+    excess, ends = np.zeros(len(curves)), np.zeros((len(curves), 2, curves.dim))
+    chains = curves.nodes, dt, curves.offsets
+    correct(table.tree, compiled, *chains, gradient, excess, ends, work)
+    return excess, ends
 
 
 def _deviations(
@@ -121,8 +138,10 @@ def _deviations(
     # Of a curve of many elements every second or third is probed, and each of these once.
     every = np.maximum(curves.counts // options.many, 1)[curves.owner]
     place = np.arange(len(curves.nodes)) - curves.offsets[curves.owner]
-    many = (curves.counts >= options.many)[curves.owner]
-    for n_probes, rows in ((options.probes, ~many), (1, many & (place % every == every // 2))):
+    n_each = np.clip(-(-options.many // curves.counts), 1, options.probes)[curves.owner]
+    chosen = (n_each > 1) | (place % every == every // 2)
+    for n_probes in np.unique(n_each):
+        rows = chosen & (n_each == n_probes)
         nodes, owner = curves.nodes[rows], curves.owner[rows]
         points, weights = np.polynomial.legendre.leggauss(n_probes)
         b = lagrange_matrix(evaluator.element.nodes, points)

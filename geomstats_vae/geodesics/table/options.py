@@ -47,11 +47,11 @@ class TabulatedOptions:
         Graph paths are searched up to this multiple of the line's length.
     steep : float
         A line that is longer than the graph path by this factor passes a wall: then the path is
-        shortened in bands, too, see `shorten_in_band`; so are those of pairs without an answer.
+        shortened in bands, too, see `shorten_in_bands`; so are those of pairs without an answer.
     alternative : float
         Then the next graph path is tried, too, if it is longer by at most this factor.
     widths : tuple of float
-        Widths of the bands at first; see `BandOptions`.
+        Widths of the bands at first; see `shorten_in_bands`.
     rival : float
         Of the polygons after that those are pursued that are longer than the shortest by no more
         than this share.
@@ -81,16 +81,17 @@ class TabulatedOptions:
     exact : float
         Tolerance up to which they are.
     lengths_only : bool
-        Whether velocities need not be exact, whatever the tolerance.
+        Whether lengths are all that is asked for. Velocities are NaN then.
     measured : bool
         Whether each curve is measured on the decoder. If not, the error that was seen on the
         table's leaves stands for it where that is small enough, as between the steps of an
         iteration.
     probes : int
-        Points of an element at which the decoder is measured. What is measured is by what share its
-        speed differs from the table's.
+        Most points of an element at which the decoder is measured. What is measured is by what
+        share its speed differs from the table's.
     many : int
-        Elements from which on it is measured in their middles only, of at least so many.
+        Points of a curve that are enough. Of one of twice as many elements every second is
+        measured.
     block : int
         Pairs at once.
     """
@@ -118,7 +119,7 @@ class TabulatedOptions:
     band_elements: int = 32
     fitted: float = 0.01
     fine: bool = False
-    most_band_elements: int = 1024
+    most_band_elements: int = 4096
     most_band_steps: int = 200
     most_band_looks: int = 80
     most_band_stays: int = 70
