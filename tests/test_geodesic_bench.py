@@ -226,3 +226,14 @@ def test_the_quick_set_prints_its_tables(load, capsys):
     printed = capsys.readouterr().out
     assert "| ours | tol=0.0001 |" in printed
     assert "100%, of which 0% off" in printed
+
+
+def test_the_loosest_tolerance_holds_in_sixteen_dimensions(load):
+    """Curves that crawl along a flat valley go on: no length is off by more than tol."""
+    decoders = load("geodesic_bench.decoders")
+    problem, _ = decoders.with_graph(decoders.load("mlp_silu_d16", 100))
+    crawling = [0, 1, 28, 83]
+    start, end = problem.start[crawling], problem.end[crawling]
+    path = GeodesicSolver(tol=1e-3).solve(problem.immersion, start, end, problem.graph)
+    assert path.converged.all()
+    np.testing.assert_array_less(path.length, problem.reference[crawling] * (1.0 + 1e-3))

@@ -21,7 +21,6 @@ from geomstats_vae.immersions.immersion import Immersion
 
 _CACHE_BYTES = 2**21  # of a processor's cache, that what is evaluated at once should fit
 _SPEED_FLOOR = 1e-9  # of |J| |c'|; slower points say nothing of the direction
-_LAST_STEP = 0.03  # of the first distance from a level: whoever is as near has come to it
 
 Self = TypeVar("Self", bound="PerElement")
 
@@ -140,6 +139,7 @@ class Evaluator:
         level: Floats,
         move: Callable[[Ints, Floats, Floats], Floats],
         known: tuple[Floats, Floats] | None = None,
+        near: float = 0.03,
     ) -> Floats:
         """Move points along the gradient of the norm of sigma to levels, in at most three steps.
 
@@ -154,6 +154,8 @@ class Evaluator:
             lead.
         known : (array, array), optional
             What `std_norms` gives for the points.
+        near : float
+            Points that have come this near, as a share of where they began, take no more steps.
 
         Returns
         -------
@@ -171,7 +173,7 @@ class Evaluator:
             points[left] = move(left, here, gradient * share[:, None])
             # Errors are squared from step to step.
             first = first if k else np.abs(off)
-            far = np.abs(off) > _LAST_STEP * first if k else np.abs(off) > 0.0
+            far = np.abs(off) > near * first if k else np.abs(off) > 0.0
             left, first = left[far], first[far]
         return points
 

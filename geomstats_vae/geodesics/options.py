@@ -248,7 +248,7 @@ class DescentOptions:
     n_elements: int = 4
     rtol: float = 1e-5
     patience: int = 5
-    share: float = 0.1
+    share: float = 0.01
     alone: float = 1e-3
     alone_elements: int = 8
     memory: int = 10

@@ -25,8 +25,6 @@ from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.splines import SplineTree, jet_scratch, spline_jet
 
 _TINY = np.finfo(float).tiny
-# Points at which two polygons are compared.
-_N_COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,8 @@ class BandOptions:
         Of several polygons those that are longer than the shortest by more than this share go no
         further, nor do those that are nowhere farther from a shorter one than this, in widths of
         the box.
+    compared : int
+        Points at which that is seen.
     widen, shrink, settle : float
         Factors of the distances where the outermost ring is chosen, where the vertex stays or goes
         to the innermost ring, and where it goes to the next.
@@ -71,6 +71,7 @@ class BandOptions:
     directions: int = 6
     behind: float = 0.05
     apart: float = 0.005
+    compared: int = 100
     widen: float = 2.0
     shrink: float = 0.35
     settle: float = 0.6
@@ -184,8 +185,9 @@ class _Track:
         """Tell whether this polygon lies apart from another."""
         if not np.isfinite(self.length):
             return False
-        here, there = (_evenly(track.best / self._scale, _N_COMPARED) for track in (self, other))
-        return bool(np.linalg.norm(here - there, axis=1).max() > self._options.apart)
+        options, both = self._options, (self.best / self._scale, other.best / self._scale)
+        here, there = (_evenly(path, options.compared) for path in both)
+        return bool(np.linalg.norm(here - there, axis=1).max() > options.apart)
 
 
 def _evenly(path: Floats, n_points: int) -> Floats:
