@@ -13,7 +13,6 @@ from geomstats_vae.commands.errors import UsageError
 from geomstats_vae.models import VAE
 from geomstats_vae.report.inputs import SAMPLES
 
-SCRIPT = "geomstats-vae"
 _MODULE = "python -m geomstats_vae"
 # What training takes by default, as `VAE` has it, and for a first look.
 EPOCHS, QUICK_EPOCHS = VAE().max_epochs, 20

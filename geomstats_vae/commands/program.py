@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from geomstats_vae.commands import cluster, density, distances, geodesic, report, train, version
 from geomstats_vae.commands.errors import BAD_INPUT, BAD_USAGE, DONE, INTERRUPTED, UsageError
-from geomstats_vae.commands.options import SCRIPT, Parser, program
+from geomstats_vae.commands.options import Parser, program
 from geomstats_vae.report.errors import ReportError
+from geomstats_vae.report.provenance import SCRIPT
 
 _COMMANDS = (train, report, geodesic, distances, cluster, density, version)
 

@@ -91,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
             n_pairs=options.n_pairs or (_QUICK_PAIRS if options.quick else _N_PAIRS),
             seed=options.seed,
             quiet=options.quiet,
+            command=session.command,
             **({"options": _QUICK} if options.quick else {}),
         )
         if session.verbose:
