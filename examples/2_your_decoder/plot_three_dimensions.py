@@ -4,8 +4,8 @@ A latent space of three dimensions
 ==================================
 
 Nothing in the geometry is tied to two dimensions but its pictures. Here the digits have three
-latent coordinates; geodesics are drawn in space and in the three planes of the coordinates, and
-the images along them tell whether they are better than straight lines.
+latent coordinates. You will see geodesics in space and in the three planes of the coordinates, and
+the images along them and along straight lines.
 """
 
 # %%
@@ -94,3 +94,9 @@ for ax, images, title in zip(
     strip(ax, images)
     ax.set_ylabel(title, rotation=0, ha="right", va="center")
 plt.show()
+
+# %%
+# We have seen that a third dimension helps the model: its residuals fall from 0.147 to 0.130, and
+# nearest neighbours are right for 94 % of the digits in place of 91 %. All 40 geodesics are
+# certified. They are 0.965 times as long as lines in the median, and their largest jump is 0.69
+# against 0.98, for they take even steps.

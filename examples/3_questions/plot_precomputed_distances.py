@@ -5,7 +5,8 @@ Classify and map digits by geodesic distance
 
 Nearest neighbors, kernel densities and multidimensional scaling need distances alone. geomstats'
 versions of them measure one pair after the other; scikit-learn's take a matrix,
-``metric="precomputed"``, and one call measures all pairs of it at once.
+``metric="precomputed"``, and one call measures all pairs of it at once. You will see digits
+classified by it, and a map whose straight lines are as long as the geodesics.
 """
 
 # %%
@@ -44,6 +45,8 @@ among_train, to_train = distances[np.ix_(train, train)], distances[np.ix_(test, 
 neighbors = KNeighborsClassifier(n_neighbors=5, metric="precomputed")
 neighbors.fit(among_train, labels[train])
 print(f"5 nearest neighbors: {neighbors.score(to_train, labels[test]):.0%} right")
+straight = KNeighborsClassifier(n_neighbors=5).fit(codes[train], labels[train])
+print(f"by straight lines:   {straight.score(codes[test], labels[test]):.0%} right")
 
 # %%
 # All training codes vote, by a normal kernel of their distance: the classes' kernel densities are
@@ -78,3 +81,6 @@ matrix = distance_matrix(axes[2], distances, labels, colorbar=False)
 figure.colorbar(matrix, ax=axes[2], label="distance", shrink=0.75)
 axes[2].set_title("distances")
 plt.show()
+
+# %%
+# We have seen XXX
