@@ -73,7 +73,7 @@ class TestSentences:
         assert "1,000 rows of 13 columns" in model
         assert "0.25" in model
         assert "90 %" in model
-        assert geometry.startswith("Straight lines are good enough; ")
+        assert geometry.startswith("Straight lines are good enough. ")
         # Two sets of pairs, and each figure with its own.
         assert "the 48 pairs of the diagnosis" in geometry
         assert "0.97 times" in geometry

@@ -83,4 +83,7 @@ axes[2].set_title("distances")
 plt.show()
 
 # %%
-# We have seen XXX
+# We have seen that five nearest neighbours are right for 86 % of the test codes by geodesic
+# distance, for 84 % by straight lines, and that kernel densities are right for 86 %. With 50 test
+# codes that is a difference of one code. The map's distances are 3 % off in the median: these
+# geodesics nearly fit into a plane.

@@ -5,10 +5,10 @@ Random walks and Brownian motion
 
 A walker that takes small random steps of equal Riemannian length makes large latent steps where the
 decoder hardly changes and small ones where it changes fast. As the steps become short this is
-Brownian motion if the steps have the right drift, and another process if they have not. You will see
-that tested on the sphere, where the distribution is known. Then walkers go through the latent space
-of the digits. The walls of the metric hold them up, but Brownian motion does not seek the data.
-Langevin dynamics does.
+Brownian motion if the steps have the right drift, and another process if they have not. You will
+see that tested on the sphere, where the distribution is known. Then walkers go through the latent
+space of the digits. The walls of the metric hold them up, but Brownian motion does not seek the
+data. Langevin dynamics does.
 """
 
 # %%
@@ -176,7 +176,12 @@ axes[1, 2].set(ylim=(0, 1.05), xlabel="share of the time", ylabel="share of walk
 axes[1, 2].legend(frameon=False, loc="lower left")
 bars = axes[0, 2].barh(list(shares), [whole for _, whole, _ in shares.values()], color="0.6")
 axes[0, 2].bar_label(bars, fmt="{:.0%}", padding=3)
-axes[0, 2].set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="share of steps", title="sigma below its 99th percentile")
+axes[0, 2].set(
+    xlim=(0, 1.2),
+    xticks=[0, 0.5, 1],
+    xlabel="share of steps",
+    title="sigma below its 99th percentile",
+)
 axes[0, 2].invert_yaxis()
 
 # %%

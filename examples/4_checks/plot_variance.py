@@ -6,8 +6,8 @@ Uncertainty: the decoder's own, or radial basis functions
 The metric of a latent space is only as good as the decoder's standard deviation. A network that
 returns it extrapolates: far from all data it may be as certain as anywhere. The precision network
 of `Latent Space Oddity <https://arxiv.org/abs/1710.11379>`_ is a sum of radial basis functions, so
-that :math:`\sigma` grows away from the codes, and geodesics stay with them. Which of the two
-explains held-out images better, and what do the width *a* and the number *K* of the functions do?
+that :math:`\sigma` grows away from the codes. You will see both away from the data, which of the
+two explains held-out images better, and what the width *a* and the number *K* of the functions do.
 """
 
 # %%
@@ -209,3 +209,11 @@ for ax, n_shown in zip(axes, numbers, strict=True):
     ax.set(xlim=window.extent[:2], ylim=window.extent[2:])
     ax.set_title(f"K = {n_shown}: {score:.1f} nats")
 plt.show()
+
+# %%
+# We have seen that a network explains held-out images a little better than radial basis functions:
+# 68.7 against 66.2 nats per image in the mean of three splits, and 54.7 with a constant. But at
+# three radii from the middle its :math:`\sigma` is 1.4 times that at the codes, and that of the
+# radial basis functions is 5.7 times it. Only the latter makes a metric that knows where the data
+# end. The likelihood chooses wide functions, *a* of 2 or 3 with 32 or 64 of them, between which
+# there are hardly any walls.

@@ -22,6 +22,10 @@ from geomstats_vae.report import Inputs, ReportOptions, build_report
 
 NAME = "report"
 _N_PAIRS, _QUICK_PAIRS = 50, 10
+_SCALED = (
+    "Every column is brought to mean 0 and standard deviation 1: errors and lengths are in "
+    "standard deviations."
+)
 _QUICK = ReportOptions(
     n_matrix=20, n_mean=8, mean_max_iter=4, n_sensitivity=16, n_cells=80, dpi=100
 )
@@ -83,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
             session.warn(warning)
         trained = source.trained
         inputs = _thinned(source.inputs, options)
+        if source.scaling is not None:
+            inputs = replace(inputs, assumptions=(*inputs.assumptions, _SCALED))
         page = build_report(
             inputs,
             options.output,

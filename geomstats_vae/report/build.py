@@ -208,7 +208,7 @@ class _Report:
             self.picture(
                 strips.columns_figure(self.mean, X, pairs, drawn, headers),
                 f"Decoder means of the {which} along the numbered curves of the map from start to "
-                "end: red above the mean of the column, blue below, darkest at 2.5 standard "
+                "end: red above the mean of the column, blue below, darkest at 2 standard "
                 "deviations.",
                 f"Columns along {len(drawn)} geodesics and straight lines. {told}",
             )
@@ -238,10 +238,12 @@ class _Report:
                 curves=False,
             )
             if self.inputs.layout is None:
-                self.page.paragraph(
-                    "The data have no image shape, so decoded samples are not drawn; "
-                    "--image-shape HEIGHTxWIDTH adds these pictures."
-                )
+                # Columns with names are no pixels.
+                if self.inputs.headers is None:
+                    self.page.paragraph(
+                        "The data have no image shape, so decoded samples are not drawn; "
+                        "--image-shape HEIGHTxWIDTH adds these pictures."
+                    )
                 return
             figure = figures.images_figure(self.pixels, self.window, self.inputs.layout.shape)
             caption = "Decoder means over the latent space, each at its code."
@@ -392,7 +394,7 @@ class _Report:
         self.page.items(
             [
                 "All lengths are those of the decoder's expected pullback metric "
-                "M = J_mu' J_mu + J_sigma' J_sigma, in units of the data.",
+                "M = J_mu' J_mu + J_sigma' J_sigma, in the units in which the model has the data.",
                 *self.inputs.assumptions,
             ]
         )

@@ -200,7 +200,7 @@ def _geometry(summary: Summary) -> str:
     if found is None:
         return verdict
     return (
-        f"{verdict.rstrip('.')}; between the {found['n_pairs']} pairs of the diagnosis, geodesics "
+        f"{verdict.rstrip('.')}. Between the {found['n_pairs']} pairs of the diagnosis, geodesics "
         f"are {found['ratio_median']:.2f} times as long as straight lines in the median, the rank "
         f"correlation of their lengths with latent distances is {found['rank_correlation']:.2f}, "
         f"and {percent(found['leaving_share'])} of the lines leave the data."
@@ -297,6 +297,23 @@ def _next_step(summary: Summary) -> str:
     )
 
 
+def listed(columns: Mapping[str, Any]) -> str:
+    """List constant columns.
+
+    Parameters
+    ----------
+    columns : dict
+        What `columns_of` returns.
+
+    Returns
+    -------
+    names : str
+        The first five names; empty without names.
+    """
+    names = columns["constant_names"]
+    return ", ".join(map(repr, names[:_N_NAMED])) + (", ..." if len(names) > _N_NAMED else "")
+
+
 def is_unscaled(columns: Mapping[str, Any], n_columns: int) -> bool:
     """Tell whether one column hides the others.
 
@@ -330,12 +347,11 @@ def _of_data(summary: Summary) -> Iterator[str]:
             "instance with sklearn.preprocessing.StandardScaler."
         )
     if columns["constant"] and not data["images"]:
-        named = ", ".join(map(repr, columns["constant_names"][:_N_NAMED]))
-        more = ", ..." if columns["constant"] > _N_NAMED else ""
+        named = listed(columns)
         one = columns["constant"] == 1
         yield (
             f"{count(columns['constant'], 'column')} of {data['columns']} never "
-            f"{'changes' if one else 'change'}{f': {named}{more}' if named else ''}. "
+            f"{'changes' if one else 'change'}{f': {named}' if named else ''}. "
             f"{'It carries nothing; leave it' if one else 'They carry nothing; leave them'} out."
         )
     if model["rows_per_center"] < ROWS_PER_CENTER:

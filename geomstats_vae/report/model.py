@@ -50,8 +50,8 @@ def fitted(
         vae = VAE.load(model)
     except OSError as error:
         raise ReportError(
-            f"Expected a model in {str(model)!r}, got {first_line(error)}; pass a file written by "
-            "VAE.save."
+            f"Expected a model in {str(model)!r}, got {first_line(error, of_file=True)}; pass a "
+            "file written by VAE.save."
         ) from error
     except ValueError as error:
         raise ReportError(first_line(error)) from error
