@@ -53,7 +53,9 @@ def add(commands: Any) -> None:
     )
     add_rows(add_source(parser, "folder of train, a model, or data as of train"), "all")
     add_trained(add_model(parser))
-    work = add_run(parser, "clusters", f"20 epochs on at most 1000 rows, {QUICK_ROWS} rows")
+    work = add_run(
+        parser, "clusters", f"train 20 epochs on at most 1000 rows, take {QUICK_ROWS} rows"
+    )
     work.add_argument(
         "-k",
         "--n-clusters",

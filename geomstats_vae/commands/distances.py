@@ -57,7 +57,9 @@ def add(commands: Any) -> None:
         f"{_N_ROWS}",
     )
     add_trained(add_model(parser))
-    work = add_run(parser, "distances", f"20 epochs on at most 1000 rows, {_QUICK_ROWS} rows")
+    work = add_run(
+        parser, "distances", f"train 20 epochs on at most 1000 rows, take {_QUICK_ROWS} rows"
+    )
     work.add_argument(
         "--method",
         choices=("exact", "graph"),

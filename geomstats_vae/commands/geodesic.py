@@ -60,7 +60,9 @@ def add(commands: Any) -> None:
     )
     add_source(parser, "folder of train, a model, or data as of train")
     add_trained(add_model(parser))
-    work = add_run(parser, "geodesics", f"20 epochs on at most 1000 rows, {_QUICK_PAIRS} pairs")
+    work = add_run(
+        parser, "geodesics", f"train 20 epochs on at most 1000 rows, take {_QUICK_PAIRS} pairs"
+    )
     add_pair = work.add_argument
     add_pair(
         "--from",

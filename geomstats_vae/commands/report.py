@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
         "of images",
         images=True,
     )
-    data.add_argument("--data", metavar="FILE", help="the same, as an option")
+    data.add_argument("--data", metavar="FILE", help="the FILE, as an option")
     add_trained(add_model(parser))
     work = add_run(parser, "report", "20 epochs on at most 1000 rows, fewer geodesics and pixels")
     work.add_argument(

@@ -23,7 +23,7 @@ _N_COLUMN_STRIP, _REACH = 60, 2.0
 # Inches for a column, for one with a name, for all of them, between strips and around them.
 _COLUMN, _NAMED, _STRIP_HEIGHTS, _BETWEEN, _PAD = 0.04, 0.1, (0.25, 1.6), 0.18, 0.04
 # Names of columns that have room, and their size in points. Inches for a letter of usual size.
-_MOST_NAMES, _SMALL, _LETTER = 16, 6.5, 0.08
+_MOST_NAMES, _SMALL, _LETTER = 16, 6.5, 0.1
 
 
 def strips_figure(
