@@ -66,7 +66,8 @@ print(f"Share of the first component: {pca.explained_variance_ratio_[0]:.0%}")
 # **Geodesic regression**: how do zeros change as they lean? The line that is fitted is a geodesic,
 # intercept and slope a point and a tangent vector. Regression of the logarithms at the mean gives
 # it its start. On geomstats' pytorch backend its gradients are exact; the numpy backend takes
-# differences, with a step far above the tolerance of the distances.
+# differences, with a step far above the tolerance of the distances. Three iterations are enough
+# here, and geomstats says that there could be more.
 images = digits.data[zeros].reshape(-1, *digits.image_shape)
 rows, columns = np.mgrid[: digits.image_shape[0], : digits.image_shape[1]]
 

@@ -204,12 +204,9 @@ class _Report:
             )
         elif drawn:
             X, headers = self.inputs.X, self.inputs.headers
-            which = "columns" if headers else f"columns 1 to {X.shape[1]}, from top to bottom,"
             self.picture(
                 strips.columns_figure(self.mean, X, pairs, drawn, headers),
-                f"Decoder means of the {which} along the numbered curves of the map from start to "
-                "end: red above the mean of the column, blue below, darkest at 2 standard "
-                "deviations.",
+                strips.columns_caption(X.shape[1], headers),
                 f"Columns along {len(drawn)} geodesics and straight lines. {told}",
             )
         self.files["pairs.csv"] = files.pairs_csv(pairs)

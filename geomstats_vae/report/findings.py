@@ -343,8 +343,8 @@ def _of_data(summary: Summary) -> Iterator[str]:
             f"The columns are not scaled: {columns['most_varying_name']} alone has "
             f"{percent(columns['share_of_variance'])} of the variance, and standard deviations "
             f"differ by a factor of {columns['ratio_of_deviations']:.3g}. Distances see hardly "
-            "anything else. Divide columns of different units by their standard deviations, for "
-            "instance with sklearn.preprocessing.StandardScaler."
+            "anything else. Divide columns of different units by their standard deviations: by "
+            "--standardize on the command line, or by sklearn.preprocessing.StandardScaler."
         )
     if columns["constant"] and not data["images"]:
         named = listed(columns)

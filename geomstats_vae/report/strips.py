@@ -113,6 +113,30 @@ def columns_figure(
     return figure
 
 
+def columns_caption(n_columns: int, names: Sequence[str] | None) -> str:
+    """Say what `columns_figure` shows.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns.
+    names : sequence of str, optional
+        Their names.
+
+    Returns
+    -------
+    caption : str
+        A sentence.
+    """
+    which = f"columns 1 to {n_columns}, from top to bottom,"
+    if names is not None:
+        which = "columns, of which some are named," if n_columns > _MOST_NAMES else "columns"
+    return (
+        f"Decoder means of the {which} along the numbered curves of the map from start to end: red "
+        f"above the mean of the column, blue below, darkest at {_REACH:g} standard deviations."
+    )
+
+
 def _strips(
     pairs: Pairs,
     drawn: Sequence[int],
