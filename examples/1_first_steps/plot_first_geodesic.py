@@ -93,7 +93,7 @@ print(f"Relative error of the length: median {np.median(error):.1e}, maximum {er
 # On the sphere, in latent space, and the errors of all pairs. The map shows the volume density: the
 # area on the sphere that a unit of latent area decodes to. The geodesic bends outwards, where less
 # of the sphere is to be crossed.
-figure = plt.figure(figsize=(16, 4.6), layout="constrained")
+figure = plt.figure(figsize=(13, 4), layout="constrained")
 figure.get_layout_engine().set(wspace=0.06)
 ball = figure.add_subplot(1, 3, 1, projection="3d")
 plane, errors = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)

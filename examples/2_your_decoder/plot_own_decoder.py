@@ -128,7 +128,7 @@ chosen = np.argsort(-tree.query(curves["straight lines"])[0].max(axis=1))[:4]
 window = LatentWindow.around(
     np.concatenate([points, *(curves[name][chosen].reshape(-1, 2) for name in spaces)])
 )
-figure, axes = plt.subplots(1, 3, figsize=(16, 4.6), layout="compressed")
+figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="compressed")
 for ax, (name, space) in zip(axes, spaces.items(), strict=True):
     volume_density(ax, space, window, n_points=n_cells)
     ax.plot(*points.T, ".", color="white", markersize=1.5, alpha=0.4)

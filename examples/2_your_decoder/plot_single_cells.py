@@ -120,7 +120,7 @@ for name, most in zip(markers, np.abs(on_way - on_line).max(axis=0), strict=True
 
 # %%
 # The map shows where the decoder is uncertain, in light colours, with the geodesics from B cells.
-figure, axes = plt.subplots(1, 3, figsize=(18, 5.2), layout="compressed")
+figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="compressed")
 figure.get_layout_engine().set(wspace=0.06)
 log_sigma(axes[0], std, LatentWindow.around(codes), n_points=100 if short else 200)
 drawn = first == list(types).index("B")
@@ -140,7 +140,7 @@ for name, solid, dashed, color in zip(
     axes[2].plot(times, solid, color=color, label=name)
     axes[2].plot(times, dashed, color=color, ls="--", lw=1.0)
 axes[2].set(xlabel="time, from B cells to monocytes", ylabel="expression (log counts)")
-axes[2].set_title("solid: geodesic, dashed: straight line")
+axes[2].set_title("solid: geodesic, dashed: line")
 axes[2].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 plt.show()
 

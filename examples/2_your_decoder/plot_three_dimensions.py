@@ -76,7 +76,7 @@ print(f"Largest jump, geodesics {jumps[0].mean():.2f} and lines {jumps[1].mean()
 # In space, in the planes, and as images: the geodesic is the upper strip of each pair. The two
 # pairs shown are those whose geodesics are shortest against their lines.
 shown = np.argsort(ratio)[:2]
-figure = plt.figure(figsize=(15, 8.5), layout="compressed")
+figure = plt.figure(figsize=(12.5, 7.2), layout="compressed")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
 space = left.add_subplot(projection="3d")
 latent_scatter(space, codes, labels, size=4.0, legend=False)

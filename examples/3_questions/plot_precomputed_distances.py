@@ -71,7 +71,7 @@ print(f"Distances on the map: {np.median(np.abs(error)):.0%} off in the median")
 
 # %%
 # The codes, their map, and the matrix in the order of the digits.
-figure, axes = plt.subplots(1, 3, figsize=(15, 5.2), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.4), layout="constrained")
 latent_scatter(axes[0], codes, labels, legend=False)
 axes[0].set_title("latent codes")
 latent_scatter(axes[1], image, labels)

@@ -86,7 +86,7 @@ for name, (_, _, true, geodesic, straight) in results.items():
 # Above, the samples, colored by one coordinate of the surface. In the middle, their codes, with
 # four geodesics and the straight lines between the same points. Below, all distances against the
 # true ones; the straight ones, which have no unit, are scaled to the same median.
-figure = plt.figure(figsize=(3.6 * len(results), 10.5), layout="constrained")
+figure = plt.figure(figsize=(2.8 * len(results), 8.4), layout="constrained")
 for k, (name, (surface, vae, true, geodesic, straight)) in enumerate(results.items(), start=1):
     samples = figure.add_subplot(3, len(results), k, projection="3d")
     size = surfaces[name][1]
@@ -94,6 +94,7 @@ for k, (name, (surface, vae, true, geodesic, straight)) in enumerate(results.ite
     samples.set_box_aspect(np.ptp(surface.data, axis=0), zoom=0.7)
     samples.set_title(name, y=0.97)
     samples.locator_params(nbins=3)
+    samples.locator_params(axis="z", nbins=2)
     samples.view_init(elev=20, azim=-70)
 
     latent = figure.add_subplot(3, len(results), len(results) + k)

@@ -133,7 +133,7 @@ for name, std in (("network", network), ("radial basis functions", precision.std
     ratio = mean_sigma(std, rings)[radii == 3.0][0] / at_codes[name]
     print(f"sigma at three radii, by {name}: {ratio:.2f} times that at the codes")
 
-figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="compressed")
+figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.7), layout="compressed")
 reach = 3.0 * radius
 window = LatentWindow(middle - reach, middle + reach, np.zeros(0))
 with torch.no_grad():
@@ -169,7 +169,7 @@ axes[2].legend()
 # wide ones take the walls away between classes. What is best for likelihood need not be best for
 # geometry; look at both.
 figure, axes = plt.subplots(
-    2, len(widths), figsize=(3.1 * len(widths), 6.4), layout="compressed", squeeze=False
+    2, len(widths), figsize=(2.3 * len(widths), 5.2), layout="compressed", squeeze=False
 )
 window = LatentWindow.around(codes)
 start, end = codes[[0, 3, 11, 27]], codes[[40, 16, 8, 60]]
@@ -195,7 +195,7 @@ axes[1, 0].set_ylabel("volume density\n$z_2$")
 
 # %%
 # The sweep over the number of functions, at the width that was best.
-figure, axes = plt.subplots(1, len(numbers), figsize=(3.1 * len(numbers), 3.4), layout="compressed")
+figure, axes = plt.subplots(1, len(numbers), figsize=(2.5 * len(numbers), 2.8), layout="compressed")
 for ax, n_shown in zip(axes, numbers, strict=True):
     score, shown = found[a, n_shown]
     log_sigma(
