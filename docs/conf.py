@@ -116,7 +116,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"index": []}
+# Pages without others below them have nothing to list beside them.
+html_sidebars = {page: [] for page in ("index", "install", "tutorial", "benchmarks", "changes")}
+toc_object_entries_show_parents = "hide"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

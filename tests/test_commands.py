@@ -113,6 +113,13 @@ class TestTrain:
         err = refused(capsys, 1, "train", trees, *options, "--n-centers", "61", "--quiet")
         assert "--n-centers 6" in err
 
+    def test_constant_columns_are_named(self, tmp_path, capsys):
+        lines = [f"{k / 7:.3f},5,{k % 3}" for k in range(30)]
+        (tmp_path / "t.csv").write_text("\n".join(["a,batch,b", *lines]))
+        options = ["--epochs", "1", "--output", str(tmp_path / "out")]
+        assert main(["train", str(tmp_path / "t.csv"), *options]) == 0
+        assert "got 'batch', the same in every row" in capsys.readouterr().err
+
     def written(self, tmp_path):
         names = ["model.safetensors", "codes.csv", "summary.json"]
         assert {path.name for path in (tmp_path / "out").iterdir()} == set(names)
@@ -394,6 +401,12 @@ class TestReportCommand:
 
     def test_missing_data(self, capsys, tmp_path):
         assert "does not exist" in self.refused(capsys, "--data", tmp_path / "X.npy")
+
+    def test_rows_that_are_all_the_same(self, capsys, tmp_path):
+        np.savetxt(tmp_path / "same.csv", np.ones((20, 3)), delimiter=",", header="a,b,c")
+        err = self.refused(capsys, tmp_path / "same.csv", "--output", tmp_path / "out")
+        assert "20 times the same" in err
+        assert not (tmp_path / "out").exists()
 
     def test_labels_without_data(self, capsys, tmp_path):
         assert "--data" in self.refused(capsys, "--labels", tmp_path / "y.npy", status=2)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sklearn.mixture import GaussianMixture
 
 from geomstats_vae import LatentSpace, plotting
+from geomstats_vae.plotting.codes import shortened
 from tests import surfaces
 from tests.manifolds import charts
 
@@ -81,6 +82,16 @@ class TestCodes:
             np.testing.assert_array_equal(artist.get_offsets(), codes[labels == name])
         assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
         assert ax.get_legend() is not None
+
+    def test_long_names_keep_both_ends(self, ax, codes):
+        names = ["CD8+/CD45RA+ Naive Cytotoxic", "CD8+ Cytotoxic T", "B"]
+        shown = [shortened(name, 12) for name in names]
+        assert [len(name) for name in shown] == [12, 12, 1]
+        assert len(set(shown)) == 3
+        assert all(name[:5] == short[:5] for name, short in zip(names, shown, strict=True))
+        assert all(name[-3:] == short[-3:] for name, short in zip(names, shown, strict=True))
+        plotting.latent_scatter(ax, codes, np.array(names * 20))
+        assert {text.get_text() for text in ax.texts} == set(shown)
 
     def test_scatter_without_labels(self, ax, codes):
         (artist,) = plotting.latent_scatter(ax, codes)

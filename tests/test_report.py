@@ -23,10 +23,12 @@ from geomstats_vae.report import (
     analysis,
     build,
     build_report,
+    strips,
 )
 from geomstats_vae.report.figures import pairs_to_draw
 from geomstats_vae.report.inputs import read_inputs
 from geomstats_vae.report.journal import Journal
+from geomstats_vae.report.model import fitted
 from geomstats_vae.report.output import check_writable, write_files
 from geomstats_vae.report.page import Page
 from geomstats_vae.report.reading import layout_of
@@ -209,6 +211,20 @@ def test_assumptions_are_printed_once_and_stand_on_the_page(tmp_path, monkeypatc
     assert capsys.readouterr() == ("", "")
 
 
+def test_python_and_the_command_line_train_the_same_kind_of_model(monkeypatch, tmp_path):
+    """The head that is trained for comparison is not, unless it is asked for."""
+    monkeypatch.setattr(VAE, "fit", lambda vae, X: vae)
+    ours = fitted(np.zeros((200, 3)), None, None, seed=0, verbose=True).get_params()
+    given = {}
+    monkeypatch.setattr(command, "build_report", lambda *_, **options: given.update(options))
+    assert main(["report", "--sample", "digits", "--output", str(tmp_path)]) == 0
+    theirs = given["vae"].get_params()
+    assert ours["variance_head"] is theirs["variance_head"] is False
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"n_centers"}
+    asked = VAE(variance_head=True)
+    assert fitted(np.zeros((200, 3)), None, asked, seed=0, verbose=True) is asked
+
+
 @pytest.mark.parametrize("axes", [(3, 4, 5), (4, 5, 3), (4, 4, 5), (1, 4, 5), (4, 5)])
 def test_colours_are_drawn_between_0_and_1(axes):
     X = np.random.default_rng(0).uniform(-5.0, 260.0, (6, np.prod(axes)))
@@ -221,6 +237,28 @@ def test_colours_are_drawn_between_0_and_1(axes):
         assert pixels.max() == 1.0
     else:  # the map of greys finds its own limits
         np.testing.assert_array_equal(pixels, X)
+
+
+@pytest.mark.parametrize("n_columns", [3, 40])
+def test_columns_stand_under_their_names(n_columns):
+    X = np.random.default_rng(0).normal(size=(20, n_columns))
+    names = [f"gene {k}" for k in range(n_columns)]
+    ends = np.zeros((2, 2)), np.ones((2, 2))
+    pairs = SimpleNamespace(start=ends[0], end=ends[1], at=lambda k, t: np.stack([t, t], axis=-1))
+
+    def decode(points):
+        return np.repeat(points[..., :1], n_columns, axis=-1)
+
+    figure = strips.columns_figure(decode, X, pairs, [1, 0], names)
+    first, second = figure.axes[0], figure.axes[1]
+    labels = [label.get_text() for label in first.get_yticklabels()]
+    assert labels[0] == "gene 0"
+    assert len(labels) == min(n_columns, 14)
+    assert [name for name in names if name in labels] == labels
+    assert [ax.get_title() for ax in (first, second)] == ["geodesic", "straight line"]
+    np.testing.assert_array_equal(first.images[0].get_array(), second.images[0].get_array())
+    unnamed = strips.columns_figure(decode, X, pairs, [1, 0])
+    assert not len(unnamed.axes[0].get_yticks())
 
 
 def test_samples_that_come_with_the_package():

@@ -192,6 +192,25 @@ class TestImages:
         assert samples.layout == layout_of(axes)
         assert assumed(samples, "images of 4 x 6 pixels")
 
+    def test_bytes_become_pixels_from_0_to_1(self, save):
+        array = np.random.default_rng(0).integers(256, size=(5, 4, 6)).astype(np.uint8)
+        samples = read_samples(save(array))
+        np.testing.assert_array_equal(samples.X, array.reshape(5, -1) / 255.0)
+        assert assumed(samples, "divided by 255")
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            np.eye(4, dtype=np.uint8)[None].repeat(3, 0),  # masks
+            np.full((3, 4, 4), 200.0),  # a unit that its owner chose
+            np.full((3, 16), 200, dtype=np.uint8),  # counts
+        ],
+    )
+    def test_other_numbers_keep_their_unit(self, save, array):
+        samples = read_samples(save(array))
+        np.testing.assert_array_equal(samples.X, array.reshape(3, -1))
+        assert not any("divided" in text for text in samples.assumptions)
+
     def test_other_shapes_are_refused(self, save):
         with pytest.raises(ReportError, match=r"images of 1, 3 or 4 channels.*5 x 6 x 7"):
             read_samples(save(np.zeros((5, 5, 6, 7))))

@@ -23,6 +23,7 @@ class TestLabelsColumn:
         assert samples.labels.tolist() == list("xy") * 6
         assert samples.X.shape == (12, 2)
         assert samples.names == ("column 'stage'", "column 'size'")
+        assert samples.headers == ("stage", "size")
         assert any("'note' are left out" in said for said in samples.assumptions)
 
     def test_of_numbers(self, table):

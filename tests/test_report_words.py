@@ -4,12 +4,14 @@ import copy
 import csv
 import io
 import json
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import geomstats_vae
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.plotting import LatentWindow
 from geomstats_vae.report import agreement, analysis, files, findings, provenance
@@ -37,6 +39,7 @@ SUMMARY = {
         "solved": 50,
         "certified": 49,
         "shortest_ratio": 0.5,
+        "median_ratio": 0.95,
         "longest_ratio": 1.0,
         "sigma_ratio": 0.8,
     },
@@ -47,7 +50,12 @@ SUMMARY = {
         "torn_share": 0.0,
         "walled_share": 0.0,
         "sensitivity": [{"change": "a x 0.7", "relative_change": 0.3}],
-        "comparison": {"ratio_median": 0.97, "rank_correlation": 0.99, "leaving_share": 0.02},
+        "comparison": {
+            "n_pairs": 48,
+            "ratio_median": 0.97,
+            "rank_correlation": 0.99,
+            "leaving_share": 0.02,
+        },
     },
 }
 
@@ -65,9 +73,12 @@ class TestSentences:
         assert "1,000 rows of 13 columns" in model
         assert "0.25" in model
         assert "90 %" in model
-        assert geometry.startswith("Straight lines are good enough; ")
+        assert geometry.startswith("Straight lines are good enough. ")
+        # Two sets of pairs, and each figure with its own.
+        assert "the 48 pairs of the diagnosis" in geometry
         assert "0.97 times" in geometry
-        assert geodesics.startswith("49 of 50 geodesics")
+        assert geodesics.startswith("49 of 50 geodesics between other random codes")
+        assert "0.95 in the median" in geodesics
         assert "clear clusters: 2 of 400 to 600 rows" in groups
         assert "straight lines" in then
 
@@ -129,6 +140,9 @@ class TestFaults:
         assert findings.is_unscaled(columns, 4)
         summary = changed(data={"unscaled": True, "column_spread": columns})
         assert "number 3 alone has 99.9 % of the variance" in findings.faults(summary)[0]
+        named = findings.columns_of(X, ["age", "size", "mass", "dose"])
+        summary = changed(data={"unscaled": True, "column_spread": named})
+        assert "'mass' alone has 99.9 % of the variance" in findings.faults(summary)[0]
 
     @pytest.mark.parametrize("factors", [[1.0, 1.0, 3.0, 1.0], [20.0, 20.0, 20.0, 1.0]])
     def test_columns_of_like_size_are_not(self, factors):
@@ -139,6 +153,9 @@ class TestFaults:
         X = np.random.default_rng(0).normal(size=(100, 4)) * [1.0, 0.0, 1.0, 0.0]
         summary = changed(data={"column_spread": findings.columns_of(X), "columns": 4})
         assert findings.faults(summary)[0].startswith("2 columns of 4 never change")
+        named = findings.columns_of(X, ["age", "size", "mass", "dose"])
+        summary = changed(data={"column_spread": named, "columns": 4})
+        assert "never change: 'size', 'dose'." in findings.faults(summary)[0]
 
     def test_few_rows_per_center(self):
         summary = changed(model={"rows_per_center": 2.8})
@@ -231,10 +248,24 @@ def test_numbers_that_are_not_finite_are_null():
 
 
 def test_command():
-    given = ["/x/geomstats_vae/__main__.py", "report", "my table.csv"]
-    assert provenance.command_line(given) == "python -m geomstats_vae report 'my table.csv'"
-    assert provenance.command_line(["/bin/geomstats-vae", "report"]) == "geomstats-vae report"
-    assert provenance.command_line(["/bin/pytest", "-q"]) is None
+    command = provenance.command_line(["report", "my table.csv"])
+    assert command == "geomstats-vae report 'my table.csv'"
+    assert provenance.made(3, command)["command"] == command
+    assert provenance.made(3)["command"] is None
+
+
+def test_date_and_version():
+    made = provenance.made(3)
+    date = datetime.fromisoformat(made["date"])
+    assert date.utcoffset() is not None
+    assert abs(datetime.now(timezone.utc) - date) < timedelta(minutes=1)
+    assert (made["version"], made["seed"]) == (geomstats_vae.__version__, 3)
+
+
+def test_the_unit_of_pixels_is_said():
+    summary = changed(data={"range": [0.0, 255.0]})
+    assert "of pixels between 0 and 255" in findings._unit(summary["data"])
+    assert findings._unit({"range": None}) == ""
 
 
 def test_windows_hold_codes_and_curves_and_are_not_flat():

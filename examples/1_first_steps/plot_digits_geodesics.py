@@ -3,10 +3,10 @@
 Geodesics between digits, against straight lines
 ================================================
 
-A straight line between two latent codes crosses regions where the decoder has seen no data, and
-the images along it change in jumps. A geodesic of the decoder's metric goes around them. Here are
-both, on a map of the metric's volume, with the images decoded along them; then both are measured
-over fifty pairs of codes.
+A straight line between two latent codes may cross regions where the decoder changes fast, and the
+images along it change in jumps. A geodesic of the decoder's metric takes the shortest way for the
+image. You will see both on a map of the metric, with the images decoded along them, and both
+measured over fifty pairs of codes.
 """
 
 # %%
@@ -136,3 +136,10 @@ for number, (k, part) in enumerate(zip(chosen, right.subfigures(3, 1), strict=Tr
         strip(ax, decode(strips[name][k])[0].reshape(-1, 8, 8))
         ax.set_ylabel(name, rotation=0, ha="right", va="center")
 plt.show()
+
+# %%
+# We have seen that all 50 geodesics converge. They are 0.93 times as long as the straight lines in
+# the mean. The largest jump between neighbouring images is 0.63 along geodesics and 0.98 along
+# lines. Most of that comes from the even steps: a line that is walked at equal steps of length has
+# 0.67. Sigma is 3 % lower along geodesics by length in the metric, and the same by latent length:
+# these geodesics do not keep to the data.

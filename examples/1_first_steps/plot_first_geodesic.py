@@ -5,11 +5,12 @@ A first geodesic, on a sphere
 
 Any torch decoder gives its latent space a metric: a curve in latent space is as long as the curve
 that it decodes to. Here the decoder is a map of the unit sphere, so all answers are known: shortest
-ways are arcs of great circles. We solve for one, for a thousand, and see how far off they are.
+ways are arcs of great circles. You will see one geodesic on the sphere and in latent space, and the
+errors of a thousand.
 """
 
 # %%
-# The decoder: twelve lines of plain torch. It maps a point of the plane to the point of the sphere
+# The decoder: a few lines of plain torch. It maps a point of the plane to the point of the sphere
 # that the line from the south pole through it meets, so the origin is the north pole and the unit
 # circle is the equator.
 import os
@@ -92,7 +93,7 @@ print(f"Relative error of the length: median {np.median(error):.1e}, maximum {er
 # On the sphere, in latent space, and the errors of all pairs. The map shows the volume density: the
 # area on the sphere that a unit of latent area decodes to. The geodesic bends outwards, where less
 # of the sphere is to be crossed.
-figure = plt.figure(figsize=(16, 4.6), layout="constrained")
+figure = plt.figure(figsize=(13, 4), layout="constrained")
 figure.get_layout_engine().set(wspace=0.06)
 ball = figure.add_subplot(1, 3, 1, projection="3d")
 plane, errors = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)
@@ -120,3 +121,8 @@ errors.scatter(exact, np.maximum(error, 1e-16), s=6, lw=0, alpha=0.6)
 errors.set(yscale="log", xlabel="distance along the sphere", ylabel="relative error of the length")
 errors.set_title(f"{n_pairs} pairs")
 plt.show()
+
+# %%
+# We have seen a geodesic that agrees with the great circle in all ten digits that are printed. The
+# straight line between the same codes is 10 % longer. All of 1,000 geodesics converge, and no
+# length is off by more than 1e-8 of itself.

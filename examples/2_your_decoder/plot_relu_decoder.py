@@ -6,8 +6,8 @@ A decoder with kinks: ReLU
 A ReLU network is linear on each of many polygons. Its mean has no curvature inside them and a kink
 at every edge, where the metric jumps. So the geodesic equation says nothing of the bends of a
 shortest curve. Geodesics are found on smooth decoders in the place of it: each ReLU is rounded, at
-first over a wide part of its inputs and then over less. What does that give, and what does a smooth
-activation still do better?
+first over a wide part of its inputs and then over less. You will see that lengths are right in this
+way, and what a smooth activation still does better.
 """
 
 # %%
@@ -110,6 +110,13 @@ for (whole, part), (activation, vae) in zip(axes.T, models.items(), strict=True)
         geodesics(ax, path(np.linspace(0.0, 1.0, 2001))[drawn], path.converged[drawn])
         ax.set(xlim=window.extent[:2], ylim=window.extent[2:])
     end_points(whole, start[drawn], end[drawn])
-    whole.set_title(f"{activation}: four geodesics (dash-dotted: not certified)")
+    whole.set_title(f"{activation}: four geodesics")
     part.set_title("around the middle of the first")
 plt.show()
+
+# %%
+# We have seen that all ten geodesics of both decoders converge. On the ReLU decoder their lengths
+# are right to 0.04 %, on the smooth one to 6e-8. ``exp(log(x))`` is another matter. On the smooth
+# decoder it returns to x to eight digits or more. On the ReLU decoder it misses whole pairs by 11 %
+# of the way in the median. For distances either will do; if you need exponentials, train with a
+# smooth activation.

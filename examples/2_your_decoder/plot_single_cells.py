@@ -5,9 +5,9 @@ From one type of blood cell to another
 
 A latent space of gene expression is often read like a map, with a ruler. But between two types of
 cells there may be nothing: a straight line crosses regions that no cell occupies, and what the
-decoder says there was never seen. Geodesics of the decoder's metric go around such regions, by way
-of cells that exist. We draw them between seven types of blood cells, compare their lengths with
-the straight ones, and follow the expression of a few genes from B cells to monocytes.
+decoder says there was never seen. Many geodesics of the decoder's metric go around such regions, by
+way of cells that exist. You will see those from B cells to six other types of blood cells, the
+distances between all types, and the expression of a few genes from B cells to monocytes.
 
 The cells, a part of 10x Genomics' "PBMC 68k", come with scanpy: ``pip install scanpy``.
 """
@@ -119,12 +119,13 @@ for name, most in zip(markers, np.abs(on_way - on_line).max(axis=0), strict=True
     print(f"{name}: geodesic and line differ by up to {most:.2f}")
 
 # %%
-# The map shows where the decoder is uncertain; most geodesics between medoids keep to the dark.
-figure, axes = plt.subplots(1, 3, figsize=(18, 5.2), layout="compressed")
+# The map shows where the decoder is uncertain, in light colours, with the geodesics from B cells.
+figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="compressed")
 figure.get_layout_engine().set(wspace=0.06)
 log_sigma(axes[0], std, LatentWindow.around(codes), n_points=100 if short else 200)
-geodesics(axes[0], path(times), path.converged)
-straight_lines(axes[0], start, end, width=0.7)
+drawn = first == list(types).index("B")
+geodesics(axes[0], path(times)[drawn], path.converged[drawn])
+straight_lines(axes[0], start[drawn], end[drawn], width=1.0)
 latent_scatter(axes[0], codes, labels, legend=False)
 end_points(axes[0], medoids, medoids)
 curve_legend(axes[0])
@@ -139,6 +140,13 @@ for name, solid, dashed, color in zip(
     axes[2].plot(times, solid, color=color, label=name)
     axes[2].plot(times, dashed, color=color, ls="--", lw=1.0)
 axes[2].set(xlabel="time, from B cells to monocytes", ylabel="expression (log counts)")
-axes[2].set_title("solid: geodesic, dashed: straight line")
-axes[2].legend(loc="lower right", bbox_to_anchor=(1.0, 0.1))
+axes[2].set_title("solid: geodesic, dashed: line")
+axes[2].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 plt.show()
+
+# %%
+# We have seen that all 21 geodesics converge, and that on 14 of them the decoder is more certain
+# than on the straight line: its standard deviation is 0.85 against 0.94 in the mean over pairs.
+# Geodesic distances agree better with those between the profiles of the types: a rank correlation
+# of 0.86 against 0.79. That is of 21 pairs and one training; see :doc:`/guide/trust` before you
+# build on it.

@@ -4,8 +4,8 @@ A latent space of three dimensions
 ==================================
 
 Nothing in the geometry is tied to two dimensions but its pictures. Here the digits have three
-latent coordinates; geodesics are drawn in space and in the three planes of the coordinates, and
-the images along them tell whether they are better than straight lines.
+latent coordinates. You will see geodesics in space and in the three planes of the coordinates, and
+the images along them and along straight lines.
 """
 
 # %%
@@ -76,7 +76,7 @@ print(f"Largest jump, geodesics {jumps[0].mean():.2f} and lines {jumps[1].mean()
 # In space, in the planes, and as images: the geodesic is the upper strip of each pair. The two
 # pairs shown are those whose geodesics are shortest against their lines.
 shown = np.argsort(ratio)[:2]
-figure = plt.figure(figsize=(15, 8.5), layout="compressed")
+figure = plt.figure(figsize=(12.5, 7.2), layout="compressed")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
 space = left.add_subplot(projection="3d")
 latent_scatter(space, codes, labels, size=4.0, legend=False)
@@ -94,3 +94,9 @@ for ax, images, title in zip(
     strip(ax, images)
     ax.set_ylabel(title, rotation=0, ha="right", va="center")
 plt.show()
+
+# %%
+# We have seen that a third dimension helps the model: its residuals fall from 0.147 to 0.130, and
+# nearest neighbours are right for 94 % of the digits in place of 91 %. All 40 geodesics are
+# certified. They are 0.965 times as long as lines in the median, and their largest jump is 0.69
+# against 0.98, for they take even steps.

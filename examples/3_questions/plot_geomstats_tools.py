@@ -3,9 +3,9 @@
 geomstats' tools on a latent space
 ==================================
 
-A latent space is a geomstats manifold, so whatever geomstats offers works on it: here the Fréchet
-mean of a class of digits, its principal geodesics, a regression whose line is a geodesic, parallel
-transport around a triangle, and the curvature that turns what is transported.
+A latent space is a geomstats manifold, so what geomstats offers works on it. You will see the
+Fréchet mean of a class of digits, its principal geodesics, a regression whose line is a geodesic,
+parallel transport around a triangle, and the curvature that turns what is transported.
 """
 
 # %%
@@ -66,7 +66,8 @@ print(f"Share of the first component: {pca.explained_variance_ratio_[0]:.0%}")
 # **Geodesic regression**: how do zeros change as they lean? The line that is fitted is a geodesic,
 # intercept and slope a point and a tangent vector. Regression of the logarithms at the mean gives
 # it its start. On geomstats' pytorch backend its gradients are exact; the numpy backend takes
-# differences, with a step far above the tolerance of the distances.
+# differences, with a step far above the tolerance of the distances. Three iterations are enough
+# here, and geomstats says that there could be more.
 images = digits.data[zeros].reshape(-1, *digits.image_shape)
 rows, columns = np.mgrid[: digits.image_shape[0], : digits.image_shape[1]]
 
@@ -130,6 +131,7 @@ figure, panels = plt.subplot_mosaic(
     height_ratios=[4, 1, 1],
     layout="constrained",
 )
+figure.get_layout_engine().set(wspace=0.06)
 middle, half = 0.5 * (codes.min(axis=0) + codes.max(axis=0)), 0.65 * np.ptp(codes, axis=0).max()
 window = LatentWindow(middle - half, middle + half, np.zeros(0))
 
@@ -163,3 +165,9 @@ for name, curve, title in (
     strip(panels[name], vae.inverse_transform(curve[every]).reshape(-1, *digits.image_shape))
     panels[name].set_title(title)
 plt.show()
+
+# %%
+# We have seen that the Fréchet mean is 0.24 from the mean of the coordinates: a fifth of 1.12, the
+# deviation of the class. The first principal geodesic has 70 % of the variance. The slant explains
+# 37 % of it. Transport around the triangle turns a vector by 22.8039 degrees, and the angles of the
+# triangle sum to less than 180 degrees by as much: both agree in all digits that are printed.

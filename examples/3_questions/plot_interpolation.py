@@ -105,8 +105,9 @@ for name in ("line", "slerp"):
         print(f"{measure} lower on the geodesic than on the {name}: {lower} of {n_pairs} pairs")
 
 # %%
-# We have seen that geodesics won in one way of three, even steps, which a line gets, too, if its
-# times are chosen by the length of the images' path. Geodesics were nearer to the cross-fade than
-# lines and great circles, and so, like it, farther from real digits and less clear to the
-# classifier. For pictures take great circles. Geodesics are for distances, means and clusters; in
-# two dimensions, where parts of the data are torn from each other by gaps, they go around those.
+# We have seen that geodesics win in one way of three: even steps. Their lengths vary by 3 %, those
+# of lines by 16 %. A line gets even steps, too, if its times are chosen by the length of the
+# images' path. Geodesics are nearer to the cross-fade (0.41) than lines (0.44) and great circles
+# (0.57). So they are farther from real digits (1.13 against 1.09 and 1.10) and less clear to the
+# classifier (an entropy of 0.75 against 0.66 and 0.54). For pictures take great circles. Geodesics
+# are for distances, means and clusters.

@@ -5,8 +5,9 @@ Clusters of digits by geodesic distance
 
 Do the digits of three kinds fall into three clusters of latent codes? k-means draws straight
 borders halfway between its centers. By the geodesic distances of the decoder's metric, borders
-follow the gaps in the data instead, for a way through a gap is long. Here is the table of "Latent
-Space Oddity" in small: both on three sets of digits, by the F-measure of pairs.
+follow the gaps in the data instead, for a way through a gap is long. You will see the table of
+"Latent Space Oddity" in small: both on three sets of digits, by the F-measure of pairs, and the
+regions of their clusters.
 """
 
 # %%
@@ -39,8 +40,8 @@ def f_measure(truth, labels):
 
 # %%
 # Each VAE is trained on all images of its three digits; a random part of their codes is clustered.
-# The paper has 3,000 images of MNIST to a set, and leads of 12 to 17 points; on images of 8 x 8
-# pixels and a hundred codes expect a lead in some runs and a loss in others.
+# The paper has 3,000 images of MNIST to a set, and leads of 12 to 17 points. Here the images have
+# 8 x 8 pixels, and a hundred codes are clustered.
 def cluster(kinds, seed):
     """Train a VAE of some digits, and cluster the codes of some images both ways."""
     chosen = np.isin(digits.target, kinds)
@@ -78,7 +79,14 @@ for column, (kinds, runs) in zip(axes.T, found.items(), strict=True):
     window = LatentWindow.around(codes)
     for ax, (name, fit) in zip(column, fits.items(), strict=True):
         names = [np.bincount(truth[fit.labels_ == k]).argmax() for k in range(3)]
-        regions(ax, fit, window, names, classes=kinds, n_points=n_cells)
+        *_, stars = regions(ax, fit, window, names, classes=kinds, n_points=n_cells)
+        stars.set_sizes([350.0])  # larger than the names of the digits
         latent_scatter(ax, codes, truth, legend=False)
         ax.set_title(f"{name} k-means: F = {f_measure(truth, fit.labels_):.0%}")
 plt.show()
+
+# %%
+# We have seen geodesic k-means ahead in all six runs, by 5.8 points in the mean. In the middle
+# column the sevens, which lie on a narrow strip, stay together. But six runs are few. On MNIST, at
+# the defaults of `VAE`, there is no gain at all: :doc:`/benchmarks` has the figures. So compare
+# with plain k-means on your own data.

@@ -4,8 +4,9 @@ LAND, against a Gaussian mixture
 ================================
 
 A locally adaptive normal distribution (LAND) is a normal distribution on a curved space: it falls
-off with the geodesic distance from its mean, so that it bends with the data. Mixtures of it and of
-Gaussians are fitted to the codes of zeros and ones, and compared on codes that neither has seen.
+off with the geodesic distance from its mean, so that it bends with the data. You will see mixtures
+of it and of Gaussians, fitted to the codes of zeros and ones and compared on codes that neither has
+seen.
 """
 
 # %%
@@ -71,11 +72,7 @@ print(
 )
 
 # %%
-# Curved need not be better: here LAND does not win. The prior of a VAE draws its codes to a normal
-# distribution for Lebesgue measure, which a Gaussian mixture describes well. LAND knows how far
-# apart images are, not how the encoder spreads their codes: its density ends at the edges of the
-# data and bends with them, but is large where the volume density is, whether there are codes or
-# not. Both densities, with the codes held out:
+# Both densities, with the codes held out.
 window = LatentWindow.around(np.concatenate((seen, held_out)))
 figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="compressed")
 norm = Normalize(vmin=0.0)
@@ -89,3 +86,11 @@ for ax, name in zip(axes, models, strict=True):
     ax.set_title(f"{name}, with codes held out")
 figure.colorbar(images[0], ax=axes, label="probability density (1 / latent area)")
 plt.show()
+
+# %%
+# We have seen that curved need not be better. A held-out code has -1.98 nats by LAND and -1.87 by
+# the Gaussian mixture; the difference is 0.11, and its standard error 0.16. LAND is ahead on 37 %
+# of the codes. The prior of a VAE draws its codes to a normal distribution, which a Gaussian
+# mixture describes well. LAND knows how far apart images are, not how the encoder spreads their
+# codes. Its density ends at the edges of the data and bends with them. But it is large where the
+# volume density is, whether there are codes or not.

@@ -5,7 +5,8 @@ Classify and map digits by geodesic distance
 
 Nearest neighbors, kernel densities and multidimensional scaling need distances alone. geomstats'
 versions of them measure one pair after the other; scikit-learn's take a matrix,
-``metric="precomputed"``, and one call measures all pairs of it at once.
+``metric="precomputed"``, and one call measures all pairs of it at once. You will see digits
+classified by it, and a map whose straight lines are as long as the geodesics.
 """
 
 # %%
@@ -44,6 +45,8 @@ among_train, to_train = distances[np.ix_(train, train)], distances[np.ix_(test, 
 neighbors = KNeighborsClassifier(n_neighbors=5, metric="precomputed")
 neighbors.fit(among_train, labels[train])
 print(f"5 nearest neighbors: {neighbors.score(to_train, labels[test]):.0%} right")
+straight = KNeighborsClassifier(n_neighbors=5).fit(codes[train], labels[train])
+print(f"by straight lines:   {straight.score(codes[test], labels[test]):.0%} right")
 
 # %%
 # All training codes vote, by a normal kernel of their distance: the classes' kernel densities are
@@ -68,7 +71,7 @@ print(f"Distances on the map: {np.median(np.abs(error)):.0%} off in the median")
 
 # %%
 # The codes, their map, and the matrix in the order of the digits.
-figure, axes = plt.subplots(1, 3, figsize=(15, 5.2), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.4), layout="constrained")
 latent_scatter(axes[0], codes, labels, legend=False)
 axes[0].set_title("latent codes")
 latent_scatter(axes[1], image, labels)
@@ -78,3 +81,9 @@ matrix = distance_matrix(axes[2], distances, labels, colorbar=False)
 figure.colorbar(matrix, ax=axes[2], label="distance", shrink=0.75)
 axes[2].set_title("distances")
 plt.show()
+
+# %%
+# We have seen that five nearest neighbours are right for 86 % of the test codes by geodesic
+# distance, for 84 % by straight lines, and that kernel densities are right for 86 %. With 50 test
+# codes that is a difference of one code. The map's distances are 3 % off in the median: these
+# geodesics nearly fit into a plane.

@@ -5,10 +5,10 @@ Random walks and Brownian motion
 
 A walker that takes small random steps of equal Riemannian length makes large latent steps where the
 decoder hardly changes and small ones where it changes fast. As the steps become short this is
-Brownian motion if the steps have the right drift, and another process if they have not. First that
-is put to a test on the sphere, where the distribution is known. Then walkers go through the latent
-space of the digits, where one sees what the walls of the metric do and what they do not do: they
-hold walkers up, but Brownian motion does not seek the data. Langevin dynamics does.
+Brownian motion if the steps have the right drift, and another process if they have not. You will
+see that tested on the sphere, where the distribution is known. Then walkers go through the latent
+space of the digits. The walls of the metric hold them up, but Brownian motion does not seek the
+data. Langevin dynamics does.
 """
 
 # %%
@@ -159,10 +159,10 @@ for name, walk in walks.items():
 # %%
 # In the long run Brownian motion is spread by the Riemannian volume, and a wall has a lot of that:
 # within a short latent distance the decoder changes much. So walkers do get on the walls, and stay
-# there for long;
-# the study's picture, in which they seem to keep to the data, is one of latent space, where walls
-# are thin. Over the whole of this run the Euclidean walk has low sigma as often or more. A shorter
-# step changes nothing about that. What keeps a walk with the data is a density to follow.
+# there for long. In the picture of `Latent Space Oddity <https://arxiv.org/abs/1710.11379>`_ they
+# seem to keep to the data; but it shows latent space, where walls are thin. Over the whole of this
+# run the Euclidean walk has low sigma more often. What keeps a walk with the data is a density to
+# follow.
 figure, axes = plt.subplots(2, 3, figsize=(12, 7.6), layout="constrained")
 for ax, (name, walk) in zip(axes[:, :2].flat, walks.items(), strict=True):
     image = log_sigma(ax, pixel_std, window, n_points=n_cells, colorbar=False)
@@ -176,7 +176,12 @@ axes[1, 2].set(ylim=(0, 1.05), xlabel="share of the time", ylabel="share of walk
 axes[1, 2].legend(frameon=False, loc="lower left")
 bars = axes[0, 2].barh(list(shares), [whole for _, whole, _ in shares.values()], color="0.6")
 axes[0, 2].bar_label(bars, fmt="{:.0%}", padding=3)
-axes[0, 2].set(xlim=(0, 1.2), xlabel="share of steps", title="sigma below its 99th percentile")
+axes[0, 2].set(
+    xlim=(0, 1.2),
+    xticks=[0, 0.5, 1],
+    xlabel="share of steps",
+    title="sigma below its 99th percentile",
+)
 axes[0, 2].invert_yaxis()
 
 # %%
@@ -203,3 +208,9 @@ if not short:
     random_walks(ax, walk, width=1.0)
     ax.set_title("walkers that sample LAND's density, codes of the digit 3")
 plt.show()
+
+# %%
+# We have seen that on the sphere both schemes of Brownian motion have the right distribution (p =
+# 0.48 and 0.73), and that without the drift it is wrong (p = 1e-16). On the digits sigma is low in
+# 72 % of the steps of Brownian motion, in 80 % of a Euclidean walk, and in 98 % by Langevin
+# dynamics.

@@ -6,8 +6,8 @@ Uncertainty: the decoder's own, or radial basis functions
 The metric of a latent space is only as good as the decoder's standard deviation. A network that
 returns it extrapolates: far from all data it may be as certain as anywhere. The precision network
 of `Latent Space Oddity <https://arxiv.org/abs/1710.11379>`_ is a sum of radial basis functions, so
-that :math:`\sigma` grows away from the codes, and geodesics stay with them. Which of the two
-explains held-out images better, and what do the width *a* and the number *K* of the functions do?
+that :math:`\sigma` grows away from the codes. You will see both away from the data, which of the
+two explains held-out images better, and what the width *a* and the number *K* of the functions do.
 """
 
 # %%
@@ -133,7 +133,7 @@ for name, std in (("network", network), ("radial basis functions", precision.std
     ratio = mean_sigma(std, rings)[radii == 3.0][0] / at_codes[name]
     print(f"sigma at three radii, by {name}: {ratio:.2f} times that at the codes")
 
-figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="compressed")
+figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.7), layout="compressed")
 reach = 3.0 * radius
 window = LatentWindow(middle - reach, middle + reach, np.zeros(0))
 with torch.no_grad():
@@ -169,7 +169,7 @@ axes[2].legend()
 # wide ones take the walls away between classes. What is best for likelihood need not be best for
 # geometry; look at both.
 figure, axes = plt.subplots(
-    2, len(widths), figsize=(3.1 * len(widths), 6.4), layout="compressed", squeeze=False
+    2, len(widths), figsize=(2.3 * len(widths), 5.2), layout="compressed", squeeze=False
 )
 window = LatentWindow.around(codes)
 start, end = codes[[0, 3, 11, 27]], codes[[40, 16, 8, 60]]
@@ -195,7 +195,7 @@ axes[1, 0].set_ylabel("volume density\n$z_2$")
 
 # %%
 # The sweep over the number of functions, at the width that was best.
-figure, axes = plt.subplots(1, len(numbers), figsize=(3.1 * len(numbers), 3.4), layout="compressed")
+figure, axes = plt.subplots(1, len(numbers), figsize=(2.5 * len(numbers), 2.8), layout="compressed")
 for ax, n_shown in zip(axes, numbers, strict=True):
     score, shown = found[a, n_shown]
     log_sigma(
@@ -209,3 +209,11 @@ for ax, n_shown in zip(axes, numbers, strict=True):
     ax.set(xlim=window.extent[:2], ylim=window.extent[2:])
     ax.set_title(f"K = {n_shown}: {score:.1f} nats")
 plt.show()
+
+# %%
+# We have seen that a network explains held-out images a little better than radial basis functions:
+# 68.7 against 66.2 nats per image in the mean of three splits, and 54.7 with a constant. But at
+# three radii from the middle its :math:`\sigma` is 1.4 times that at the codes, and that of the
+# radial basis functions is 5.7 times it. Only the latter makes a metric that knows where the data
+# end. The likelihood chooses wide functions, *a* of 2 or 3 with 32 or 64 of them, between which
+# there are hardly any walls.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -23,6 +25,7 @@ from geomstats_vae.commands.options import (
 )
 from geomstats_vae.commands.selection import choose_rows
 from geomstats_vae.commands.session import Session
+from geomstats_vae.commands.source import Source
 from geomstats_vae.estimators import GeodesicKMeans
 from geomstats_vae.report.errors import ReportError
 
@@ -50,7 +53,9 @@ def add(commands: Any) -> None:
     )
     add_rows(add_source(parser, "folder of train, a model, or data as of train"), "all")
     add_trained(add_model(parser))
-    work = add_run(parser, "clusters", f"20 epochs on at most 1000 rows, {QUICK_ROWS} rows")
+    work = add_run(
+        parser, "clusters", f"train 20 epochs on at most 1000 rows, take {QUICK_ROWS} rows"
+    )
     work.add_argument(
         "-k",
         "--n-clusters",
@@ -79,14 +84,10 @@ def run(options: argparse.Namespace) -> int:
         Exit code.
     """
     with Session(options) as session:
-        source = session.read()
-        places = choose_rows(options, source, math.inf, QUICK_ROWS)
-        check_parts(len(places), options.n_clusters, "clusters")
-        trained, everything = session.model(source)
-        session.check_interrupted()
-        codes = everything.take(places)
+        work = session.begin(partial(choose_parts, options, options.n_clusters, "clusters"))
+        codes = work.codes
         kmeans = GeodesicKMeans(
-            session.space(trained),
+            session.space(work.trained),
             options.n_clusters,
             random_state=options.seed,
             max_seconds=options.max_seconds,
@@ -116,26 +117,39 @@ def run(options: argparse.Namespace) -> int:
         return session.write(files, results)
 
 
-def check_parts(n_rows: int, n_parts: int, what: str) -> None:
-    """Check that there is a row for every cluster or component.
+def choose_parts(
+    options: argparse.Namespace, n_parts: int, what: str, source: Source
+) -> NDArray[np.int64]:
+    """Choose rows, and check that there is one for every cluster or component.
 
     Parameters
     ----------
-    n_rows, n_parts : int
-        Numbers of both.
+    options : argparse.Namespace
+        Options of the command.
+    n_parts : int
+        Number of clusters or components.
     what : str
-        What the parts are, for the message.
+        What they are, for the message.
+    source : Source
+        The rows that there are.
+
+    Returns
+    -------
+    places : numpy.ndarray of int, shape=[n_chosen]
+        Places of the rows in the source.
 
     Raises
     ------
     ReportError
         If there are fewer rows, or fewer than two.
     """
-    if n_rows < max(2, n_parts):
+    places = choose_rows(options, source, math.inf, QUICK_ROWS)
+    if len(places) < max(2, n_parts):
         raise ReportError(
-            f"Expected at least {max(2, n_parts)} rows for {n_parts} {what}, got {n_rows}; pass a "
-            "smaller -k or more rows."
+            f"Expected at least {max(2, n_parts)} rows for {n_parts} {what}, got {len(places)}; "
+            "pass a smaller -k or more rows."
         )
+    return places
 
 
 def _distances(session: Session, kmeans: GeodesicKMeans, codes: Codes) -> list[float]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
+from functools import partial
 from typing import Any
 
-from geomstats_vae.commands.cluster import QUICK_ROWS, agreement, check_parts, with_labels
+from geomstats_vae.commands.cluster import QUICK_ROWS, agreement, choose_parts, with_labels
 from geomstats_vae.commands.errors import told
 from geomstats_vae.commands.options import (
     add_model,
@@ -17,7 +17,6 @@ from geomstats_vae.commands.options import (
     new_command,
     positive,
 )
-from geomstats_vae.commands.selection import choose_rows
 from geomstats_vae.commands.session import Session
 from geomstats_vae.estimators import LAND
 
@@ -45,7 +44,9 @@ def add(commands: Any) -> None:
     )
     add_rows(add_source(parser, "folder of train, a model, or data as of train"), "all")
     add_trained(add_model(parser))
-    work = add_run(parser, "density", f"20 epochs on at most 1000 rows, {QUICK_ROWS} rows")
+    work = add_run(
+        parser, "density", f"train 20 epochs on at most 1000 rows, take {QUICK_ROWS} rows"
+    )
     work.add_argument(
         "-k",
         "--n-components",
@@ -71,14 +72,10 @@ def run(options: argparse.Namespace) -> int:
         Exit code.
     """
     with Session(options) as session:
-        source = session.read()
-        places = choose_rows(options, source, math.inf, QUICK_ROWS)
-        check_parts(len(places), options.n_components, "components")
-        trained, everything = session.model(source)
-        session.check_interrupted()
-        codes = everything.take(places)
+        work = session.begin(partial(choose_parts, options, options.n_components, "components"))
+        codes = work.codes
         land = LAND(
-            session.space(trained),
+            session.space(work.trained),
             options.n_components,
             random_state=options.seed,
             max_seconds=options.max_seconds,

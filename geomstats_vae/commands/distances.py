@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from geomstats_vae.commands.options import (
 )
 from geomstats_vae.commands.selection import choose_rows
 from geomstats_vae.commands.session import Session
+from geomstats_vae.commands.source import Source
 from geomstats_vae.geodesics import GeodesicStatus
 from geomstats_vae.report.errors import ReportError
 
@@ -55,7 +57,9 @@ def add(commands: Any) -> None:
         f"{_N_ROWS}",
     )
     add_trained(add_model(parser))
-    work = add_run(parser, "distances", f"20 epochs on at most 1000 rows, {_QUICK_ROWS} rows")
+    work = add_run(
+        parser, "distances", f"train 20 epochs on at most 1000 rows, take {_QUICK_ROWS} rows"
+    )
     work.add_argument(
         "--method",
         choices=("exact", "graph"),
@@ -88,16 +92,11 @@ def run(options: argparse.Namespace) -> int:
         Exit code.
     """
     with Session(options) as session:
-        source = session.read()
-        places = choose_rows(options, source, _N_ROWS, _QUICK_ROWS)
-        if len(places) < 2:
-            raise ReportError(f"Expected at least two rows, got {len(places)}; pass --rows all.")
-        trained, everything = session.model(source)
-        session.check_interrupted()
-        codes = everything.take(places)
-        if len(codes.z) < len(source.rows):
-            session.note(f"{len(codes.z)} of {len(source.rows)} rows; --rows all takes all")
-        geometry = session.space(trained).metric.geometry
+        work = session.begin(partial(_choose, options))
+        codes, n_rows = work.codes, len(work.everything.rows)
+        if len(codes.z) < n_rows:
+            session.note(f"{len(codes.z)} of {n_rows} rows; --rows all takes all")
+        geometry = session.space(work.trained).metric.geometry
         geometry = geometry.working(verbose=session.verbose, n_jobs=options.n_jobs)
         first, second = np.triu_indices(len(codes.z), 1)
         with session.stage("distances"), told("distances"):
@@ -125,6 +124,13 @@ def run(options: argparse.Namespace) -> int:
             "largest_distance": float(known.max()) if len(known) else None,
         }
         return session.write(files, results)
+
+
+def _choose(options: argparse.Namespace, source: Source) -> NDArray[np.int64]:
+    places = choose_rows(options, source, _N_ROWS, _QUICK_ROWS)
+    if len(places) < 2:
+        raise ReportError(f"Expected at least two rows, got {len(places)}; pass --rows all.")
+    return places
 
 
 def _measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,9 @@ def add(commands: Any) -> None:
     )
     add_source(parser, "folder of train, a model, or data as of train")
     add_trained(add_model(parser))
-    work = add_run(parser, "geodesics", f"20 epochs on at most 1000 rows, {_QUICK_PAIRS} pairs")
+    work = add_run(
+        parser, "geodesics", f"train 20 epochs on at most 1000 rows, take {_QUICK_PAIRS} pairs"
+    )
     add_pair = work.add_argument
     add_pair(
         "--from",
@@ -103,10 +106,9 @@ def run(options: argparse.Namespace) -> int:
         Exit code.
     """
     with Session(options) as session:
-        source = session.read()
-        places = choose_pairs(options, source, _N_PAIRS, _QUICK_PAIRS)
-        trained, codes = session.model(source)
-        session.check_interrupted()
+        choose = partial(choose_pairs, options, default=_N_PAIRS, quick=_QUICK_PAIRS)
+        work = session.begin(choose)
+        trained, codes, places = work.trained, work.everything, work.places
         start, end = codes.z[places[:, 0]], codes.z[places[:, 1]]
         geometry = session.space(trained).metric.geometry
         with session.stage("geodesics"), told("geodesics"):

@@ -73,8 +73,8 @@ def load_model(path: str) -> Trained:
         vae = VAE.load(file)
     except OSError as error:
         raise ReportError(
-            f"Expected a model in {str(file)!r}, got {first_line(error)}; pass a file written by "
-            "train or VAE.save."
+            f"Expected a model in {str(file)!r}, got {first_line(error, of_file=True)}; pass a "
+            "file written by train or VAE.save."
         ) from error
     except ValueError as error:
         raise ReportError(first_line(error)) from error

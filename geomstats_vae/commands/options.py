@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from geomstats_vae.commands.errors import UsageError
 from geomstats_vae.models import VAE
+from geomstats_vae.models.noise import N_CENTERS
 from geomstats_vae.report.inputs import SAMPLES
 
-SCRIPT = "geomstats-vae"
 _MODULE = "python -m geomstats_vae"
 # What training takes by default, as `VAE` has it, and for a first look.
 EPOCHS, QUICK_EPOCHS = VAE().max_epochs, 20
@@ -167,7 +167,7 @@ def add_model(parser: Parser) -> Group:
         "--n-centers",
         metavar="N",
         type=positive,
-        help=f"number of these kernels ({defaults.n_centers}, or a tenth as many as rows)",
+        help=f"number of these kernels ({N_CENTERS}, or a tenth of the rows if that is less)",
     )
     add(
         "--zeta",
@@ -210,7 +210,8 @@ def add_run(parser: Parser, output: str, quick: str) -> Group:
         "--max-seconds",
         metavar="X",
         type=positive_number,
-        help="seconds that training may take, and the work after it again; the best state is kept",
+        help="limit in seconds of the training, and again of the work after it; the best state is "
+        "kept",
     )
     add("--quiet", action="store_true", help="print nothing but errors")
     return group
@@ -247,9 +248,9 @@ def add_rows(group: Group, default: str) -> None:
         "--rows",
         metavar="N",
         type=count_or_all,
-        help=f"take so many rows, drawn with the seed, or all ({default})",
+        help=f"how many rows to take, drawn with the seed, or all ({default})",
     )
-    choice.add_argument("--first", metavar="N", type=positive, help="take the first rows instead")
+    choice.add_argument("--first", metavar="N", type=positive, help="take the first N rows instead")
 
 
 def positive(text: str) -> int:

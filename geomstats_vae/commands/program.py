@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from geomstats_vae.commands import cluster, density, distances, geodesic, report, train, version
 from geomstats_vae.commands.errors import BAD_INPUT, BAD_USAGE, DONE, INTERRUPTED, UsageError
-from geomstats_vae.commands.options import SCRIPT, Parser, program
+from geomstats_vae.commands.options import Parser, program
 from geomstats_vae.report.errors import ReportError
+from geomstats_vae.report.provenance import SCRIPT
 
+_ABOUT = """Distances, curves, clusters and densities in the latent space of a variational
+autoencoder, measured by its decoder."""
+_EPILOG = """{0} COMMAND --help says more of a command, with an example.
+
+a first look at your own table:
+  {0} report data.csv --quick --output my-report"""
 _COMMANDS = (train, report, geodesic, distances, cluster, density, version)
 
 
@@ -65,8 +73,9 @@ def make_parser() -> Parser:
     """
     parser = Parser(
         prog=program(),
-        description="Riemannian geometry in the latent space of a variational autoencoder.",
-        epilog=f"{program()} COMMAND --help says more of a command, with an example.",
+        description=_ABOUT,
+        epilog=_EPILOG.format(program()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version", action="version", version=f"{SCRIPT} {version.versions()['geomstats_vae']}"

@@ -22,6 +22,10 @@ from geomstats_vae.report import Inputs, ReportOptions, build_report
 
 NAME = "report"
 _N_PAIRS, _QUICK_PAIRS = 50, 10
+_SCALED = (
+    "Every column is brought to mean 0 and standard deviation 1: errors and lengths are in "
+    "standard deviations."
+)
 _QUICK = ReportOptions(
     n_matrix=20, n_mean=8, mean_max_iter=4, n_sensitivity=16, n_cells=80, dpi=100
 )
@@ -49,7 +53,7 @@ def add(commands: Any) -> None:
         "of images",
         images=True,
     )
-    data.add_argument("--data", metavar="FILE", help="the same, as an option")
+    data.add_argument("--data", metavar="FILE", help="the FILE, as an option")
     add_trained(add_model(parser))
     work = add_run(parser, "report", "20 epochs on at most 1000 rows, fewer geodesics and pixels")
     work.add_argument(
@@ -83,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
             session.warn(warning)
         trained = source.trained
         inputs = _thinned(source.inputs, options)
+        if source.scaling is not None:
+            inputs = replace(inputs, assumptions=(*inputs.assumptions, _SCALED))
         page = build_report(
             inputs,
             options.output,
@@ -91,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
             n_pairs=options.n_pairs or (_QUICK_PAIRS if options.quick else _N_PAIRS),
             seed=options.seed,
             quiet=options.quiet,
+            command=session.command,
             **({"options": _QUICK} if options.quick else {}),
         )
         if session.verbose:

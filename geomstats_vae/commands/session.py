@@ -6,21 +6,20 @@ import argparse
 import json
 import logging
 import math
-import shlex
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-import geomstats_vae
 from geomstats_vae.commands import codes as codes_file
 from geomstats_vae.commands import model as model_file
 from geomstats_vae.commands import scaling as scaling_file
@@ -28,14 +27,45 @@ from geomstats_vae.commands.codes import Codes
 from geomstats_vae.commands.errors import DONE, INTERRUPTED, told
 from geomstats_vae.commands.interrupts import Interrupts
 from geomstats_vae.commands.model import Trained, misfit, train, training_rows
-from geomstats_vae.commands.options import SCRIPT
 from geomstats_vae.commands.source import Source, check_options, read_source
 from geomstats_vae.geodesics import GeodesicSolver
 from geomstats_vae.manifolds import LatentSpace
+from geomstats_vae.report.files import plain
 from geomstats_vae.report.journal import Journal
 from geomstats_vae.report.output import check_writable, write_files
+from geomstats_vae.report.provenance import SCRIPT, command_line, made
 
 SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command works with when it begins.
+
+    Parameters
+    ----------
+    trained : Trained
+        The model.
+    everything : Codes
+        Codes of all rows of the source.
+    places : numpy.ndarray of int, shape=[n_chosen, ...]
+        Places of the chosen rows among them.
+    """
+
+    trained: Trained
+    everything: Codes
+    places: NDArray[np.int64]
+
+    @property
+    def codes(self) -> Codes:
+        """Codes of the chosen rows.
+
+        Returns
+        -------
+        codes : Codes
+            Those of a list of rows.
+        """
+        return self.everything.take(self.places)
 
 
 class Session:
@@ -50,6 +80,8 @@ class Session:
     ----------
     options : argparse.Namespace
         The same.
+    command : str
+        What was typed.
     folder : pathlib.Path
         Folder to write to.
     summary : dict
@@ -61,12 +93,8 @@ class Session:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.verbose = not options.quiet
-        self.summary: dict[str, Any] = {
-            "command": shlex.join([SCRIPT, *options.typed]),
-            "version": geomstats_vae.__version__,
-            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "seed": options.seed,
-        }
+        self.command = command_line(options.typed)
+        self.summary: dict[str, Any] = made(options.seed, self.command)
         self.folder = Path(options.output)
         self._journal = Journal(options.quiet)
         self._interrupts = Interrupts()
@@ -203,6 +231,31 @@ class Session:
             self._trained = self._files(trained, source, codes)
         return trained, codes
 
+    def begin(self, choose: Callable[[Source], NDArray[np.int64]]) -> Work:
+        """Read the source, choose rows of it, and train the model unless there is one.
+
+        Parameters
+        ----------
+        choose : callable
+            Maps the source to places of its rows. It is called before the training, so that what
+            is wrong with the options is said at once.
+
+        Returns
+        -------
+        work : Work
+            Model and codes.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the training was interrupted; the model is kept.
+        """
+        source = self.read()
+        places = choose(source)
+        trained, codes = self.model(source)
+        self.check_interrupted()
+        return Work(trained, codes, places)
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C was pressed.
@@ -320,30 +373,6 @@ class Session:
             "interrupted": self.interrupted,
         }
         return (json.dumps(plain(content), indent=2, allow_nan=False) + "\n").encode()
-
-
-def plain(value: Any) -> Any:
-    """Turn a value into what JSON can hold; numbers that are not finite become null.
-
-    Parameters
-    ----------
-    value : object
-        Numbers, texts, arrays, and lists and dicts of these.
-
-    Returns
-    -------
-    value : object
-        The same, of Python's own types.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 @contextmanager

@@ -101,6 +101,7 @@ def read_source(options: argparse.Namespace) -> Source:
     _check_size(inputs)
     warnings: list[str] = []
     if trained is None:
+        _check_differ(inputs)
         scaling = Scaling.of(inputs.X) if options.standardize else None
         warnings = _doubts(inputs, options)
     else:
@@ -195,6 +196,14 @@ def _check_size(inputs: Inputs) -> None:
         )
 
 
+def _check_differ(inputs: Inputs) -> None:
+    if not np.ptp(inputs.X, axis=0).any():
+        raise ReportError(
+            f"Expected rows that differ in {inputs.name}, got {len(inputs.X)} times the same: a "
+            "model has nothing to learn of them; check the file."
+        )
+
+
 def _check_features(trained: Trained, inputs: Inputs) -> None:
     n_features = trained.vae.n_features_in_
     if n_features != inputs.X.shape[1]:
@@ -207,7 +216,7 @@ def _check_features(trained: Trained, inputs: Inputs) -> None:
 def _doubts(inputs: Inputs, options: argparse.Namespace) -> list[str]:
     """Say what is likely to spoil a training."""
     doubts = []
-    columns, n_features = findings.columns_of(inputs.X), inputs.X.shape[1]
+    columns, n_features = findings.columns_of(inputs.X, inputs.headers), inputs.X.shape[1]
     checked = not (options.standardize or inputs.layout)
     if checked and findings.is_unscaled(columns, n_features):
         largest = columns["most_varying"]
@@ -216,6 +225,11 @@ def _doubts(inputs: Inputs, options: argparse.Namespace) -> list[str]:
             f"Expected features of like units, got {name}, which has "
             f"{findings.percent(columns['share_of_variance'])} of the variance: it decides all "
             "distances. Pass --standardize, unless it is meant so."
+        )
+    if columns["constant"] and inputs.headers:
+        doubts.append(
+            f"Expected columns that vary, got {findings.listed(columns)}, the same in every row: "
+            "leave out what carries nothing."
         )
     n_rows = len(training_rows(options, len(inputs.X)))
     n_centers = count_centers(options, n_rows)

@@ -32,8 +32,8 @@ class GeodesicStatus(Status):
 
 _MESSAGES = {
     GeodesicStatus.CONVERGED: (
-        "Stationary, and its fine length agrees with the discrete one; of a decoder with kinks, on "
-        "the one whose kinks are rounded."
+        "No small change of the curve shortens it, and its length does not change on a finer mesh; "
+        "of a decoder with kinks, after these are rounded."
     ),
     GeodesicStatus.MAX_ITER: "Not yet stationary when the steps ran out; raise max_iter.",
     GeodesicStatus.UNDER_RESOLVED: (

@@ -22,7 +22,7 @@ _EPOCHS_AFTER_INTERRUPT = 5
 _HEAD_PATIENCE = 20
 _TOL, _TOL_AFTER_INTERRUPT = 1e-6, 1e-3
 # Radial basis functions, where there are rows enough: from fewer, sigma between them is a guess.
-_N_CENTERS, ROWS_PER_CENTER = 64, 10
+N_CENTERS, ROWS_PER_CENTER = 64, 10
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class NoiseOptions:
     def n_centers_of(self, n_rows: int) -> int:
         """Resolve the number of radial basis functions for some number of rows."""
         if isinstance(self.n_centers, str):
-            return min(_N_CENTERS, max(1, n_rows // ROWS_PER_CENTER))
+            return min(N_CENTERS, max(1, n_rows // ROWS_PER_CENTER))
         return self.n_centers
 
 

@@ -37,6 +37,8 @@ _MARKERS = "osDv^P<X>p*h"
 # moved by this share of their overlap at a time, and not if there are too many to find a place.
 _LETTER, _LINE = 0.8, 1.15
 _PUSH, _ROUNDS, _MOST_NAMES, _ROOM = 0.55, 60, 40, 0.65
+# Letters of a name that stands on a map or at a tick.
+_MOST_LETTERS = 12
 
 
 def class_styles(n_classes: int) -> list[tuple[str, str]]:
@@ -61,6 +63,32 @@ def class_styles(n_classes: int) -> list[tuple[str, str]]:
     ]
 
 
+def shortened(name: str, most: int = 18) -> str:
+    """Shorten a name for a picture, in its middle: both its ends stay.
+
+    Parameters
+    ----------
+    name : str
+        A name.
+    most : int
+        Letters that there is room for, at least three.
+
+    Returns
+    -------
+    name : str
+        The same name, or one with an ellipsis, as in "Cytotoxic\u2026cell".
+
+    Examples
+    --------
+    >>> shortened("cytotoxic memory cell", 12)
+    'cytotox\u2026cell'
+    """
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 3
+    return f"{name[: most - 1 - tail]}\u2026{name[len(name) - tail :]}"
+
+
 def latent_scatter(
     ax: Axes,
     codes: Arrays,
@@ -72,7 +100,7 @@ def latent_scatter(
 ) -> list[PathCollection]:
     """Draw latent codes, each class in its own colour and marker, named at its median.
 
-    On flat axes names that would cover each other are moved apart.
+    On flat axes names that would cover each other are moved apart. Long names are shortened.
 
     Parameters
     ----------
@@ -103,15 +131,16 @@ def latent_scatter(
         return artists
     classes = _as_labels(labels, len(points))
     names = np.unique(classes)
+    on_map = [shortened(str(name), _MOST_LETTERS) for name in names]
     medians = np.array([np.median(points[classes == name], axis=0) for name in names])
-    places = _apart(ax, points, medians, [str(name) for name in names])
+    places = _apart(ax, points, medians, on_map)
     artists = []
-    styles = zip(names, places, class_styles(len(names)), strict=True)
-    for name, place, (color, marker) in styles:
+    styles = zip(names, on_map, places, class_styles(len(names)), strict=True)
+    for name, short, place, (color, marker) in styles:
         chosen = points[classes == name]
-        style |= {"color": color, "marker": marker, "alpha": 0.75, "label": str(name)}
+        style |= {"color": color, "marker": marker, "alpha": 0.75, "label": shortened(str(name))}
         artists.append(ax.scatter(*chosen.T, **style))
-        named: list[Any] = [*place, str(name)]
+        named: list[Any] = [*place, short]
         text = ax.text(*named, ha="center", va="center", zorder=4)
         text.set(fontweight="bold", fontsize="large", path_effects=halo(3.0, PAPER))
     name_axes(ax, plane)
@@ -193,8 +222,9 @@ def distance_matrix(
         names, first = np.unique(classes[order], return_index=True)
         edges = np.append(first, n_points)
         middles = (edges[:-1] + edges[1:] - 1) / 2
-        ax.set_xticks(middles, [str(name) for name in names])
-        ax.set_yticks(middles, [str(name) for name in names])
+        shown = [shortened(str(name), _MOST_LETTERS) for name in names]
+        ax.set_xticks(middles, shown)
+        ax.set_yticks(middles, shown)
         ax.tick_params(length=0)
         ax.set(xlabel="class", ylabel="class")
         for edge in first[1:] - 0.5:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ import torch
 from matplotlib.figure import Figure
 
 from geomstats_vae.models import VAE
-from geomstats_vae.report import agreement, analysis, figures, files, findings, provenance, tables
+from geomstats_vae.report import (
+    agreement,
+    analysis,
+    figures,
+    files,
+    findings,
+    provenance,
+    strips,
+    tables,
+)
 from geomstats_vae.report.analysis import Floats
 from geomstats_vae.report.findings import count
 from geomstats_vae.report.hover import hover_values
@@ -47,6 +57,7 @@ def build_report(
     seed: int = 0,
     quiet: bool = False,
     options: ReportOptions | None = None,
+    command: str | None = None,
 ) -> Path:
     """Train or load a model, measure its latent space and write the report.
 
@@ -63,11 +74,13 @@ def build_report(
     n_pairs : int
         Random pairs of samples to join by geodesics.
     seed : int
-        Seed of the training and of all random choices.
+        Seed of all random choices, and of the training unless `vae` is given.
     quiet : bool
         Whether to show no progress.
     options : ReportOptions, optional
         How much to measure and draw.
+    command : str, optional
+        Command that was typed, for the page. Without it the page says "called from Python".
 
     Returns
     -------
@@ -93,7 +106,7 @@ def build_report(
         report.distances()
         report.clusters()
         report.means()
-        report.record(n_pairs, seed)
+        report.record(n_pairs, provenance.made(seed, command))
         report.opening()
     # The page comes last: it is there only with its numbers.
     write_files(folder, {**report.files, "index.html": report.page.html().encode()})
@@ -134,7 +147,7 @@ class _Report:
             numbers = describe(self.vae, X, self.z)
             numbers["origin"] = "trained for this report" if model is None else Path(model).name
             self.sigma_of_codes = np.sqrt(np.square(self.sigma(self.z)).mean(axis=-1))
-        columns = findings.columns_of(X)
+        columns = findings.columns_of(X, self.inputs.headers)
         labels, layout = self.inputs.labels, self.inputs.layout
         unscaled = layout is None and findings.is_unscaled(columns, X.shape[1])
         self.summary["data"] = {
@@ -143,6 +156,7 @@ class _Report:
             "columns": X.shape[1],
             "classes": None if labels is None else len(np.unique(labels)),
             "images": None if layout is None else str(layout),
+            "range": None if layout is None else [float(X.min()), float(X.max())],
             "unscaled": unscaled,
             "column_spread": columns,
             "assumptions": list(self.inputs.assumptions),
@@ -183,18 +197,16 @@ class _Report:
         if self.inputs.layout is not None and drawn:
             shape = self.inputs.layout.shape
             self.picture(
-                figures.strips_figure(self.pixels, pairs, drawn, shape),
+                strips.strips_figure(self.pixels, pairs, drawn, shape),
                 "Decoder means along the numbered curves of the map, at equal steps of length "
                 "along each geodesic and of time along each straight line.",
                 f"Images along {len(drawn)} geodesics and straight lines. {told}",
             )
         elif drawn:
-            n_columns = self.inputs.X.shape[1]
+            X, headers = self.inputs.X, self.inputs.headers
             self.picture(
-                figures.columns_figure(self.mean, self.inputs.X, pairs, drawn),
-                f"Decoder means of the columns 1 to {n_columns}, from top to bottom, along the "
-                "numbered curves of the map from start to end: red above the mean of the column, "
-                "blue below, darkest at 2.5 standard deviations.",
+                strips.columns_figure(self.mean, X, pairs, drawn, headers),
+                strips.columns_caption(X.shape[1], headers),
                 f"Columns along {len(drawn)} geodesics and straight lines. {told}",
             )
         self.files["pairs.csv"] = files.pairs_csv(pairs)
@@ -223,10 +235,12 @@ class _Report:
                 curves=False,
             )
             if self.inputs.layout is None:
-                self.page.paragraph(
-                    "The data have no image shape, so decoded samples are not drawn; "
-                    "--image-shape HEIGHTxWIDTH adds these pictures."
-                )
+                # Columns with names are no pixels.
+                if self.inputs.headers is None:
+                    self.page.paragraph(
+                        "The data have no image shape, so decoded samples are not drawn; "
+                        "--image-shape HEIGHTxWIDTH adds these pictures."
+                    )
                 return
             figure = figures.images_figure(self.pixels, self.window, self.inputs.layout.shape)
             caption = "Decoder means over the latent space, each at its code."
@@ -355,7 +369,7 @@ class _Report:
         if not means:
             return
         if self.inputs.layout is not None:
-            figure = figures.means_figure(self.pixels, means, self.inputs.layout.shape)
+            figure = strips.means_figure(self.pixels, means, self.inputs.layout.shape)
             widest = max(means, key=lambda mean: mean.spread)
             told = f"The widest class is {widest.name}, with the spread {widest.spread:.3g}."
             self.picture(figure, "Decoder means at the Frechet means.", told)
@@ -365,9 +379,9 @@ class _Report:
             "the residual is how far the mean is from being found, relative to the spread."
         )
 
-    def record(self, n_pairs: int, seed: int) -> None:
+    def record(self, n_pairs: int, made: Mapping[str, Any]) -> None:
         times = self.journal.times
-        self.summary["made"] = provenance.made(seed, n_pairs) | {"options": asdict(self.options)}
+        self.summary["made"] = {**made, "n_pairs": n_pairs, "options": asdict(self.options)}
         self.summary["seconds"] = dict(times)
         counted = self.journal.warnings.items()
         self.summary["warnings"] = [[*key, number] for key, number in counted]
@@ -377,7 +391,7 @@ class _Report:
         self.page.items(
             [
                 "All lengths are those of the decoder's expected pullback metric "
-                "M = J_mu' J_mu + J_sigma' J_sigma, in units of the data.",
+                "M = J_mu' J_mu + J_sigma' J_sigma, in the units in which the model has the data.",
                 *self.inputs.assumptions,
             ]
         )

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from geomstats_vae import plotting
 from geomstats_vae.manifolds import LatentSpace
 from geomstats_vae.plotting import LatentWindow
-from geomstats_vae.plotting.axes import DIVERGING
-from geomstats_vae.report.analysis import ClassMean, Pairs
+from geomstats_vae.report.analysis import Pairs
 from geomstats_vae.report.page import PictureAxes
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -32,15 +31,11 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8.0,
 }
 _N_GRID = 20
-_N_STRIP = 14
 _N_DRAWN = 6
 # All figures are as wide as the page's column, in inches: so their text has one size. A map leaves
 # room for a colour bar or a legend, and for the names of the axes.
-_WIDTH, _BESIDE, _BELOW = 5.6, 1.3, 0.9
+WIDTH, _BESIDE, _BELOW = 5.6, 1.3, 0.9
 _LEAST_HEIGHT, _MOST_HEIGHT = 2.4, 7.0
-# Room for the names of strips. Points of a strip of columns, inches for a column and for all, and
-# standard deviations that the colours reach to.
-_NAMES, _N_COLUMN_STRIP, _COLUMN, _STRIP_HEIGHTS, _REACH = 0.95, 60, 0.04, (0.25, 1.2), 2.5
 # Space around a curve as a share of the window. The flattest window, and what is a flat one.
 _EDGE = 0.06
 _MARGIN, _FLATTEST, _FLAT = 0.04, 0.4, 0.7
@@ -104,9 +99,9 @@ def _show(ax: Axes, window: LatentWindow) -> None:
 def _figure(window: LatentWindow, beside: float = _BESIDE) -> Figure:
     """Make a figure for one map, high enough for its window."""
     width, height = window.high - window.low
-    map_height = (_WIDTH - beside) * height / width
+    map_height = (WIDTH - beside) * height / width
     total = np.clip(map_height + _BELOW, _LEAST_HEIGHT, _MOST_HEIGHT)
-    return Figure(figsize=(_WIDTH, float(total)), layout="compressed")
+    return Figure(figsize=(WIDTH, float(total)), layout="compressed")
 
 
 def trim(figure: Figure) -> None:
@@ -121,7 +116,7 @@ def trim(figure: Figure) -> None:
         return
     figure.draw_without_rendering()
     box = figure.get_tightbbox()
-    figure.set_size_inches(_WIDTH, box.height + 2.0 * _EDGE)
+    figure.set_size_inches(WIDTH, box.height + 2.0 * _EDGE)
 
 
 def picture_axes(figure: Figure, *, curves: bool = False, grid: bool = False) -> PictureAxes:
@@ -207,9 +202,9 @@ def sigma_figure(
     width, height = window.high - window.low
     # Flat maps are stacked.
     n_rows, n_columns = (len(heads), 1) if height < _FLAT * width else (1, len(heads))
-    panel = (_WIDTH - _BESIDE) / n_columns * height / width
+    panel = (WIDTH - _BESIDE) / n_columns * height / width
     total = float(np.clip(n_rows * panel + 0.3 * n_rows + _BELOW, _LEAST_HEIGHT, _MOST_HEIGHT))
-    figure = Figure(figsize=(_WIDTH, total), layout="compressed")
+    figure = Figure(figsize=(WIDTH, total), layout="compressed")
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
     panels = grid.ravel()
     maps = []
@@ -273,131 +268,6 @@ def volume_figure(
     _show(ax, window)
     density = np.ma.filled(np.ma.asarray(image.get_array()).astype(float), np.nan)
     return figure, density
-
-
-def strips_figure(
-    decode_mean: Callable[[Floats], Floats],
-    pairs: Pairs,
-    drawn: Sequence[int],
-    image_shape: Sequence[int],
-) -> Figure:
-    """Draw the images decoded along geodesics and straight lines.
-
-    Parameters
-    ----------
-    decode_mean : callable
-        Maps latent points, shape=[..., dim], to means, shape=[..., n_outputs].
-    pairs : Pairs
-        The geodesics.
-    drawn : sequence of int
-        Which of them to draw, under the numbers 1, 2, ...
-    image_shape : tuple of int
-        Shape of an image.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    """
-    t = np.linspace(0.0, 1.0, _N_STRIP)
-
-    def draw(ax: Axes, points: Floats) -> None:
-        plotting.strip(ax, decode_mean(points).reshape(_N_STRIP, *image_shape))
-
-    height = (_WIDTH - _NAMES) / _N_STRIP * image_shape[0] / image_shape[1]
-    return _strips(pairs, drawn, t, height, draw)
-
-
-def columns_figure(
-    decode_mean: Callable[[Floats], Floats], X: Floats, pairs: Pairs, drawn: Sequence[int]
-) -> Figure:
-    """Draw the columns decoded along geodesics and straight lines, as colours.
-
-    Parameters
-    ----------
-    decode_mean : callable
-        Maps latent points, shape=[..., dim], to means, shape=[..., n_outputs].
-    X : numpy.ndarray, shape=[n_samples, n_features]
-        Samples; their means and standard deviations are the scale.
-    pairs : Pairs
-        The geodesics.
-    drawn : sequence of int
-        Which of them to draw, under the numbers 1, 2, ...
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    """
-    mean, std = X.mean(axis=0), X.std(axis=0)
-    scale = np.where(std > 0.0, std, 1.0)
-
-    def draw(ax: Axes, points: Floats) -> None:
-        colours = ((decode_mean(points) - mean) / scale).T
-        style: dict[str, Any] = {"cmap": DIVERGING, "vmin": -_REACH, "vmax": _REACH}
-        ax.imshow(colours, aspect="auto", interpolation="nearest", **style)
-        ax.set(xticks=[], yticks=[])
-
-    height = float(np.clip(_COLUMN * X.shape[1], *_STRIP_HEIGHTS))
-    return _strips(pairs, drawn, np.linspace(0.0, 1.0, _N_COLUMN_STRIP), height, draw)
-
-
-def _strips(
-    pairs: Pairs,
-    drawn: Sequence[int],
-    t: Floats,
-    height: float,
-    draw: Callable[[Axes, Floats], None],
-) -> Figure:
-    """Draw strips of some height in inches, two and two, beside their names."""
-    width, gap = _WIDTH - _NAMES, 0.12
-    total = len(drawn) * (2 * height + gap)
-    figure = Figure(figsize=(_WIDTH, total))
-    for row, k in enumerate(drawn):
-        straight = pairs.start[k] + t[:, None] * (pairs.end[k] - pairs.start[k])
-        top = total - row * (2 * height + gap) - gap / 2
-        figure.text(0.01, (top - height) / total, str(row + 1), va="center", fontweight="bold")
-        for line, (name, points) in enumerate(
-            (("geodesic", pairs.at(k, t)), ("straight line", straight))
-        ):
-            bottom = (top - (line + 1) * height) / total
-            ax = figure.add_axes((_NAMES / _WIDTH, bottom, width / _WIDTH, 0.95 * height / total))
-            draw(ax, points)
-            ax.set_ylabel(name, rotation=0, ha="right", va="center")
-    return figure
-
-
-def means_figure(
-    decode_mean: Callable[[Floats], Floats],
-    means: Sequence[ClassMean],
-    image_shape: Sequence[int],
-) -> Figure:
-    """Draw the decoded Frechet means.
-
-    Parameters
-    ----------
-    decode_mean : callable
-        Maps latent points, shape=[..., dim], to means, shape=[..., n_outputs].
-    means : list of ClassMean
-        The means.
-    image_shape : tuple of int
-        Shape of an image.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    """
-    images = decode_mean(np.stack([mean.point for mean in means]))
-    height = _WIDTH / max(len(means), 4) * image_shape[0] / image_shape[1] + 0.35
-    figure = Figure(figsize=(_WIDTH, height), layout="compressed")
-    ax = figure.subplots()
-    image = plotting.strip(ax, images.reshape(-1, *image_shape))
-    width = image.get_size()[1] / len(means)
-    ticks = (np.arange(len(means)) + 0.5) * width - 0.5
-    ax.set_xticks(ticks, [mean.name for mean in means])
-    ax.tick_params(length=0)
-    return figure
 
 
 def pairs_to_draw(pairs: Pairs) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +25,8 @@ _SAME = 0.1
 _NO_CHANGE = 0.02
 # Silhouettes above these show clear clusters, or some.
 _CLEAR, _SOME = 0.5, 0.25
+# Columns that a sentence names.
+_N_NAMED = 5
 
 
 def percent(share: float) -> str:
@@ -66,19 +68,22 @@ def count(number: int, thing: str, things: str | None = None) -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
-def columns_of(X: Floats) -> dict[str, Any]:
+def columns_of(X: Floats, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure how much the columns of a table vary.
 
     Parameters
     ----------
     X : numpy.ndarray, shape=[n_samples, n_features]
         Samples.
+    names : sequence of str, optional
+        Names of the columns.
 
     Returns
     -------
     columns : dict
-        The number of constant columns; the column that varies most, counted from one, and its
-        share of the variance; the largest standard deviation over the least that is not zero.
+        The number of constant columns, and their names; the column that varies most, counted from
+        one, what it is called, and its share of the variance; the largest standard deviation over
+        the least that is not zero.
     """
     std = X.std(axis=0)
     varies = std > 0.0
@@ -86,7 +91,9 @@ def columns_of(X: Floats) -> dict[str, Any]:
     largest = int(np.argmax(std))
     return {
         "constant": int((~varies).sum()),
+        "constant_names": [] if names is None else [names[k] for k in np.flatnonzero(~varies)],
         "most_varying": largest + 1,
+        "most_varying_name": f"number {largest + 1}" if names is None else repr(names[largest]),
         "share_of_variance": float(std[largest] ** 2 / total),
         "ratio_of_deviations": float(std.max() / std[varies].min()) if varies.any() else 1.0,
     }
@@ -139,12 +146,20 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("ELBO", f"{model['elbo']:.4g} nats per row"),
         (
             "reconstruction error",
-            f"{model['reconstruction_error']:.4g} per value (root mean square)",
+            f"{model['reconstruction_error']:.4g} per value (root mean square){_unit(data)}",
         ),
         ("parameters", f"{made['n_pairs']} random pairs, seed {made['seed']}"),
         ("command", made["command"] or "called from Python"),
         ("made", f"{made['date']} by geomstats_vae {made['version']}"),
     ]
+
+
+def _unit(data: Mapping[str, Any]) -> str:
+    """Say between which limits pixels lie."""
+    if data["range"] is None:
+        return ""
+    low, high = data["range"]
+    return f", of pixels between {low:.3g} and {high:.3g}"
 
 
 def faults(summary: Summary) -> list[str]:
@@ -185,10 +200,10 @@ def _geometry(summary: Summary) -> str:
     if found is None:
         return verdict
     return (
-        f"{verdict.rstrip('.')}; in the median geodesics are {found['ratio_median']:.2f} times as "
-        f"long as straight lines, the rank correlation of their lengths with latent distances is "
-        f"{found['rank_correlation']:.2f}, and {percent(found['leaving_share'])} of the lines "
-        "leave the data."
+        f"{verdict.rstrip('.')}. Between the {found['n_pairs']} pairs of the diagnosis, geodesics "
+        f"are {found['ratio_median']:.2f} times as long as straight lines in the median, the rank "
+        f"correlation of their lengths with latent distances is {found['rank_correlation']:.2f}, "
+        f"and {percent(found['leaving_share'])} of the lines leave the data."
     )
 
 
@@ -211,9 +226,9 @@ def on_geodesics(summary: Summary) -> str:
     left = found["asked"] - found["solved"]
     late = f"; {count(left, 'pair')} more had no time or no curve" if left else ""
     return (
-        f"{found['certified']} of {count(found['solved'], 'geodesic')} between random codes are "
-        f"certified, {found['shortest_ratio']:.2f} to {found['longest_ratio']:.2f} times as long "
-        f"as the straight lines{late}."
+        f"{found['certified']} of {count(found['solved'], 'geodesic')} between other random codes "
+        f"are certified; they are {found['shortest_ratio']:.2f} to {found['longest_ratio']:.2f} "
+        f"times as long as the straight lines, {found['median_ratio']:.2f} in the median{late}."
     )
 
 
@@ -282,6 +297,23 @@ def _next_step(summary: Summary) -> str:
     )
 
 
+def listed(columns: Mapping[str, Any]) -> str:
+    """List constant columns.
+
+    Parameters
+    ----------
+    columns : dict
+        What `columns_of` returns.
+
+    Returns
+    -------
+    names : str
+        The first five names; empty without names.
+    """
+    names = columns["constant_names"]
+    return ", ".join(map(repr, names[:_N_NAMED])) + (", ..." if len(names) > _N_NAMED else "")
+
+
 def is_unscaled(columns: Mapping[str, Any], n_columns: int) -> bool:
     """Tell whether one column hides the others.
 
@@ -308,16 +340,19 @@ def _of_data(summary: Summary) -> Iterator[str]:
     columns = data["column_spread"]
     if data["unscaled"]:
         yield (
-            f"The columns are not scaled: number {columns['most_varying']} alone has "
+            f"The columns are not scaled: {columns['most_varying_name']} alone has "
             f"{percent(columns['share_of_variance'])} of the variance, and standard deviations "
             f"differ by a factor of {columns['ratio_of_deviations']:.3g}. Distances see hardly "
-            "anything else. Divide columns of different units by their standard deviations, for "
-            "instance with sklearn.preprocessing.StandardScaler."
+            "anything else. Divide columns of different units by their standard deviations: by "
+            "--standardize on the command line, or by sklearn.preprocessing.StandardScaler."
         )
     if columns["constant"] and not data["images"]:
+        named = listed(columns)
+        one = columns["constant"] == 1
         yield (
-            f"{count(columns['constant'], 'column')} of {data['columns']} never change. They "
-            "carry nothing; leave them out."
+            f"{count(columns['constant'], 'column')} of {data['columns']} never "
+            f"{'changes' if one else 'change'}{f': {named}' if named else ''}. "
+            f"{'It carries nothing; leave it' if one else 'They carry nothing; leave them'} out."
         )
     if model["rows_per_center"] < ROWS_PER_CENTER:
         yield (

@@ -43,6 +43,8 @@ class Inputs:
         What had to be assumed to read them, in sentences.
     names : tuple of str, optional
         Descriptions of the features, where they are columns of a table.
+    headers : tuple of str, optional
+        Names of these columns, where the table gives them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Inputs:
     layout: ImageLayout | None = None
     assumptions: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
+    headers: tuple[str, ...] | None = None
 
 
 def read_inputs(
@@ -122,7 +125,8 @@ def read_inputs(
     if layout is given and given is not None and samples.layout is not None:
         assumptions.append(f"They are drawn as {given}, as --image-shape says.")
     name = Path(data).name or Path(data).resolve().name
-    return Inputs(name, samples.X, classes, layout, tuple(assumptions), samples.names)
+    described = samples.names, samples.headers
+    return Inputs(name, samples.X, classes, layout, tuple(assumptions), *described)
 
 
 def _sample(name: str) -> Inputs:

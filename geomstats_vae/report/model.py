@@ -30,7 +30,7 @@ def fitted(
     vae : VAE, optional
         The model to train, in place of one with default parameters.
     seed : int
-        Seed of the training.
+        Seed of the training with default parameters.
     verbose : bool
         Whether to show progress.
 
@@ -45,15 +45,13 @@ def fitted(
         If the file is no model, or the model does not suit the data.
     """
     try:
-        if model is None and vae is not None:
-            return vae.fit(X)
         if model is None:
-            return VAE(variance_head=True, random_state=seed, verbose=verbose).fit(X)
+            return (vae or VAE(random_state=seed, verbose=verbose)).fit(X)
         vae = VAE.load(model)
     except OSError as error:
         raise ReportError(
-            f"Expected a model in {str(model)!r}, got {first_line(error)}; pass a file written by "
-            "VAE.save."
+            f"Expected a model in {str(model)!r}, got {first_line(error, of_file=True)}; pass a "
+            "file written by VAE.save."
         ) from error
     except ValueError as error:
         raise ReportError(first_line(error)) from error

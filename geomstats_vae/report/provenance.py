@@ -1,71 +1,53 @@
-"""Where a report comes from: the program, its version, the command and the date."""
+"""Where results come from: the version of the package, the command, the date and the seed."""
 
 from __future__ import annotations
 
 import shlex
-import sys
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import geomstats_vae
 
-# How the program can be started from a command line.
-_SCRIPT, _MODULE = "geomstats-vae", "geomstats_vae"
+# How the program is called on a command line.
+SCRIPT = "geomstats-vae"
 
 
-def command_line(arguments: list[str] | None = None) -> str | None:
-    """Return the command that this process was started by.
+def command_line(typed: Sequence[str]) -> str:
+    """Write a command as a shell takes it.
 
     Parameters
     ----------
-    arguments : list of str, optional
-        Its parts, `sys.argv` by default.
+    typed : sequence of str
+        What was typed after the program's name.
 
     Returns
     -------
-    command : str or None
-        The command; None if the process is another program that calls this package.
+    command : str
+        The command with quotes where they are needed, as in "geomstats-vae report 'my table.csv'".
     """
-    program, *rest = sys.argv if arguments is None else arguments
-    path = Path(program)
-    if path.stem == _SCRIPT:
-        return shlex.join([_SCRIPT, *rest])
-    if path.name == "__main__.py" and path.parent.name == _MODULE:
-        return shlex.join(["python", "-m", _MODULE, *rest])
-    return None
+    return shlex.join([SCRIPT, *typed])
 
 
-def now() -> str:
-    """Return the date and the time, to the minute, with the difference from UTC.
-
-    Returns
-    -------
-    date : str
-        As in "2026-01-31 09:05 +0100".
-    """
-    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
-
-
-def made(seed: int, n_pairs: int) -> dict[str, Any]:
-    """Collect what a report is made by.
+def made(seed: int, command: str | None = None) -> dict[str, Any]:
+    """Collect what results are made by.
 
     Parameters
     ----------
     seed : int
-        Seed of the training and of all random choices.
-    n_pairs : int
-        Random pairs that were asked for.
+        Seed of all random choices.
+    command : str, optional
+        Command that was typed; None if the package was called from Python.
 
     Returns
     -------
     made : dict
-        These, and version, date and command.
+        These, the version, and the date and time with its difference from UTC, as in
+        "2026-01-31 09:05:00+01:00".
     """
     return {
+        "command": command,
         "version": geomstats_vae.__version__,
-        "date": now(),
-        "command": command_line(),
+        "date": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
         "seed": seed,
-        "n_pairs": n_pairs,
     }

@@ -147,10 +147,11 @@ def distances_table(found: Mapping[str, Any]) -> Cells:
         ]
     ]
     n_near = found["neighbors"]
+    near = "nearest row" if n_near == 1 else f"{n_near} nearest rows"
     if shared:
         rows.append(
             [
-                f"of the {n_near} nearest rows in the data, also nearest",
+                f"of the {near} in the data, also nearest",
                 percent(shared["geodesic"]),
                 percent(shared["latent"]),
                 "100 %",
@@ -159,7 +160,7 @@ def distances_table(found: Mapping[str, Any]) -> Cells:
     if pure:
         kinds = ("geodesic", "latent", "data")
         cells = [percent(pure[kind]) for kind in kinds]
-        rows.append([f"of the {n_near} nearest rows, of the same class", *cells])
+        rows.append([f"of the {near}, of the same class", *cells])
     return header, rows
 
 

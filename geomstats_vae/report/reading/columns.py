@@ -32,6 +32,8 @@ class Columns:
         Features, finite.
     names : tuple of str
         Descriptions of the features, such as "column 'mass'".
+    headers : tuple of str or None
+        Names of the features, such as "mass"; None unless the table names them all.
     labels : numpy.ndarray of str, shape=[n_rows], or None
         Class of each row, where the table has a column of classes and they are wanted.
     assumptions : list of str
@@ -40,6 +42,7 @@ class Columns:
 
     X: NDArray[np.float64]
     names: tuple[str, ...]
+    headers: tuple[str, ...] | None
     labels: np.ndarray | None
     assumptions: list[str]
 
@@ -104,7 +107,9 @@ def split_columns(
         raise ReportError(f"Expected columns of numbers in {table.path}, got none; add features.")
     X = values[:, roles.features]
     _check_finite(roles, X)
-    return Columns(X, tuple(map(table.column, roles.features)), labels, roles.assumptions)
+    names = tuple(map(table.column, roles.features))
+    headers = tuple(map(table.name, roles.features))
+    return Columns(X, names, headers if all(headers) else None, labels, roles.assumptions)
 
 
 def _named_column(table: Table, name: str) -> int:

@@ -120,7 +120,9 @@ def read_delimited(path: Path, delimiters: Sequence[str] = tuple(DELIMITERS)) ->
     n_comments = next((k for k, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     lines = lines[n_comments:]
     if not any(line.strip() for line in lines):
-        raise ReportError(f"Expected rows of numbers in {path}, got an empty file.")
+        raise ReportError(
+            f"Expected rows of numbers in {path}, got an empty file; write one sample in each row."
+        )
     candidates = [Delimited(path, lines, delimiter, n_comments) for delimiter in delimiters]
     # The first of the best.
     return max(candidates, key=lambda candidate: _fitness(candidate.sample(), candidate.delimiter))

@@ -37,7 +37,10 @@ def existing(path: str | os.PathLike[str], role: str, *, or_else: str = "") -> P
         if path.is_file():
             return path
         got = "is no file" if path.exists() else "does not exist"
-        raise ReportError(f"Expected a file of {role}, got {str(path)!r}, which {got}.")
+        raise ReportError(
+            f"Expected a file of {role}, got {str(path)!r}, which {got}; check its "
+            "name and its folder."
+        )
     got, remedy = repr(str(path)), "save it as one"
     if not path.exists():
         got, remedy = f"{got}, which does not exist", "check its name"

@@ -35,6 +35,8 @@ class Samples:
         What had to be assumed.
     names : tuple of str, or None
         Descriptions of the features, where they are columns of a table.
+    headers : tuple of str, or None
+        Names of these columns, where the table gives them.
     """
 
     X: NDArray[np.float64]
@@ -42,6 +44,7 @@ class Samples:
     layout: ImageLayout | None = None
     assumptions: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
+    headers: tuple[str, ...] | None = None
 
 
 def read_samples(
@@ -96,7 +99,8 @@ def read_samples(
     X, labels = columns.X, columns.labels
     if labels is not None:
         labels = as_classes(labels, len(X), str(path))
-    return Samples(X, labels, None, (*table.assumptions, *columns.assumptions), columns.names)
+    assumptions = (*table.assumptions, *columns.assumptions)
+    return Samples(X, labels, None, assumptions, columns.names, columns.headers)
 
 
 def _from_array(file: Path, wants_labels: bool) -> Samples:
@@ -109,7 +113,12 @@ def _from_array(file: Path, wants_labels: bool) -> Samples:
             f"{list(X.shape)}; put one sample in each row."
         )
     layout = _layout(file, X.shape[1:], assumptions)
-    X = X.reshape(len(X), -1).astype(np.float64)
+    scale = 1.0
+    if layout is not None and X.dtype == np.uint8 and X.max() > 1:
+        # As those of a folder of images, so that errors and distances have one unit.
+        scale = float(np.iinfo(X.dtype).max)
+        assumptions.append("Pixels from 0 to 255 are divided by 255.")
+    X = X.reshape(len(X), -1).astype(np.float64) / scale
     bad = np.argwhere(~np.isfinite(X))
     if len(bad):
         raise ReportError(
