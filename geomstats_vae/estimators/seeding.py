@@ -7,21 +7,20 @@ numbers draw equal points.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
 from geomstats_vae.estimators.rows import whiten
 from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
 
 # The grid of the global starts is too large to be searched from every cell. One of this many nodes
-# per side takes its place, and its edges reach no farther than this.
-_GRID_SIZE, _REACH = {2: 128, 3: 24}, 2
+# per side takes its place.
+_GRID_SIZE = {2: 128, 3: 24}
 
 
 class Cells(NamedTuple):
@@ -189,6 +188,16 @@ def _squared(distances: Floats) -> Floats:
     return np.where(finite, distances, np.max(distances, where=finite, initial=0.0)) ** 2
 
 
+def _distances(graph: LatentGraph, sources: Ints) -> Floats:
+    """Distances of some nodes from all, shape=[n_sources, n_nodes]."""
+    search, everywhere = Dijkstra(graph.matrix), np.arange(len(graph.nodes))
+    length = np.empty((len(sources), len(everywhere)))
+    for row, source in enumerate(sources):
+        search.search(np.array([source]), everywhere[:0])
+        length[row] = search.lengths(everywhere)
+    return length
+
+
 class GraphKMeans:
     """k-means on a graph over a latent space, for starts.
 
@@ -209,16 +218,14 @@ class GraphKMeans:
     def __init__(self, graph: LatentGraph, X: Floats, cells: Cells) -> None:
         size = _GRID_SIZE.get(graph.dim)
         if size is not None:
-            options = replace(graph.options, reach=dict.fromkeys(_GRID_SIZE, _REACH))
-            parts = graph.immersion, graph.codes
-            coarse = LatentGraph(*parts, grid_size=size, options=options)
+            coarse = LatentGraph(graph.immersion, graph.codes, grid_size=size)
             graph = coarse.scaled(graph.factor)
         self.X, self.nodes = X, graph.nodes
         node = cKDTree(self.nodes).query(cells.points)[1]
         self.sources, merged = np.unique(node, return_inverse=True)
         self.place = merged.ravel()[cells.place]
         self.mass = np.bincount(merged.ravel(), cells.weights)
-        self.squares = _squared(dijkstra(graph.matrix, indices=self.sources)).astype(np.float32)
+        self.squares = _squared(_distances(graph, self.sources)).astype(np.float32)
 
     def rows(self, rows: Ints) -> Floats:
         """Distances of some points to all, shape=[n, n_samples]."""

@@ -139,7 +139,7 @@ def test_a_loose_tolerance_ends_descents_earlier():
     assert (tight.rtol, tight.coarse_rtol) == (options.rtol, options.coarse_rtol)
     # Newton's method goes on from a coarser curve.
     assert tight.chords < loose.chords == options.chords
-    assert loose.rtol == loose.coarse_rtol == 1e-3
+    assert loose.rtol == loose.coarse_rtol == 1e-4
     steps = [descend(immersion(stereographic), lines(), each).n_iter for each in (options, loose)]
     assert (steps[1] <= steps[0]).all()
     assert steps[1].sum() < steps[0].sum()
