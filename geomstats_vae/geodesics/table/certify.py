@@ -78,7 +78,7 @@ def certify(
     part = asked if options.lengths_only else np.arange(n_curves)
     excess, ends = np.zeros(n_curves), np.full((n_curves, 2, dim), np.nan)
     excess[part], ends[part] = _corrections(
-        table, curves.take(part), found.dt[curves.rows(part)], gradient[curves.rows(part)]
+        table, curves.take(part), found.dt[curves.rows(part)], gradient[curves.rows(part)], options
     )
     residual = left + off
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -113,7 +113,11 @@ def certify(
 
 
 def _corrections(
-    table: MetricTable, curves: Curves, dt: Floats, gradient: Floats
+    table: MetricTable,
+    curves: Curves,
+    dt: Floats,
+    gradient: Floats,
+    options: TabulatedOptions,
 ) -> tuple[Floats, Floats]:
     """Take a Newton step of each curve for a gradient, in the table's Hessian; see `correct`.
 
@@ -123,7 +127,9 @@ def _corrections(
     work = make_work(int(curves.counts.max(initial=1)), compiled)
     excess, ends = np.zeros(len(curves)), np.zeros((len(curves), 2, curves.dim))
     chains = curves.nodes, dt, curves.offsets
-    correct(table.tree, compiled, *chains, gradient, excess, ends, work)
+    # Along walls a Hessian may be indefinite for no more than a jump from leaf to leaf.
+    lift = options.first_lift if options.fine else 0.0
+    correct(table.tree, compiled, *chains, gradient, lift, excess, ends, work)
     return excess, ends
 
 

@@ -76,7 +76,26 @@ def times_of_elements(table: MetricTable, curves: Curves, least: float = 0.01) -
     """
     element = reference_element(curves.degree)
     points = element.interpolate @ curves.nodes, element.differentiate @ curves.nodes
-    length = table.speeds(*points) @ element.weights
+    return even_times(curves, table.speeds(*points) @ element.weights, least)
+
+
+def even_times(curves: Curves, length: Floats, least: float = 0.01) -> Floats:
+    """Give elements times in proportion to lengths that are known; see `times_of_elements`.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    length : array, shape=[n_elements]
+        Lengths of their elements.
+    least : float
+        Least time of an element, as a share of the mean.
+
+    Returns
+    -------
+    dt : array, shape=[n_elements]
+        Times; equal ones where a length is not known.
+    """
     total = curves.total(length)[curves.owner]
     even = 1.0 / curves.counts[curves.owner]
     good = np.isfinite(total) & (total > 0.0)

@@ -255,11 +255,14 @@ def correct(
     dt: Floats,
     offsets: Ints,
     gradient: Floats,
+    first_lift: float,
     excess: Floats,
     ends: Floats,
     work: Work,
 ) -> None:
     """Newton's steps for another gradient, with the Hessians of the table.
+
+    Hessians that are not positive are lifted by as little as makes them so, up to a factor of ten.
 
     Parameters
     ----------
@@ -276,6 +279,9 @@ def correct(
     gradient : array, shape=[n_elements, (degree + 1) * dim]
         Derivatives of the elements' energies by their nodes. Those of curves for which they are not
         finite are taken from the table, and written.
+    first_lift : float
+        Least share of what makes Hessians positive that is added to those that are not; by zero
+        they are left, and nothing is told.
     excess : array, shape=[n_curves]
         Written: twice what the energies are expected to fall by; infinite where none can be told.
     ends : array, shape=[n_curves, 2, dim]
@@ -299,7 +305,15 @@ def correct(
         last = begin + n - 1
         for k in range(dim):
             ends[c, 0, k], ends[c, 1, k] = gradient[begin, k], gradient[last, inner + k]
-        if not known or not solve(element, n, 0.0, work):
+        definite = known and solve(element, n, 0.0, work)
+        if known and not definite and first_lift > 0.0:
+            for e in range(n):
+                element_lift(element, work, e)
+            lift = first_lift
+            while not definite and lift <= 1.0:
+                definite = solve(element, n, lift, work)
+                lift *= 10.0
+        if not definite:
             excess[c] = np.inf
             continue
         excess[c] = 0.0

@@ -11,7 +11,7 @@ from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.table.element import Element, make_work
-from geomstats_vae.geodesics.table.measure import arc_lengths
+from geomstats_vae.geodesics.table.measure import arc_lengths, even_times
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import Ended, descend
 from geomstats_vae.geodesics.table.options import TabulatedOptions
@@ -194,6 +194,10 @@ def _step_and_look(
     energy[rows], length[rows] = _measured(table, curves.take(still), state.dt[rows], options)
     state.n_iter += steps
     state.known, state.undone = status != Ended.UNKNOWN, status == Ended.UNDONE
+    if options.fine:
+        before = state.dt
+        state.dt = even_times(curves, length)
+        energy *= before / state.dt
     uneven = _unevenness(curves, state.dt, energy, length)
     state.coarse = curves.total(energy)
     halves, dt = curves.halved(), np.repeat(0.5 * state.dt, 2)
