@@ -15,6 +15,8 @@ from geomstats_vae.geodesics.table import MetricTable, TableOptions
 from geomstats_vae.geodesics.table.band import BandOptions, shorten_in_bands
 from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.energy import element_lift, element_variation
+from geomstats_vae.geodesics.table.measure import even_times, times_of_elements
+from geomstats_vae.geodesics.table.newton import correct
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.immersions.decoder import Decoder
@@ -183,3 +185,34 @@ def test_walled_pairs_are_those_of_the_decoder():
     assert found.converged.all()
     assert (graph.line_lengths(*ends) > 2.0 * found.length).any()
     assert (found.length <= exact.length * (1.0 + 1e-4)).all()
+
+
+def test_times_follow_lengths():
+    curves = straight(np.zeros((2, 2)), np.ones((2, 2)), 4, 5)
+    length = np.array([1.0, 2.0, 3.0, 4.0, 1.0, 0.0, 1.0, np.inf])
+    dt = even_times(curves, length)
+    np.testing.assert_allclose(curves.total(dt), 1.0)
+    np.testing.assert_allclose(dt[:4], length[:4] / 10.0)
+    np.testing.assert_allclose(dt[4:], 0.25)  # of a curve whose length is not known
+    still = even_times(curves, np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
+    assert 0.0 < still[0] < 0.01
+
+
+def test_indefinite_hessians_are_lifted_for_a_certificate():
+    """The line over a hill is no minimum; lifted, its Hessian tells how far from rest it is."""
+    table, element = table_of(hill, 2), Element.of(reference_element(5), 2)
+    curves = straight(
+        np.array([[-1.0, 0.0], [-1.0, 0.3]]), np.array([[1.0, 0.0], [1.0, 0.3]]), 32, 5
+    )
+    dt, work = times_of_elements(table, curves), make_work(32, element)
+    found = {}
+    for lift in (0.0, 1e-5):
+        excess, ends = np.zeros(2), np.zeros((2, 2, 2))
+        gradient = np.full((len(dt), 12), np.nan)  # the table's own
+        chains = curves.nodes, dt, curves.offsets
+        correct(table.tree, element, *chains, gradient, lift, excess, ends, work)
+        found[lift] = excess
+    assert np.isinf(found[0.0]).tolist() == [True, False]
+    assert found[1e-5][1] == found[0.0][1]  # where it is definite nothing is changed
+    # By symmetry the line over the top leaves nothing across it, only an uneven speed.
+    assert 0.0 <= found[1e-5][0] < found[1e-5][1]
