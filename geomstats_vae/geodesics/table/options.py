@@ -110,7 +110,7 @@ class TabulatedOptions:
     below: float = 0.25
     share: float = 0.1
     smoothing: int = 3
-    line: float = 1.1
+    line: float = 1.2
     graph_limit: float = 1.05
     steep: float = 2.0
     alternative: float = 1.15
