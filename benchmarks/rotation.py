@@ -1,7 +1,7 @@
 """Do geodesics know the angle of a rotating digit? VAEs at their defaults, digit by digit.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/rotation.py [--digits 5 3 4 9] [--seeds 100 101 ...]
-[--lines FILE]``. Every line is kept as soon as it is done, and is not done again.
+[--max-angle 360] [--lines FILE]``. Every line is kept as soon as it is done, and is not done again.
 
 One digit of scikit-learn's is turned by 0 to 300 degrees, a thousand images of 24 x 24 pixels. The
 true distance of two images is the angle between them. Distances of 40 random codes from each other
@@ -35,18 +35,20 @@ SEEDS, N_CODES = tuple(range(100, 110)), 40
 BIN, JUMP = 2.0, 0.2
 
 
-def n_jumps(codes: np.ndarray, angles: np.ndarray) -> int:
+def n_jumps(codes: np.ndarray, angles: np.ndarray, closed: bool) -> int:
     """Count the places where codes, in the order of their angles, jump."""
     number = np.floor(angles / BIN).astype(int)
     means = np.array([codes[number == k].mean(axis=0) for k in np.unique(number)])
+    if closed:
+        means = np.concatenate((means, means[:1]))
     step = np.linalg.norm(np.diff(means, axis=0), axis=1)
     return int((step > JUMP * np.ptp(codes, axis=0).max()).sum())
 
 
-def line(digit: int, seed: int) -> dict:
+def line(digit: int, seed: int, max_angle: float) -> dict:
     """Train a VAE, and compare distances with the angles."""
     begin = time.process_time()
-    rotations = make_rotated_digit(digit=digit, random_state=seed)
+    rotations = make_rotated_digit(digit=digit, max_angle=max_angle, random_state=seed)
     vae = VAE(random_state=seed).fit(rotations.data)
     codes, trained = np.asarray(vae.codes_), time.process_time() - begin
     some = np.random.default_rng(seed).choice(len(codes), N_CODES, replace=False)
@@ -68,7 +70,8 @@ def line(digit: int, seed: int) -> dict:
     return {
         "digit": digit,
         "seed": seed,
-        "jumps": n_jumps(codes, rotations.target),
+        "max_angle": max_angle,
+        "jumps": n_jumps(codes, rotations.target, closed=max_angle == 360.0),
         "torn": vae.torn_share_,
         "zeta": vae.zeta_,
         "rank": {name: float(spearmanr(d, true).statistic) for name, d in distances.items()},
@@ -95,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--digits", nargs="*", type=int, default=[5, 3, 4, 9])
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    parser.add_argument("--max-angle", type=float, default=300.0, help="360 is a closed circle")
     parser.add_argument("--lines", type=Path, default=Path("build/rotation.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -103,11 +107,12 @@ def main() -> None:
     lines = [json.loads(text) for text in kept]
     for seed in options.seeds:
         for digit in options.digits:
-            if not any((one["digit"], one["seed"]) == (digit, seed) for one in lines):
-                lines.append(line(digit, seed))
+            asked = digit, seed, options.max_angle
+            if not any((one["digit"], one["seed"], one["max_angle"]) == asked for one in lines):
+                lines.append(line(*asked))
                 with options.lines.open("a") as file:
                     print(json.dumps(lines[-1]), file=file, flush=True)
-    report(lines)
+    report([one for one in lines if one["max_angle"] == options.max_angle])
 
 
 if __name__ == "__main__":
