@@ -34,6 +34,7 @@ def certify(
     that of the decoder by no more than about e, and in the mean by about e^2. The bound is the
     residual, if e is small enough. Of other curves, and of those whose velocities are to be exact,
     it is the Newton decrement of the decoder's own gradient, in the table's Hessian.
+    Along walls that may be indefinite; then it is lifted, which makes the decrement smaller.
     The error of the length is what the decoder's measure differs from the table's at the same
     points, and the table's from that on twice as many elements.
 

@@ -195,6 +195,7 @@ def _step_and_look(
     state.n_iter += steps
     state.known, state.undone = status != Ended.UNKNOWN, status == Ended.UNDONE
     if options.fine:
+        # Along a wall nodes would slide for hundreds of steps before the speed is even.
         before = state.dt
         state.dt = even_times(curves, length)
         energy *= before / state.dt
