@@ -2,16 +2,11 @@
 
 From a straight line or a graph path it takes Newton's method tens of steps to a geodesic of a large
 decoder, and each costs as much as dozens of gradients. Here the energy of many chords of F is
-minimised by L-BFGS ([1]_), whose step costs one gradient. The unknowns are amplitudes of sine waves
-between the straight line and the curve, divided by their frequencies, in coordinates in which a
-mean of the metric is the identity. In these the energy's matrix is close to the identity, so
-resolution and anisotropy do not slow the method down. All curves of a batch move at once, and each
-at its own pace.
-
-References
-----------
-.. [1] Liu, Nocedal. "On the limited memory BFGS method for large scale optimization."
-   Mathematical Programming 45, 1989, algorithm 2.1.
+minimised by L-BFGS (see `lbfgs`), whose step costs one gradient. The unknowns are amplitudes of
+sine waves between the straight line and the curve, divided by their frequencies, in coordinates in
+which a mean of the metric is the identity. In these the energy's matrix is close to the identity,
+so resolution and anisotropy do not slow the method down. All curves of a batch move at once, and
+each at its own pace.
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geomstats_vae.geodesics import lbfgs
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
@@ -203,12 +199,20 @@ def descend(
     descended : Descended
         The curves.
     """
-    found = [
-        _LBFGS(immersion, curves.take(np.arange(k, min(k + options.block, len(curves)))), options)
-        for k in range(0, len(curves), options.block)
-    ]
-    columns = zip(*(piece.run(deadline) for piece in found), strict=True)
-    amplitudes, energy, residual, n_iter = map(np.concatenate, columns)
+    block = options.block if immersion.device.type == "cpu" else options.device_block
+    parts: list[tuple[Floats, Floats, Floats, Ints]] = []
+    begin = 0
+    while begin < len(curves):
+        rows = np.arange(begin, min(begin + block, len(curves)))
+        try:
+            parts.append(_descend(immersion, curves.take(rows), options, deadline))
+        except torch.cuda.OutOfMemoryError:
+            if block == 1:
+                raise
+            block //= 2
+        else:
+            begin += len(rows)
+    amplitudes, energy, residual, n_iter = map(np.concatenate, zip(*parts, strict=True))
     moved = SineCurves(curves.start, curves.end, amplitudes)
     return Descended(moved, np.sqrt(2.0 * energy), residual, n_iter)
 
@@ -258,6 +262,22 @@ def first_descent(
     return replace(fine, n_iter=found.n_iter + fine.n_iter)
 
 
+def _descend(
+    immersion: Immersion, curves: SineCurves, options: DescentOptions, deadline: Deadline
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """Shorten a block of curves; amplitudes, energies, residuals, and numbers of steps."""
+    with torch.no_grad():
+        function = _ChordEnergy(immersion, curves, options)
+        found = lbfgs.run(function, function.first, options, deadline)
+        falls = -(found.direction * found.gradient).sum(dim=(1, 2)) / (2.0 * found.value)
+        moved = (found.n_iter > 0).cpu().numpy()
+        amplitudes = function.amplitudes(found.y)
+    # Scaling to and fro rounds: what did not move is what it was.
+    amplitudes = np.where(moved[:, None, None], amplitudes, curves.amplitudes)
+    energy, residual = (part.double().cpu().numpy() for part in (found.value, falls))
+    return amplitudes, energy, residual, found.n_iter.cpu().numpy()
+
+
 class _ChordEnergy:
     """Energies of some curves by chords, of scaled amplitudes y.
 
@@ -267,6 +287,8 @@ class _ChordEnergy:
 
     def __init__(self, immersion: Immersion, curves: SineCurves, options: DescentOptions) -> None:
         self.immersion, self._options = immersion, options
+        on_cpu = immersion.device.type == "cpu"
+        self._points = options.points if on_cpu else options.device_points
         like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
         t = torch.arange(1, options.chords).to(like) / options.chords
         frequency = torch.pi * torch.arange(1, curves.amplitudes.shape[1] + 1).to(like)
@@ -285,7 +307,8 @@ class _ChordEnergy:
         points = torch.as_tensor(curves((np.arange(n) + 0.5) / n)).to(self._line)
         metric = self.immersion.metric(points.flatten(0, 1)).unflatten(0, (-1, n)).mean(dim=1)
         metric = torch.where(metric.isfinite().all(-1).all(-1)[:, None, None], metric, 0.0)
-        values, vectors = torch.linalg.eigh(metric)
+        # Accelerators find eigenvalues of small matrices one matrix after the other.
+        values, vectors = (part.to(metric) for part in torch.linalg.eigh(metric.cpu()))
         floor = self._options.ridge * values[:, -1:]
         values = torch.where(floor > 0.0, torch.maximum(values, floor), 1.0)
         return (vectors * values.rsqrt()[:, None]) @ vectors.mT
@@ -296,10 +319,19 @@ class _ChordEnergy:
 
     def __call__(self, y: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """Energies of some of the curves and their gradients by y."""
-        energy, gradient = y.new_zeros(len(y)), torch.zeros_like(y)
-        each = max(1, self._options.points // self._options.chords)
-        for rows in torch.arange(len(y), device=y.device).split(each):
-            energy[rows], gradient[rows] = self._block(y[rows], which[rows])
+        while True:
+            each = max(1, self._points // self._options.chords)
+            try:
+                parts = [
+                    self._block(*rows)
+                    for rows in zip(y.split(each), which.split(each), strict=True)
+                ]
+                break
+            except torch.cuda.OutOfMemoryError:
+                if each == 1:
+                    raise
+                self._points //= 2
+        energy, gradient = (torch.cat(part) for part in zip(*parts, strict=True))
         return energy, gradient
 
     def _block(self, y: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
@@ -313,99 +345,3 @@ class _ChordEnergy:
             (slope,) = torch.autograd.grad(energy.sum(), flat)
         slope = self._waves.T @ (slope.view_as(points) @ self.root[which])
         return energy.detach(), slope
-
-
-class _LBFGS:
-    """L-BFGS on a batch of curves, each with its own history and step length."""
-
-    def __init__(self, immersion: Immersion, curves: SineCurves, options: DescentOptions) -> None:
-        with torch.no_grad():
-            self._function = _ChordEnergy(immersion, curves, options)
-        self._options, self._given = options, curves.amplitudes
-        self.y = self._function.first
-        n_curves = len(self.y)
-        self.active = torch.arange(n_curves, device=self.y.device)
-        self.energy, self.gradient = self._function(self.y, self.active)
-        self._start_energy = self.energy.clone()
-        self.step = self.energy.new_ones(n_curves)
-        self.n_iter = torch.zeros_like(self.active)
-        self._falls = self.energy.new_full((options.patience, n_curves), torch.inf)
-        # The last steps of each curve, changes of its gradient, and 1 / their product; 0 where
-        # there is none yet. A curve's history does not depend on when the others move.
-        self._moves = self.y.new_zeros(options.memory, *self.y.shape)
-        self._changes = torch.zeros_like(self._moves)
-        self._inverse = self.energy.new_zeros(options.memory, n_curves)
-        self._gamma = self.energy.new_ones(n_curves)
-
-    def run(self, deadline: Deadline) -> tuple[Floats, Floats, Floats, Ints]:
-        """Descend; amplitudes, energies, residuals, and numbers of steps."""
-        self.active = self.active[self.energy.isfinite()]
-        direction = -self.gradient
-        for count in range(self._options.max_iter):
-            if not len(self.active) or deadline.passed:
-                break
-            taken = self._try(direction)
-            self._falls[count % self._options.patience, self.active] = taken
-            self._drop_done()
-            direction = self._directions()
-        decrement = -(direction * self.gradient).sum(dim=(1, 2)) / (2.0 * self.energy)
-        moved = (self.energy < self._start_energy).cpu().numpy()
-        amplitudes = self._function.amplitudes(self.y)
-        amplitudes = np.where(moved[:, None, None], amplitudes, self._given)
-        energy, residual = (part.double().cpu().numpy() for part in (self.energy, decrement))
-        return amplitudes, energy, residual, self.n_iter.cpu().numpy()
-
-    def _try(self, direction: Tensor) -> Tensor:
-        """Try one step of each active curve; returns by what shares the energies fell."""
-        who, options = self.active, self._options
-        move = self.step[who, None, None] * direction[who]
-        slope = (self.gradient[who] * move).sum(dim=(1, 2))
-        energy, gradient = self._function(self.y[who] + move, who)
-        good = energy <= self.energy[who] + options.accept * slope
-        fall = torch.where(good, 1.0 - energy / self.energy[who], torch.inf)
-        yes, change = who[good], gradient[good] - self.gradient[who[good]]
-        self._remember(yes, move[good], change)
-        self.y[yes] += move[good]
-        self.energy[yes], self.gradient[yes] = energy[good], gradient[good]
-        self.step[yes] = 1.0
-        self.n_iter[yes] += 1
-        no = who[~good]
-        self.step[no] *= options.shorten
-        return fall
-
-    def _remember(self, who: Tensor, move: Tensor, change: Tensor) -> None:
-        product = (move * change).sum(dim=(1, 2))
-        square = change.square().sum(dim=(1, 2))
-        convex = product > self._options.convex * square
-        who, move, change = who[convex], move[convex], change[convex]
-        if not len(who):
-            return
-        for column, new in (
-            (self._moves, move),
-            (self._changes, change),
-            (self._inverse, 1.0 / product[convex]),
-        ):
-            column[:-1, who] = column[1:, who]
-            column[-1, who] = new
-        self._gamma[who] = product[convex] / square[convex]
-
-    def _directions(self) -> Tensor:
-        """Directions of descent of all curves: minus the inverse matrices times the gradients."""
-        q, shares = self.gradient.clone(), []
-        history = list(zip(self._moves, self._changes, self._inverse, strict=True))
-        for move, change, inverse in reversed(history):
-            share = inverse * (move * q).sum(dim=(1, 2))
-            q -= share[:, None, None] * change
-            shares.append(share)
-        q *= self._gamma[:, None, None]
-        for (move, change, inverse), share in zip(history, reversed(shares), strict=True):
-            back = inverse * (change * q).sum(dim=(1, 2))
-            q += (share - back)[:, None, None] * move
-        downhill = (q * self.gradient).sum(dim=(1, 2)) > 0.0
-        return -torch.where(downhill[:, None, None], q, self.gradient)
-
-    def _drop_done(self) -> None:
-        """Leave the curves whose energy hardly falls any more, and those whose steps are tiny."""
-        fall = self._falls[:, self.active].sum(dim=0)
-        going = (fall > self._options.rtol) & (self.step[self.active] > self._options.shortest)
-        self.active = self.active[going]

@@ -350,11 +350,16 @@ def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
     chunk_size : int
         Between 16 and 1024; on other devices than the host between 16 and 65536.
     """
-    host = immersion.device.type == "cpu"
-    memory, most = (_CACHE_BYTES, 1024) if host else (256 * _CACHE_BYTES, 65536)
+    memory = bytes_on(immersion.device, _CACHE_BYTES)
+    most = 1024 if immersion.device.type == "cpu" else 65536
     origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
     size = immersion(origin).shape[1] * (rows or 2 * immersion.dim + 1) * 8
     return int(np.clip(memory // size, 16, most))
+
+
+def bytes_on(device: torch.device, host: int, times: int = 256) -> int:
+    """Find what may be held at once on a device: so many times as much as on the host."""
+    return host if device.type == "cpu" else times * host
 
 
 def chord_lengths(immersion: Immersion, points: Tensor, chunk_size: int) -> Tensor:

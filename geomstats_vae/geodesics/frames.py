@@ -215,16 +215,31 @@ def parallel_frames(
     mixed = mixed + ridge[owner[1:]]
     mixed = torch.linalg.solve_triangular(lower[1:], mixed, upper=False)
     mixed = torch.linalg.solve_triangular(lower[:-1], mixed.transpose(1, 2), upper=False)
-    rotation, upper = torch.linalg.qr(mixed.transpose(1, 2))
-    sign = torch.where(upper.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0).to(points.dtype)
-    rotation = rotation * sign[:, None, :]
-    begin, turned = 0, []
-    for count in counts:
-        turned.append(torch.eye(points.shape[1], dtype=points.dtype, device=points.device))
-        for step in rotation[begin : begin + count - 1]:
-            turned.append(step @ turned[-1])
-        begin += count
-    return torch.linalg.solve_triangular(lower.transpose(1, 2), torch.stack(turned), upper=True)
+    rotation = _orthonormal(mixed.transpose(1, 2))
+    turned = torch.empty_like(metric)
+    first = np.cumsum(counts) - counts
+    for count in np.unique(counts):  # all polygons of so many vertices at once
+        at = torch.as_tensor(first[counts == count], device=points.device)
+        turned[at] = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
+        for k in range(1, count):
+            turned[at + k] = rotation[at + k - 1] @ turned[at + k - 1]
+    return torch.linalg.solve_triangular(lower.transpose(1, 2), turned, upper=True)
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    """Make columns orthonormal, one after the other."""
+    if columns.device.type == "cpu":
+        q, upper = torch.linalg.qr(columns)
+        sign = torch.where(upper.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0).to(q.dtype)
+        return q * sign[:, None, :]
+    # Accelerators factorise small matrices one by one, but not Cholesky's. Twice, since once leaves
+    # an error of the condition squared.
+    q = columns
+    for _ in range(2):
+        lower, _ = torch.linalg.cholesky_ex(q.transpose(1, 2) @ q)
+        q = torch.linalg.solve_triangular(lower, q.transpose(1, 2), upper=False).transpose(1, 2)
+    sound = q.isfinite().flatten(1).all(dim=1)[:, None, None]
+    return torch.where(sound, q, torch.eye(q.shape[1], dtype=q.dtype, device=q.device))
 
 
 def _ridge(metric: Tensor, owner: Tensor, counts: Ints, options: FrameOptions) -> Tensor:

@@ -19,7 +19,12 @@ from torch import Tensor
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.element_model import ElementModel, FirstVariation
-from geomstats_vae.geodesics.elements import CurveMemory, ElementEvaluator, to_numpy
+from geomstats_vae.geodesics.elements import (
+    CurveMemory,
+    ElementEvaluator,
+    bytes_on,
+    to_numpy,
+)
 from geomstats_vae.geodesics.frames import Frames, frame_degree
 from geomstats_vae.geodesics.model import Proposal, Step
 from geomstats_vae.geodesics.model_options import MatrixFreeOptions
@@ -163,8 +168,9 @@ class MatrixFreeModel(ElementModel):
     def _blocks(self, members: Ints, counts: Ints, degree: int) -> list[Ints]:
         """Split curves into blocks of bounded memory, each of one curve at least."""
         each = 8 * _FRAMES * (degree + 1) * self.immersion.dim**2
-        each += len(self.element.weights) * _POINT_BYTES // self.chunk_size
-        total = np.cumsum(counts) * each // _BATCH_BYTES
+        device = self.immersion.device
+        each += len(self.element.weights) * bytes_on(device, _POINT_BYTES) // self.chunk_size
+        total = np.cumsum(counts) * each // bytes_on(device, _BATCH_BYTES, 32)
         return np.split(members, np.flatnonzero(np.diff(total)) + 1)
 
     def _build_frames(

@@ -233,6 +233,13 @@ class DescentOptions:
         Least eigenvalue of that mean, relative to the largest.
     block, points : int
         Curves that descend at once, and points evaluated at once.
+    device_block, device_points : int
+        The same on an accelerator; fewer points where its memory does not hold what they need.
+    crowd, device_crowd : float
+        Curves that are done leave the others when less than this share is not, here and there.
+    look, warm_up : int
+        On an accelerator steps are taken without a look at how many curves are done, so many at
+        once. They are recorded after so many.
     """
 
     min_dim: int = 4
@@ -260,6 +267,12 @@ class DescentOptions:
     ridge: float = 1e-4
     block: int = 256
     points: int = 2048
+    device_block: int = 2**14
+    device_points: int = 2**16
+    crowd: float = 0.95
+    device_crowd: float = 0.6
+    look: int = 8
+    warm_up: int = 2
 
     def with_tol(self, tol: float) -> DescentOptions:
         """Descend no farther than a tolerance of the solver makes use of."""

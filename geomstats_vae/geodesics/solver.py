@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.assembled import AssembledModel
@@ -81,8 +82,11 @@ class GeodesicSolver:
         Pairs that were not begun then have no curve, and an infinite length. The steps that are
         under way are finished, and lengths are still measured, so that it takes a little longer.
         The graph and the table, which are built once, have no limit.
-    late_block : int
-        Pairs that are worked on at once where there is such a limit.
+    late_block, device_late_block : int
+        Pairs that are worked on at once where there is such a limit; and on an accelerator.
+    device_memory : float
+        Share of a GPU's free memory that a batch of curves may take; never less than
+        ``memory_limit``.
     model : callable, optional
         Makes the `CurveModel` of an immersion, a degree and a chunk size. By default
         `AssembledModel` in up to ``max_assembled_dim`` dimensions, else `MatrixFreeModel`.
@@ -134,6 +138,8 @@ class GeodesicSolver:
     memory_limit: int = 2**30
     max_seconds: float | None = None
     late_block: int = 32
+    device_late_block: int = 1024
+    device_memory: float = 0.25
     model: ModelFactory | None = None
     max_assembled_dim: int = 5
     polish_tol: float = 1e-5
@@ -242,9 +248,7 @@ class GeodesicSolver:
             {0.0: self._models(immersion, single)} if smooth else self._smoothed(immersion, graph)
         )
         need = [model.pair_bytes for group in models.values() for model in group.values()]
-        block = max(1, self.memory_limit // max(need))
-        if self.max_seconds is not None:
-            block = min(block, self.late_block)
+        block = self._block(immersion.device, max(need))
         paths = []
         for k in range(0, max(1, len(start)), block):
             rows = slice(k, k + block)
@@ -260,6 +264,15 @@ class GeodesicSolver:
                 paths.append(kinked.run(len(ends[0]), known))
         path = paths[0] if len(paths) == 1 else join_paths(paths)
         return _with_lines(path, np.flatnonzero(near), target, length) if near.any() else path
+
+    def _block(self, device: torch.device, need: int) -> int:
+        """Pairs to work on at once, each of which needs so many bytes."""
+        on_cpu = device.type == "cpu"
+        limit, late = self.memory_limit, self.late_block if on_cpu else self.device_late_block
+        if device.type == "cuda":
+            limit = max(limit, int(self.device_memory * torch.cuda.mem_get_info(device)[0]))
+        block = max(1, limit // need)
+        return block if self.max_seconds is None else min(block, late)
 
     def _by_kinks(self, immersion: Immersion) -> bool:
         """Whether Newton's method is not for this decoder: it has kinks, or their like."""

@@ -12,7 +12,12 @@ from torch import Tensor
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.chains import Chains
 from geomstats_vae.geodesics.conjugate import SteihaugPaths
-from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, inverse_speed
+from geomstats_vae.geodesics.elements import (
+    ElementEvaluator,
+    bytes_on,
+    curve_points,
+    inverse_speed,
+)
 from geomstats_vae.geodesics.frames import FramePreconditioner, Frames
 from geomstats_vae.geodesics.model_options import MatrixFreeOptions
 from geomstats_vae.immersions.linearization import Linearization
@@ -108,7 +113,8 @@ class SecondVariation:
         """Linearization of a chunk of points, kept if there is room."""
         if k not in self._kept:
             moving = self.evaluator.immersion.linearize(*self._points[k])
-            if self._kept_bytes + moving.nbytes > _KEPT_BYTES:
+            most = bytes_on(self.nodes.device, _KEPT_BYTES, 32)
+            if self._kept_bytes + moving.nbytes > most:
                 return moving
             self._kept[k] = moving
             self._kept_bytes += moving.nbytes

@@ -70,8 +70,8 @@ class MeanDescentOptions:
         Points of each curve at which the metric is averaged.
     ridge : float
         Least eigenvalue of the mean metric, relative to the largest.
-    points : int
-        Points that F is evaluated on at once.
+    points, device_points : int
+        Points that F is evaluated on at once; and on an accelerator.
     """
 
     max_iter: int = 600
@@ -84,6 +84,7 @@ class MeanDescentOptions:
     metrics: int = 4
     ridge: float = 1e-4
     points: int = 2048
+    device_points: int = 2**16
 
 
 class Fans(NamedTuple):
@@ -177,6 +178,8 @@ class _FanEnergy:
     ) -> None:
         self.immersion, self.stage = immersion, stage
         self.options = MeanDescentOptions() if options is None else options
+        on_cpu = immersion.device.type == "cpu"
+        self._points = self.options.points if on_cpu else self.options.device_points
         like = torch.empty(0, dtype=immersion.dtype, device=immersion.device)
         self.given = curves
         self.labels = torch.as_tensor(np.asarray(labels, dtype=np.int64), device=like.device)
@@ -216,13 +219,13 @@ class _FanEnergy:
         """Metrics averaged along the curves, shape=[n_samples, dim, dim]."""
         n = self.options.metrics
         points = torch.as_tensor(curves((np.arange(n) + 0.5) / n)).to(self._end)
-        parts = points.flatten(0, 1).split(self.options.points)
+        parts = points.flatten(0, 1).split(self._points)
         return torch.cat([self.immersion.metric(p) for p in parts]).unflatten(0, (-1, n)).mean(1)
 
     def _inverse_roots(self, metric: Tensor) -> Tensor:
         """M^(-1/2) of metrics, whose eigenvalues are bounded from below."""
         metric = torch.where(metric.isfinite().all(-1).all(-1)[:, None, None], metric, 0.0)
-        values, vectors = torch.linalg.eigh(metric)
+        values, vectors = (part.to(metric) for part in torch.linalg.eigh(metric.cpu()))
         floor = self.options.ridge * values[:, -1:]
         values = torch.where(floor > 0.0, torch.maximum(values, floor), 1.0)
         return (vectors * values.rsqrt()[:, None]) @ vectors.mT
@@ -242,7 +245,7 @@ class _FanEnergy:
         gradient = _Unknowns(torch.zeros_like(u.y), torch.zeros_like(u.m))
         rows = (active[self.labels] & (self.mass > 0.0)).nonzero()[:, 0]
         means = self.means(u)
-        for part in rows.split(max(1, self.options.points // self.stage.chords)):
+        for part in rows.split(max(1, self._points // self.stage.chords)):
             energy[part], slope = self._block(u, means, part)
             along = self._waves.T @ (slope @ self._root[part])
             gradient.y[part] = along * self._size[part]

@@ -143,3 +143,37 @@ def test_a_loose_tolerance_ends_descents_earlier():
     steps = [descend(immersion(stereographic), lines(), each).n_iter for each in (options, loose)]
     assert (steps[1] <= steps[0]).all()
     assert steps[1].sum() < steps[0].sum()
+
+
+def test_curves_that_are_done_do_not_change_while_they_wait():
+    begins = lines()
+    found = [
+        descend(immersion(stereographic), begins, DescentOptions(crowd=crowd))
+        for crowd in (0.0, 0.5, 1.0)
+    ]
+    assert len(np.unique(found[0].n_iter)) > 1
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.n_iter, found[0].n_iter)
+        np.testing.assert_allclose(other.length, found[0].length, rtol=1e-12)
+        np.testing.assert_allclose(other.residual, found[0].residual, rtol=1e-6)
+
+
+@pytest.mark.parametrize("most", [200, 8])
+def test_memory_that_is_short_is_met_with_smaller_batches(most):
+    def small(z):
+        if len(z) > most:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return stereographic(z)
+
+    options = DescentOptions(chords=most // 2, modes=most // 2 - 1, coarse_chords=0)
+    found = descend(immersion(small), lines(n_modes=options.modes), options)
+    plain = descend(immersion(stereographic), lines(n_modes=options.modes), options)
+    np.testing.assert_allclose(found.length, plain.length, rtol=1e-9)
+
+
+def test_memory_that_holds_nothing_is_an_error():
+    def none(z):
+        raise torch.cuda.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        descend(AutodiffImmersion(none, DIM, dtype=torch.float64), lines(), DescentOptions())
