@@ -184,19 +184,33 @@ class TabulatedSearch:
         parts, n_pairs = [], owner.max(initial=-1) + 1
         for k in range(0, n_pairs, self.options.block):
             which = np.flatnonzero((owner >= k) & (owner < k + self.options.block))
-            part, of = curves.take(which), owner[which]
+            part, of = curves.take(which), owner[which] - k
             dt = times_of_elements(self.table, part)
             left, rested = self._promising(part, dt, of)
-            rows, of = part.rows(left), of[left]
-            ends = self.tol, self.options, self.deadline
-            found = shorten(self.table, part.take(left), dt[rows], *ends, rested=rested[left])
-            found = found.take(_first_of_each(of, found.length))
-            parts.append(
-                certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
-            )
+            found = self._shortened(part, dt, of, np.flatnonzero(left), rested)
+            # A curve that was left out may be an answer where the better one is none.
+            others = np.flatnonzero(~left & ~found.settled[of])
+            if len(others):
+                again = self._shortened(part, dt, of, others, rested)
+                place, who = np.arange(len(found.settled)), np.unique(of[others])
+                with np.errstate(invalid="ignore"):
+                    longer = again.length > (1.0 + self.rtol) * found.length[who]
+                good = np.flatnonzero(again.settled & ~longer)
+                place[who[good]] = len(place) + good
+                found = _joined([found, again], place)
+            parts.append(found)
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> tuple[Ints, Bools]:
+    def _shortened(
+        self, curves: Curves, dt: Floats, owner: Ints, which: Ints, rested: Bools
+    ) -> Minimised:
+        """Shorten some curves, and certify the shortest of each pair that has any."""
+        rows, ends = curves.rows(which), (self.tol, self.options, self.deadline)
+        found = shorten(self.table, curves.take(which), dt[rows], *ends, rested=rested[which])
+        found = found.take(_first_of_each(owner[which], found.length))
+        return certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
+
+    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> tuple[Bools, Bools]:
         """Let the curves of pairs with several descend, and leave out those that are no use.
 
         Of a pair the shortest is left, and those in other valleys that are little longer. Also
@@ -205,7 +219,7 @@ class TabulatedSearch:
         options, several = self.options, np.bincount(owner)[owner] > 1
         which, rested = np.flatnonzero(several), np.zeros(len(curves), dtype=bool)
         if not len(which):
-            return np.arange(len(curves)), rested
+            return np.ones(len(curves), dtype=bool), rested
         part, rows = curves.take(which), curves.rows(which)
         goal, before = np.full(len(which), options.first_tol), self._lengths(part)
         status = run(self.table, part, dt[rows], goal, options)[0]
@@ -222,7 +236,7 @@ class TabulatedSearch:
         left[best[owner]] = True
         rivals = np.flatnonzero(several & ~left & (length <= options.valley * length[best[owner]]))
         left[rivals] = _apart(curves, rivals, best[owner[rivals]], options.apart)
-        return np.flatnonzero(left), rested
+        return left, rested
 
     def _lengths(self, curves: Curves) -> Floats:
         """Lengths in the table's metric, infinite where it is not known."""
@@ -273,17 +287,19 @@ class TabulatedSearch:
 
 
 def _apart(curves: Curves, some: Ints, others: Ints, share: float) -> Bools:
-    """Which curves lie apart from others, by a share of their extent at equal parameters."""
-    apart = np.zeros(len(some), dtype=bool)
-    both = np.stack((curves.counts[some], curves.counts[others]), axis=1)
-    for counts in np.unique(both, axis=0):
-        group = np.flatnonzero((both == counts).all(axis=1))
-        n_points, points = int(np.lcm(*counts)), []
-        for which, count in zip((some[group], others[group]), counts, strict=True):
-            sample = curves.take(which).sample(n_points // int(count))[:, 1:]
-            points.append(sample.reshape(len(group), n_points, curves.dim))
-        extent = np.ptp(points[0], axis=1).max(axis=1)
-        apart[group] = np.abs(points[0] - points[1]).max(axis=(1, 2)) > share * extent
+    """Which curves lie apart from others, by a share of their extent, however fast they run."""
+    apart, counts = np.zeros(len(some), dtype=bool), curves.counts
+    for pair in np.unique(np.stack((counts[some], counts[others]), axis=1), axis=0):
+        group = np.flatnonzero((counts[some] == pair[0]) & (counts[others] == pair[1]))
+        points = curves.take(some[group]).sample(2)[:, 1].reshape(len(group), -1, 1, curves.dim)
+        line = curves.take(others[group]).sample(2)[:, :-1].reshape(len(group), 1, -1, curves.dim)
+        last = curves.ends[others[group], 1][:, None, None]
+        chord = np.diff(line, axis=2, append=last)
+        square = np.maximum((chord**2).sum(axis=3), np.finfo(float).tiny)
+        along = np.clip(((points - line) * chord).sum(axis=3) / square, 0.0, 1.0)
+        off = points - line - along[..., None] * chord
+        far = np.sqrt((off**2).sum(axis=3).min(axis=2).max(axis=1))
+        apart[group] = far > share * np.ptp(line[:, 0], axis=1).max(axis=1)
     return apart
 
 
