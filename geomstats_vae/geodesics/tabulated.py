@@ -90,9 +90,9 @@ class TabulatedSearch:
         minimised = self._settle(curves, owner)
         if self.graph is not None:
             minimised.settled[blind] = False
-            walled = (
-                np.isfinite(cost) & ~blind & ~(minimised.settled & (line <= options.steep * cost))
-            )
+            # An answer as short as the graph path is hardly improved, however high the walls.
+            answered = (line <= options.steep * cost) | (minimised.length <= options.above * cost)
+            walled = np.isfinite(cost) & (cost > 0.0) & ~blind & ~(minimised.settled & answered)
             minimised = self._in_bands(minimised, np.flatnonzero(walled), paths, cost)
             # Of lines that the table does not know all of, the decoder tells the lengths.
             unknown = np.flatnonzero(minimised.settled & ~np.isfinite(line))

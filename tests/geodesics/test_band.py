@@ -167,10 +167,26 @@ def test_no_band_is_begun_when_the_time_is_over(monkeypatch):
         return [(paths[0], np.inf)]
 
     monkeypatch.setattr("geomstats_vae.geodesics.tabulated.shorten_in_bands", shorten)
+    options = TabulatedOptions(above=0.0)  # whatever was found
     for deadline in (Deadline(0.0), NO_LIMIT):
-        parts = ElementEvaluator(immersion, 5), graph, 1e-5, 1e-3, TabulatedOptions(), deadline
+        parts = ElementEvaluator(immersion, 5), graph, 1e-5, 1e-3, options, deadline
         TabulatedSearch(table, *parts).from_afar(codes[:3], codes[-3:])
         assert bool(begun) == (deadline is NO_LIMIT)
+
+
+def test_answers_as_short_as_the_path_are_kept(monkeypatch):
+    immersion, x = Decoder(valley, 2).immersion(), np.linspace(-1.0, 1.0, 40)
+    codes = np.stack((x, 0.4 * np.sin(3.0 * x)), axis=1)
+    graph, table = LatentGraph(immersion, codes, grid_size=64), table_of(metric_of(valley), 2)
+
+    def shorten(table, paths, widths, options):
+        raise AssertionError("no band is needed")
+
+    monkeypatch.setattr("geomstats_vae.geodesics.tabulated.shorten_in_bands", shorten)
+    parts = ElementEvaluator(immersion, 5), graph, 1e-5, 1e-3, TabulatedOptions()
+    ends = np.concatenate((codes[:3], codes[:1])), np.concatenate((codes[-3:], codes[:1]))
+    found = TabulatedSearch(table, *parts).from_afar(*ends)
+    assert found.settled[:3].all()
 
 
 def test_walled_pairs_are_those_of_the_decoder():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geomstats_vae.geodesics.arrays import Floats
+from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
@@ -60,8 +60,15 @@ def certify(
     """
     curves, n_curves = found.curves, len(found.curves)
     element, dim = evaluator.element, curves.dim
-    speed = table.speeds(element.interpolate @ curves.nodes, element.differentiate @ curves.nodes)
-    ratio, off = _deviations(evaluator, table, curves, options)
+    speed, known = table.speeds_and_errors(
+        element.interpolate @ curves.nodes, element.differentiate @ curves.nodes
+    )
+    worst = np.full(n_curves, -np.inf)
+    np.maximum.at(worst, curves.owner, np.nan_to_num(known.max(axis=1), nan=np.inf))
+    sure = worst <= min(table.options.rtol, options.sure * tol**0.5)
+    ratio, off = _deviations(
+        evaluator, table, curves, np.where(sure, options.few, options.many), options
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         table_length = curves.total(speed @ element.weights)
         finer = np.sqrt(found.fine / found.coarse)
@@ -135,17 +142,22 @@ def _corrections(
 
 
 def _deviations(
-    evaluator: ElementEvaluator, table: MetricTable, curves: Curves, options: TabulatedOptions
+    evaluator: ElementEvaluator,
+    table: MetricTable,
+    curves: Curves,
+    many: Ints,
+    options: TabulatedOptions,
 ) -> tuple[Floats, Floats]:
     """Probe the decoder along curves: its lengths over the table's, and how far the metric is off.
 
-    The latter, the mean relative error along each curve, is at least what the table knows of.
+    The latter, the mean relative error along each curve, is at least what the table knows of. So
+    many points of each curve are enough.
     """
     length, true_length, far = np.zeros((3, len(curves)))
     # Of a curve of many elements every second or third is probed, and each of these once.
-    every = np.maximum(curves.counts // options.many, 1)[curves.owner]
+    every = np.maximum(curves.counts // many, 1)[curves.owner]
     place = np.arange(len(curves.nodes)) - curves.offsets[curves.owner]
-    n_each = np.clip(-(-options.many // curves.counts), 1, options.probes)[curves.owner]
+    n_each = np.clip(-(-many // curves.counts), 1, options.probes)[curves.owner]
     chosen = (n_each > 1) | (place % every == every // 2)
     for n_probes in np.unique(n_each):
         rows = chosen & (n_each == n_probes)

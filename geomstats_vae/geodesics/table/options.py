@@ -45,9 +45,10 @@ class TabulatedOptions:
         The straight line is tried, too, if it is longer than the graph path by at most this factor.
     graph_limit : float
         Graph paths are searched up to this multiple of the line's length.
-    steep : float
-        A line that is longer than the graph path by this factor passes a wall: then the path is
-        shortened in bands, too, see `shorten_in_bands`; so are those of pairs without an answer.
+    steep, above : float
+        A line that is longer than the graph path by the first factor passes a wall. If then the
+        curve that was found is longer than the path by the second one, the path is shortened in
+        bands, too, see `shorten_in_bands`; so are those of pairs without an answer.
     alternative : float
         Then the next graph path is tried, too, if it is longer by at most this factor.
     widths : tuple of float
@@ -92,6 +93,9 @@ class TabulatedOptions:
     many : int
         Points of a curve that are enough. Of one of twice as many elements every second is
         measured.
+    few, sure : int, float
+        Points that are enough where the table was tested to be off by no more than this share of
+        the root of the tolerance, and by no more than it was built for, all along the curve.
     block : int
         Pairs at once.
     """
@@ -113,6 +117,7 @@ class TabulatedOptions:
     line: float = 1.2
     graph_limit: float = 1.05
     steep: float = 2.0
+    above: float = 1.01
     alternative: float = 1.15
     widths: tuple[float, ...] = (0.02, 0.005)
     rival: float = 0.01
@@ -134,4 +139,6 @@ class TabulatedOptions:
     measured: bool = True
     probes: int = 3
     many: int = 24
+    few: int = 8
+    sure: float = 0.03
     block: int = 1024
