@@ -1,0 +1,1 @@
+"""Bounds of distances from below, with certificates."""
