@@ -22,9 +22,7 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"
 
 
 @njit(**_OPTIONS)
-def scale(
-    s: Floats, z: Floats, root: Floats, w: Floats, scaled: Floats, weights: Floats
-) -> None:
+def scale(s: Floats, z: Floats, root: Floats, w: Floats, scaled: Floats, weights: Floats) -> None:
     """Scale the cones so that both members become the same.
 
     Parameters
@@ -66,7 +64,7 @@ def scale(
 def pull(w: Floats, root: Floats, q: Floats, vectors: Floats) -> None:
     """Fill vectors, shape=[n_cones, 2], with R' times the last two coordinates of W^-1 q."""
     for n in range(len(w)):
-        x0, x1, x2 = _times(w[n, 0], -w[n, 1], -w[n, 2], q[n, 0], q[n, 1], q[n, 2])
+        _, x1, x2 = _times(w[n, 0], -w[n, 1], -w[n, 2], q[n, 0], q[n, 1], q[n, 2])
         x1, x2 = x1 / w[n, 3], x2 / w[n, 3]
         vectors[n, 0] = root[n, 0] * x1
         vectors[n, 1] = root[n, 1] * x1 + root[n, 2] * x2

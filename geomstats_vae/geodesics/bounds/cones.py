@@ -42,9 +42,7 @@ class ConeProgram:
     objective: Floats
     options: ConeOptions = field(default_factory=ConeOptions)
 
-    def solve(
-        self, rtol: float, stop: Callable[[], bool] = lambda: False
-    ) -> tuple[Floats, Floats]:
+    def solve(self, rtol: float, stop: Callable[[], bool] = lambda: False) -> tuple[Floats, Floats]:
         """Find the function, from u = 0.
 
         Parameters
@@ -155,7 +153,8 @@ class _Matrix:
         """Transpose of `slopes`."""
         local = vectors.reshape(len(self._nodes), -1) @ self._gradients
         place = np.where(self._nodes < 0, self._n, self._nodes)
-        return np.bincount(place.ravel(), local.ravel(), self._n + 1)[:-1]
+        total = np.bincount(place.ravel(), local.ravel(), self._n + 1)[:-1]
+        return np.asarray(total, dtype=float)
 
     def factor(self, weights: Floats) -> Any:
         """Factor the sum; weights shape=[n_cones, 2, 2]."""

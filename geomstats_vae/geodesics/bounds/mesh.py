@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 
 
@@ -93,7 +94,7 @@ class Mesh:
     def inverses(self) -> Floats:
         """Gradients of barycentric coordinates 1 and 2 in each triangle, in rows."""
         sides = self.corners[:, 1:] - self.corners[:, :1]
-        return np.linalg.inv(sides).transpose(0, 2, 1)
+        return np.asarray(np.linalg.inv(sides).transpose(0, 2, 1), dtype=float)
 
     def moved(self, vertex: int, point: Floats) -> Mesh:
         """Move a vertex to a point that is near; no triangle may turn over."""

@@ -88,6 +88,8 @@ class StretchOptions:
         Relative gap up to which a cone programme is solved at first.
     finest : float
         Share of the present gap up to which one is solved.
+    piece : int
+        Points at which the metric is evaluated before the time is looked at.
     cone : ConeOptions
         How cone programmes are solved.
     domain : DomainOptions
@@ -109,5 +111,6 @@ class StretchOptions:
     turns: float = 8.0
     coarsest: float = 1e-2
     finest: float = 0.1
+    piece: int = 4096
     cone: ConeOptions = field(default_factory=ConeOptions)
     domain: DomainOptions = field(default_factory=DomainOptions)

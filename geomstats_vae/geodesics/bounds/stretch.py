@@ -27,7 +27,7 @@ from geomstats_vae.geodesics.bounds.result import BoundStatus
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.table.samples import Metric
 
-_LATTICE = Lattice()
+_LATTICE, _TINY = Lattice(), float(np.finfo(float).tiny)
 
 
 class StretchBound:
@@ -133,11 +133,11 @@ class StretchBound:
 
     def _metric(self, points: Floats) -> Floats:
         """Evaluate the metric, zero where it is not finite, while there is time."""
-        metrics = np.empty((len(points), 2, 2))
-        for begin in range(0, len(points), _PIECE):
+        metrics, piece = np.empty((len(points), 2, 2)), self.options.piece
+        for begin in range(0, len(points), piece):
             if self._deadline.passed:
                 raise _OutOfTimeError
-            rows = slice(begin, begin + _PIECE)
+            rows = slice(begin, begin + piece)
             part = self._given(points[rows])
             metrics[rows] = np.where(np.isfinite(part).all(axis=(1, 2), keepdims=True), part, 0.0)
         return metrics
@@ -145,10 +145,6 @@ class StretchBound:
 
 class _OutOfTimeError(Exception):
     """The time was over while the metric was evaluated."""
-
-
-_TINY = np.finfo(float).tiny
-_PIECE = 2**13
 
 
 class _Cells:
@@ -180,29 +176,30 @@ class _Cells:
         options: StretchOptions,
     ) -> _Cells | None:
         """Begin with a coarse mesh; None if it would not tell the ends apart."""
-        n_cells = options.cells
-        while n_cells <= options.most_cells:
-            size = domain.high - domain.low
+        n_cells, size = options.cells, domain.high - domain.low
+        while True:
             start, end = (ends - domain.low) / size * n_cells
             # The first end is made a vertex by moving the rectangle, the second by moving a vertex.
             moved = start - np.round(start)
             offset = end - moved - np.round(end - moved)
             places = np.round(np.stack([start, end - moved])).astype(int)
-            if (places[0] != places[1]).any() and (0 < places).all() and (places < n_cells).all():
-                low = domain.low + moved * size / n_cells
-                mesh = Mesh.square(n_cells, falling=bool(offset[0] * offset[1] < 0.0))
-                vertices = places @ np.array([n_cells + 1, 1])
-                mesh = mesh.moved(int(vertices[1]), (ends[1] - low) / size)
-
-                def scaled(points: Floats) -> Floats:
-                    found = metric(low + size * points)
-                    return np.asarray(found * (size[:, None] * size / length**2))
-
-                cells = cls(scaled, mesh, vertices, options)
-                cells._a = cells._inverses(np.arange(len(mesh)))
-                return cells
+            if (places[0] != places[1]).any():
+                break
             n_cells *= 2
-        return None
+            if n_cells > options.most_cells:
+                return None
+        low = domain.low + moved * size / n_cells
+
+        def scaled(points: Floats) -> Floats:
+            found = metric(low + size * points)
+            return np.asarray(found * (size[:, None] * size / length**2))
+
+        vertices = places @ np.array([n_cells + 1, 1])
+        mesh = Mesh.square(n_cells, falling=bool(offset[0] * offset[1] < 0.0))
+        mesh = mesh.moved(int(vertices[1]), (ends[1] - low) / size)
+        cells = cls(scaled, mesh, vertices, options)
+        cells._a = cells._inverses(np.arange(len(mesh)))
+        return cells
 
     def _inverses(self, which: Ints) -> Floats:
         """Evaluate inverse metrics of triangles, in barycentric coordinates."""
