@@ -42,7 +42,7 @@ class DomainOptions:
         Largest margin, in sides of the curve's box.
     """
 
-    margins: tuple[float, ...] = (0.6, 1.0, 1.7, 3.0, 5.0)
+    margins: tuple[float, ...] = (0.03, 0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.0)
     way: float = 1.15
     grid_size: int = 48
     reach: int = 2
@@ -73,10 +73,14 @@ class StretchOptions:
     kinked_remainder : float
         The same for decoders with kinks, whose metrics jump.
     loss : float
-        Triangles that cost levels are refined from this share of the gap on.
+        Triangles where the function rises too little are refined if that is more than this share
+        of the gap, and so are those that cost levels.
     most_margin : float
         Slopes between places are allowed for by making those at the places smaller: their squares
         by a factor of at most one plus this.
+    light, spare : float
+        Where the dual's flow is below this share of its mean, they are made smaller by more than
+        is needed: by this factor.
     kept : float
         Share of this that is kept for parts of a triangle, before they are measured.
     lift : float
@@ -106,6 +110,8 @@ class StretchOptions:
     kinked_remainder: float = 1.0
     loss: float = 0.2
     most_margin: float = 1e3
+    light: float = 0.1
+    spare: float = 1.5
     kept: float = 0.25
     lift: float = 1e-12
     turns: float = 8.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -114,8 +115,8 @@ class StretchBound:
             gap = max(1.0 - self.lower / self._length, 0.0)
             tol = min(options.coarsest, options.finest * max(gap, rtol))
             values, mass = cells.climb(tol, lambda: self._deadline.passed)
-            bound, loss, square, slope = cells.measure(values, self._kinked)
-            self.lower = max(self.lower, (bound - cells.lifted) * self._length)
+            measured = cells.measure(values, self._kinked)
+            self.lower = max(self.lower, (measured.bound - cells.lifted) * self._length)
             gap = 1.0 - self.lower / self._length
             show(gap, self.n_triangles)
             if gap <= rtol:
@@ -124,12 +125,26 @@ class StretchBound:
                 return BoundStatus.OUT_OF_TIME
             if self.n_triangles >= options.most_triangles:
                 break
-            steep = slope**2 / np.maximum(square[:, _LATTICE.coarse].max(axis=1), _TINY)
-            marked = _largest(mass * (np.ptp(square, axis=1) + steep - 1.0), options.share)
-            if loss.sum() > options.loss * gap:
-                marked |= _largest(loss, options.share)
-            cells = cells.refined(marked, steep)
+            cells = self._refined(cells, mass, measured, gap)
         return BoundStatus.OUTSIDE if domain.way < 1.0 else BoundStatus.TOO_FINE
+
+    def _refined(self, cells: _Cells, mass: Floats, measured: _Measured, gap: float) -> _Cells:
+        """Refine triangles that the function lacks, or that the bound does.
+
+        The function rises less than the distance where a mesh is too coarse for it; the bound is
+        less than the rise where slopes between places are too steep.
+        """
+        options, square = self.options, measured.square
+        steep = measured.slope**2 / np.maximum(square[:, _LATTICE.coarse].max(axis=1), _TINY)
+        # Where no short curve runs, to keep slopes lower costs nothing.
+        light = mass < options.light * mass.mean()
+        steep = 1.0 + np.where(light, options.spare, 1.0) * (steep - 1.0)
+        marked = np.zeros(len(mass), dtype=bool)
+        if 1.0 - measured.rise > options.loss * gap:
+            marked |= _largest(mass * (np.ptp(square, axis=1) + steep - 1.0), options.share)
+        if measured.rise - measured.bound > options.loss * gap:
+            marked |= _largest(measured.loss, options.share)
+        return cells.refined(marked, steep)
 
     def _metric(self, points: Floats) -> Floats:
         """Evaluate the metric, zero where it is not finite, while there is time."""
@@ -145,6 +160,31 @@ class StretchBound:
 
 class _OutOfTimeError(Exception):
     """The time was over while the metric was evaluated."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a function proves.
+
+    Parameters
+    ----------
+    rise : float
+        Its difference between the ends.
+    bound : float
+        Lower bound of the distance.
+    loss : array, shape=[n_triangles]
+        What each triangle costs; see `bound_by_levels`.
+    square : array, shape=[n_triangles, n_places]
+        Squared slopes.
+    slope : array, shape=[n_triangles]
+        Largest slopes.
+    """
+
+    rise: float
+    bound: float
+    loss: Floats
+    square: Floats
+    slope: Floats
 
 
 class _Cells:
@@ -256,30 +296,15 @@ class _Cells:
         values[inner] = u
         return values, mass
 
-    def measure(self, values: Floats, kinked: bool) -> tuple[float, Floats, Floats, Floats]:
-        """Find what a function proves.
-
-        Parameters
-        ----------
-        values : array, shape=[n_nodes]
-            Any function that is zero on the boundary.
-        kinked : bool
-            Whether the metric jumps.
-
-        Returns
-        -------
-        bound, loss : float, array
-            As of `bound_by_levels`.
-        square, slope : array
-            As of `squared_slopes` and `largest_slopes`.
-        """
+    def measure(self, values: Floats, kinked: bool) -> _Measured:
+        """Find what a function proves that is zero on the boundary."""
         options, local = self._options, values[self.mesh.nodes]
         square = squared_slopes(self._a, local, _LATTICE)
         remainder = options.kinked_remainder if kinked else options.remainder
         slope = largest_slopes(square, _LATTICE, remainder)
-        begin, end = values[self._ends]
+        begin, end = (float(value) for value in values[self._ends])
         bound, loss = bound_by_levels(local, slope, begin, end, options.levels)
-        return bound, loss, square, slope
+        return _Measured(end - begin, bound, loss, square, slope)
 
     def refined(self, marked: Bools, steep: Floats) -> _Cells:
         """Refine marked triangles, and allow for slopes between places.
