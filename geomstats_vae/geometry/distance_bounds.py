@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from geomstats_vae.geodesics import GeodesicPath
+from geomstats_vae.geodesics import GeodesicPath, LatentGraph
 from geomstats_vae.geodesics.bounds import BoundStatus, DistanceBounds, StretchBound, StretchOptions
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
@@ -21,6 +22,8 @@ from geomstats_vae.geometry.time_limit import earlier
 
 # Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
 _ROWS_PER_POINT = 8
+# Nodes per side of the grid around a way on which others beside it are looked for.
+_WAY_GRID = 32
 # Chords of an interval. In one dimension there is no other way than through it.
 _CHORDS = 4096
 
@@ -100,6 +103,7 @@ def distance_bounds(
                     status[pair] = int(found.run(rtol, _shown(bar)))
                 except KeyboardInterrupt:
                     status[apart[open_][number:]] = int(BoundStatus.INTERRUPTED)
+                upper[pair] = found.length
                 lower[pair] = min(max(lower[pair], found.lower), upper[pair])
                 n_triangles[pair] = found.n_triangles
                 bar.update()
@@ -139,7 +143,7 @@ class _Search:
     def __init__(self, geometry: Any, rtol: float, options: StretchOptions | None) -> None:
         self._bounds: DecoderBounds = geometry.bounds
         self._immersion = geometry.immersion()
-        self._dim, self._options = geometry.dim, options
+        self._dim, self._options, self._solver = geometry.dim, options, geometry.solver
 
     def chords(self, start: Floats, end: Floats) -> Floats:
         """Add chords of F along lines, one but in one dimension; zero where F is not finite."""
@@ -167,4 +171,31 @@ class _Search:
             kinked=self._immersion.smooth is not True,
             options=self._options,
             deadline=deadline,
+            shorten=partial(self._shortened, curve[:1], curve[-1:], deadline),
         )
+
+    def _shortened(
+        self, start: Floats, end: Floats, deadline: Deadline, way: Floats, length: float
+    ) -> float:
+        """Length of the geodesic that is found from a way, or from one beside it."""
+        graph = LatentGraph(self._immersion, way, grid_size=_WAY_GRID)
+        given: Any = _GivenWay(graph, way, length)
+        solver = within(self._solver, deadline.remaining)
+        path = solver.solve(self._immersion, start, end, given)
+        return float(_lengths(path)[0])
+
+
+class _GivenWay:
+    """A graph that knows one path from the beginning."""
+
+    def __init__(self, graph: LatentGraph, way: Floats, length: float) -> None:
+        self._graph, self._way, self._length = graph, way, length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_graph"], name)
+
+    def paths(
+        self, start: Floats, end: Floats, limit: Floats | None = None
+    ) -> tuple[list[Floats], Floats]:
+        """Return the path of the only pair."""
+        return [self._way], np.array([self._length])

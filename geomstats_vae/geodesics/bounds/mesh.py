@@ -62,7 +62,7 @@ class Mesh:
         return self.vertices[self.triangles]
 
     @cached_property
-    def _edges(self) -> tuple[Ints, Ints]:
+    def edges(self) -> tuple[Ints, Ints]:
         """Edges, shape=[n_edges, 2], and the three of each triangle."""
         sides = np.stack([self.triangles, np.roll(self.triangles, -1, axis=1)], axis=-1)
         sides = np.sort(sides.reshape(-1, 2), axis=1)
@@ -73,17 +73,17 @@ class Mesh:
     @cached_property
     def nodes(self) -> Ints:
         """Numbers of the six nodes of each triangle, shape=[n_triangles, 6]."""
-        return np.concatenate([self.triangles, len(self.vertices) + self._edges[1]], axis=1)
+        return np.concatenate([self.triangles, len(self.vertices) + self.edges[1]], axis=1)
 
     @property
     def n_nodes(self) -> int:
         """Vertices and edges."""
-        return len(self.vertices) + len(self._edges[0])
+        return len(self.vertices) + len(self.edges[0])
 
     @cached_property
     def on_boundary(self) -> Bools:
         """Whether each node lies on the rectangle's boundary, shape=[n_nodes]."""
-        edges, sides = self._edges
+        edges, sides = self.edges
         outer = np.flatnonzero(np.bincount(sides.ravel(), minlength=len(edges)) == 1)
         outside = np.zeros(self.n_nodes, dtype=bool)
         outside[len(self.vertices) + outer] = True
@@ -120,7 +120,7 @@ class Mesh:
         parent : array of int, shape=[n_finer]
             The triangle that each finer one is a part of.
         """
-        edges, sides = self._edges
+        edges, sides = self.edges
         cut = np.zeros(len(edges), dtype=bool)
         cut[sides[marked]] = True
         while True:

@@ -81,6 +81,12 @@ class StretchOptions:
     light, spare : float
         Where the dual's flow is below this share of its mean, they are made smaller by more than
         is needed: by this factor.
+    near : float
+        Relative gap below which shorter curves are looked for along meshes.
+    most_tries : int
+        How often.
+    detour : float
+        Factor of lengths where the dual's flow is small, for these.
     kept : float
         Share of this that is kept for parts of a triangle, before they are measured.
     lift : float
@@ -112,6 +118,9 @@ class StretchOptions:
     most_margin: float = 1e3
     light: float = 0.1
     spare: float = 1.5
+    near: float = 0.1
+    most_tries: int = 8
+    detour: float = 3.0
     kept: float = 0.25
     lift: float = 1e-12
     turns: float = 8.0

@@ -25,6 +25,7 @@ from geomstats_vae.geodesics.bounds.repair import (
     squared_slopes,
 )
 from geomstats_vae.geodesics.bounds.result import BoundStatus
+from geomstats_vae.geodesics.bounds.ways import short_way
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.table.samples import Metric
 
@@ -50,11 +51,16 @@ class StretchBound:
         How functions are found.
     deadline : Deadline
         When to stop.
+    shorten : callable, optional
+        Takes a way along edges of a mesh, shape=[n_points, 2], and about its length, and returns
+        the length of a short curve near to it. If that is shorter than the curve, it counts.
 
     Attributes
     ----------
     lower : float
         The best bound that was found until now.
+    length : float
+        Length of the shortest curve.
     n_triangles : int
         Triangles of the finest mesh.
 
@@ -76,10 +82,12 @@ class StretchBound:
         kinked: bool = False,
         options: StretchOptions | None = None,
         deadline: Deadline = NO_LIMIT,
+        shorten: Callable[[Floats, float], float] | None = None,
     ) -> None:
         self.options = StretchOptions() if options is None else options
-        self._given, self._curve, self._length = metric, np.asarray(curve, dtype=float), length
-        self._kinked, self._deadline = kinked, deadline
+        self._given, self._curve, self._unit = metric, np.asarray(curve, dtype=float), length
+        self._kinked, self._deadline, self._shorten = kinked, deadline, shorten
+        self.length, self._tries = length, 0
         self.lower, self.n_triangles = 0.0, 0
 
     def run(
@@ -106,29 +114,49 @@ class StretchBound:
 
     def _run(self, rtol: float, show: Callable[[float, int], object]) -> BoundStatus:
         options = self.options
-        domain = find_domain(self._metric, self._curve, self._length, options.domain)
-        cells = _Cells.around(self._metric, domain, self._curve[[0, -1]], self._length, options)
+        domain = find_domain(self._metric, self._curve, self._unit, options.domain)
+        cells = _Cells.around(self._metric, domain, self._curve[[0, -1]], self._unit, options)
         if cells is None:
             return BoundStatus.CHORD
         for _ in range(options.most_rounds):
             self.n_triangles = len(cells.mesh)
-            gap = max(1.0 - self.lower / self._length, 0.0)
-            tol = min(options.coarsest, options.finest * max(gap, rtol))
+            tol = min(options.coarsest, options.finest * max(self.gap, rtol))
             values, mass = cells.climb(tol, lambda: self._deadline.passed)
             measured = cells.measure(values, self._kinked)
-            self.lower = max(self.lower, (measured.bound - cells.lifted) * self._length)
-            gap = 1.0 - self.lower / self._length
-            show(gap, self.n_triangles)
-            if gap <= rtol:
+            self.lower = max(self.lower, (measured.bound - cells.lifted) * self._unit)
+            # Where no short curve runs.
+            light = mass < options.light * mass.mean()
+            if self.gap > rtol and measured.rise < (1.0 - rtol) * self.length / self._unit:
+                self._try_shorter(cells, light)
+            show(self.gap, self.n_triangles)
+            if self.gap <= rtol:
                 return BoundStatus.TIGHT
             if self._deadline.passed:
                 return BoundStatus.OUT_OF_TIME
             if self.n_triangles >= options.most_triangles:
                 break
-            cells = self._refined(cells, mass, measured, gap)
+            cells = self._refined(cells, mass, light, measured)
         return BoundStatus.OUTSIDE if domain.way < 1.0 else BoundStatus.TOO_FINE
 
-    def _refined(self, cells: _Cells, mass: Floats, measured: _Measured, gap: float) -> _Cells:
+    @property
+    def gap(self) -> float:
+        """Relative gap between the bound and the shortest curve."""
+        return 1.0 - self.lower / self.length
+
+    def _try_shorter(self, cells: _Cells, light: Bools) -> None:
+        """Look for a shorter curve where the function cannot rise as the known one is long."""
+        options = self.options
+        if self._shorten is None or self.gap > options.near or self._tries >= options.most_tries:
+            return
+        if self._deadline.passed:
+            return
+        self._tries += 1
+        way, length = cells.way(light)
+        found = self._shorten(way, length * self._unit)
+        # A bound is at most the length of any curve, but for the errors of both.
+        self.length = max(min(self.length, found), self.lower)
+
+    def _refined(self, cells: _Cells, mass: Floats, light: Bools, measured: _Measured) -> _Cells:
         """Refine triangles that the function lacks, or that the bound does.
 
         The function rises less than the distance where a mesh is too coarse for it; the bound is
@@ -137,10 +165,10 @@ class StretchBound:
         options, square = self.options, measured.square
         steep = measured.slope**2 / np.maximum(square[:, _LATTICE.coarse].max(axis=1), _TINY)
         # Where no short curve runs, to keep slopes lower costs nothing.
-        light = mass < options.light * mass.mean()
         steep = 1.0 + np.where(light, options.spare, 1.0) * (steep - 1.0)
         marked = np.zeros(len(mass), dtype=bool)
-        if 1.0 - measured.rise > options.loss * gap:
+        gap, best = self.gap, self.length / self._unit
+        if best - measured.rise > options.loss * gap:
             marked |= _largest(mass * (np.ptp(square, axis=1) + steep - 1.0), options.share)
         if measured.rise - measured.bound > options.loss * gap:
             marked |= _largest(measured.loss, options.share)
@@ -204,7 +232,7 @@ class _Cells:
         self._metric, self.mesh, self._ends, self._options = metric, mesh, ends, options
         self.lifted, self._margin = 0.0, np.ones(len(mesh))
         self._floor = floor
-        self._a = np.zeros((0, len(_LATTICE.places), 3))
+        self._a, self._box = np.zeros((0, len(_LATTICE.places), 3)), (np.zeros(2), np.ones(2))
 
     @classmethod
     def around(
@@ -238,6 +266,7 @@ class _Cells:
         mesh = Mesh.square(n_cells, falling=bool(offset[0] * offset[1] < 0.0))
         mesh = mesh.moved(int(vertices[1]), (ends[1] - low) / size)
         cells = cls(scaled, mesh, vertices, options)
+        cells._box = low, size
         cells._a = cells._inverses(np.arange(len(mesh)))
         return cells
 
@@ -306,6 +335,13 @@ class _Cells:
         bound, loss = bound_by_levels(local, slope, begin, end, options.levels)
         return _Measured(end - begin, bound, loss, square, slope)
 
+    def way(self, light: Bools) -> tuple[Floats, float]:
+        """Find a short way along edges, in latent coordinates; see `short_way`."""
+        a = self._a[:, _LATTICE.coarse].mean(axis=1)
+        points, length = short_way(self.mesh, a, self._ends, light, self._options.detour)
+        low, size = self._box
+        return low + size * points, length
+
     def refined(self, marked: Bools, steep: Floats) -> _Cells:
         """Refine marked triangles, and allow for slopes between places.
 
@@ -324,6 +360,7 @@ class _Cells:
         mesh, parent = self.mesh.refined(marked)
         cells = _Cells(self._metric, mesh, self._ends, self._options, self._floor)
         cells.lifted = self.lifted
+        cells._box = self._box
         whole = np.bincount(parent, minlength=len(self.mesh))[parent] == 1
         cells._a = np.empty((len(mesh), *self._a.shape[1:]))
         cells._a[whole] = self._a[parent[whole]]
