@@ -81,6 +81,10 @@ class StretchOptions:
     light, spare : float
         Where the dual's flow is below this share of its mean, they are made smaller by more than
         is needed: by this factor.
+    jump : float
+        Factor between places of a triangle from which on the largest inverse metric counts at all.
+    enough : float
+        Share of the way over the outside at which a bound is good enough, if that is too short.
     near : float
         Relative gap below which shorter curves are looked for along meshes.
     most_tries : int
@@ -118,6 +122,8 @@ class StretchOptions:
     most_margin: float = 1e3
     light: float = 0.1
     spare: float = 1.5
+    jump: float = 100.0
+    enough: float = 0.9
     near: float = 0.1
     most_tries: int = 8
     detour: float = 3.0

@@ -131,6 +131,9 @@ class StretchBound:
             show(self.gap, self.n_triangles)
             if self.gap <= rtol:
                 return BoundStatus.TIGHT
+            # What is lacking is the way over the outside.
+            if domain.way < 1.0 and self.lower >= (options.enough * domain.way - rtol) * self._unit:
+                break
             if self._deadline.passed:
                 return BoundStatus.OUT_OF_TIME
             if self.n_triangles >= options.most_triangles:
@@ -233,6 +236,7 @@ class _Cells:
         self.lifted, self._margin = 0.0, np.ones(len(mesh))
         self._floor = floor
         self._a, self._box = np.zeros((0, len(_LATTICE.places), 3)), (np.zeros(2), np.ones(2))
+        self.unit = 1.0
 
     @classmethod
     def around(
@@ -266,7 +270,7 @@ class _Cells:
         mesh = Mesh.square(n_cells, falling=bool(offset[0] * offset[1] < 0.0))
         mesh = mesh.moved(int(vertices[1]), (ends[1] - low) / size)
         cells = cls(scaled, mesh, vertices, options)
-        cells._box = low, size
+        cells._box, cells.unit = (low, size), length
         cells._a = cells._inverses(np.arange(len(mesh)))
         return cells
 
@@ -290,6 +294,15 @@ class _Cells:
         second = r * r * z - 2.0 * r * s * y + s * s * x
         return np.stack([first, both, second], axis=-1) / det[..., None]
 
+    def _bounding(self) -> Floats:
+        """Matrices for the cone programme, at corners and middles of edges."""
+        trace = self._a[..., 0] + self._a[..., 2]
+        jumps = np.flatnonzero(trace.max(axis=1) > self._options.jump * trace.min(axis=1))
+        a = self._a[:, _LATTICE.coarse] * self._margin[:, None, None]
+        # The metric nearly ends there: its largest inverse counts at all of the triangle's places.
+        a[jumps] += self._a[jumps, trace[jumps].argmax(axis=1)][:, None]
+        return a
+
     def climb(self, rtol: float, stop: Callable[[], bool]) -> tuple[Floats, Floats]:
         """Find a function with slopes of at most one that rises far from one end to the other.
 
@@ -311,7 +324,7 @@ class _Cells:
         number = np.where(inner, np.cumsum(inner) - 1, -1)
         objective = np.zeros(inner.sum())
         objective[number[self._ends]] = -1.0, 1.0
-        a = self._a[:, _LATTICE.coarse] * self._margin[:, None, None]
+        a = self._bounding()
         root = np.empty_like(a)
         root[..., 0] = np.sqrt(a[..., 0])
         root[..., 1] = a[..., 1] / root[..., 0]
@@ -360,7 +373,7 @@ class _Cells:
         mesh, parent = self.mesh.refined(marked)
         cells = _Cells(self._metric, mesh, self._ends, self._options, self._floor)
         cells.lifted = self.lifted
-        cells._box = self._box
+        cells._box, cells.unit = self._box, self.unit
         whole = np.bincount(parent, minlength=len(self.mesh))[parent] == 1
         cells._a = np.empty((len(mesh), *self._a.shape[1:]))
         cells._a[whole] = self._a[parent[whole]]
