@@ -204,14 +204,16 @@ def dist_bounds(
     Notes
     -----
     Upper bounds are lengths of the curves that `dist` finds, times one plus their relative
-    ``length_error``: estimates of how well they are measured.
+    ``length_error``, which estimates how well they are measured. Where the bounds stay apart in two
+    dimensions, shorter curves are looked for along the meshes, and upper bounds may be less than
+    `dist`.
 
     Lower bounds are at least the distance in data space, which is proved. In one dimension they are
     sums of such chords of the interval, which is proved, too. In more than two they are no better
     than the distance in data space.
 
-    In two dimensions a function u that is quadratic on each of many triangles is made to rise as
-    far as it can from one point to the other, while |grad u| <= 1 in the inverse metric ([1]_). The
+    In two dimensions a function u, quadratic on each of many triangles, is made to rise as far as
+    it can from one point to the other, while |grad u| <= 1 in the inverse metric ([1]_). The
     triangles are refined where it falls short. It is constant outside of a rectangle, as if the
     metric were zero there, so that curves are bounded wherever they run. From |grad u| at 19 places
     of each triangle the bound follows exactly, whatever the optimisation did, if |grad u| is no

@@ -156,8 +156,9 @@ class StretchBound:
         self._tries += 1
         way, length = cells.way(light)
         found = self._shorten(way, length * self._unit)
-        # A bound is at most the length of any curve, but for the errors of both.
-        self.length = max(min(self.length, found), self.lower)
+        self.length = min(self.length, found)
+        # That would show that the metric bends more between places than was estimated.
+        self.lower = min(self.lower, self.length)
 
     def _refined(self, cells: _Cells, mass: Floats, light: Bools, measured: _Measured) -> _Cells:
         """Refine triangles that the function lacks, or that the bound does.
