@@ -16,6 +16,7 @@ PARTS = (
     "immersions.likelihoods",
     "immersions.network",
     "geodesics",
+    "geodesics.bounds",
     "geodesics.collocation",
     "geodesics.curves",
     "geodesics.flow",

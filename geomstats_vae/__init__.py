@@ -14,6 +14,7 @@ from geomstats_vae.geodesics import (
     GeodesicSolver,
     GeodesicStatus,
 )
+from geomstats_vae.geodesics.bounds import BoundStatus, DistanceBounds
 from geomstats_vae.geometry import OutOfTimeError
 from geomstats_vae.immersions import (
     DecoderError,
@@ -43,9 +44,11 @@ __all__ = [
     "LAND",
     "VAE",
     "AdaptiveExpSolver",
+    "BoundStatus",
     "BrownianMotion",
     "CollocationLogSolver",
     "DecoderError",
+    "DistanceBounds",
     "EnsembleDecoder",
     "FrechetMean",
     "GaussianDecoder",

@@ -13,6 +13,7 @@ import torch
 import geomstats_vae as package
 from geomstats_vae import LatentSpace
 from geomstats_vae.geodesics import GeodesicStatus
+from geomstats_vae.geodesics.bounds import BoundStatus
 from geomstats_vae.geodesics.flow.exponential import ExponentialStatus
 from geomstats_vae.sampling import WalkStatus
 
@@ -72,7 +73,7 @@ def test_tables_of_statuses_hold_their_sentences():
     text = (DOCS / "guide" / "statuses.md").read_text(encoding="utf-8")
     expected = [
         (status.name, status.message)
-        for statuses in (GeodesicStatus, ExponentialStatus, WalkStatus)
+        for statuses in (GeodesicStatus, ExponentialStatus, BoundStatus, WalkStatus)
         for status in statuses
     ]
     assert ROW.findall(text) == expected

@@ -405,6 +405,7 @@ class PullbackDecoderMetric(RiemannianMetric):
     dist_pairwise = distances.dist_pairwise
     dist_broadcast = distances.dist_broadcast
     dist_members = distances.dist_members
+    dist_bounds = distances.dist_bounds
     diameter = distances.diameter
     closest_neighbor_index = distances.closest_neighbor_index
 
