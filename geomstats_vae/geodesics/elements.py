@@ -127,7 +127,8 @@ class Evaluator:
     def std_norms(self, points: Floats) -> tuple[Floats, Floats]:
         """Norm of the standard deviation at latent codes, shape=[n_points], and its gradient."""
         norm, gradient, begin = np.zeros(len(points)), np.zeros(points.shape), 0
-        for part in self.chunks(points):
+        # Of each point fewer numbers are held than for its metric.
+        for part in self.tensor(points).split(4 * self.chunk_size) if len(points) else ():
             rows = slice(begin, begin + len(part))
             norm[rows], gradient[rows] = map(to_numpy, self.immersion.std_norm(part))
             begin += len(part)

@@ -254,5 +254,5 @@ def test_kernels_are_compiled_where_no_folder_can_be_written(monkeypatch):
 
     monkeypatch.setattr(module, "njit", njit)
     before, path = np.array([-1, 0, 1], dtype=np.int32), np.zeros(3, dtype=np.int32)
-    assert module._kept_on_disk(module._trace.py_func)(before, 2, path) == 3
+    assert module.kept_on_disk(module._trace.py_func)(before, 2, path) == 3
     np.testing.assert_array_equal(path, [2, 1, 0])

@@ -31,7 +31,7 @@ _NO_FACTOR = np.zeros(0)
 Arrays = tuple[np.ndarray, ...]
 
 
-def _kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
+def kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function at its first call, and keep the result where a folder can be written."""
     try:
         return njit(cache=True, nogil=True)(function)
@@ -167,7 +167,7 @@ class Dijkstra:
         return vertices[:n_vertices][::-1].astype(int)
 
 
-@_kept_on_disk
+@kept_on_disk
 def _search(
     graph: Arrays,
     factor: np.ndarray,
@@ -283,7 +283,7 @@ def _remove_first(heap: Arrays, size: int) -> None:
     keys[place], nodes[place], places[node] = key, node, place
 
 
-@_kept_on_disk
+@kept_on_disk
 def _trace(before: np.ndarray, node: int, path: np.ndarray) -> int:
     """Follow a path from a node back to its root, and return the number of its vertices."""
     n_vertices = 0

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.graph.dijkstra import kept_on_disk
 
 Edges = tuple[Ints, Ints]
 
@@ -49,13 +50,21 @@ def symmetric_graph(
     for a, b in groups():
         # Zero weights would read as missing edges.
         weight = np.maximum(length(a, b), np.finfo(float).tiny)
-        for near, far in ((a, b), (b, a)):
-            place = free[near]
-            indices[place], weights[place] = far, weight
-            free[near] += 1
+        _put(a, b, weight, free, indices, weights)
     graph = sparse.csr_matrix((weights, indices, indptr.astype(kind)), (n_nodes,) * 2)
     graph.sort_indices()
     return graph
+
+
+@kept_on_disk
+def _put(a: Ints, b: Ints, weight: Floats, free: Ints, indices: Ints, weights: Floats) -> None:
+    """Write edges to the first free places of both their ends."""
+    for e in range(len(a)):
+        i, j = a[e], b[e]
+        indices[free[i]], indices[free[j]] = j, i
+        weights[free[i]] = weights[free[j]] = weight[e]
+        free[i] += 1
+        free[j] += 1
 
 
 def graph_of_edges(n_nodes: int, a: Ints, b: Ints, length: Floats) -> sparse.csr_matrix:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.graph.codes import CodeGraph
+from geomstats_vae.geodesics.graph.dijkstra import kept_on_disk
 from geomstats_vae.geodesics.graph.edges import Edges, symmetric_graph
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
@@ -192,20 +193,44 @@ def edge_lengths(
     length : array, shape=[n_edges]
         Lengths.
     """
-    step, rise = nodes[b] - nodes[a], norm[b] - norm[a]
-    sides = [np.einsum("nij,ni,nj->n", soft[k], step, step) for k in (a, b)]
-    along = 0.5 * sum(np.sqrt(np.maximum(side, 0.0)) for side in sides)
-    change = np.abs(rise)
-    steep = np.einsum("ni,ni->n", slope, slope)
-    norms = np.sqrt(steep[a] * steep[b])
-    agreement = np.einsum("ni,ni->n", slope[a], slope[b])
-    agreement /= np.maximum(norms, np.finfo(float).tiny)
-    over = np.flatnonzero(~(agreement >= 0.7))
-    crossing = np.clip((0.7 - agreement[over]) / 0.7, 0.0, 1.0)
-    slope_a, slope_b = (np.einsum("ni,ni->n", slope[k[over]], step[over]) for k in (a, b))
-    s = np.linspace(0.0, 1.0, 9)[:, None]
-    cubic = (3 * s**2 - 2 * s**3) * rise[over]
-    cubic += (s - 2 * s**2 + s**3) * slope_a + (s**3 - s**2) * slope_b
-    variation = np.abs(np.diff(cubic, axis=0)).sum(axis=0)
-    change[over] += crossing * (variation - change[over])
-    return np.sqrt(along**2 + change**2)
+    length = np.empty(len(a))
+    _measure_edges(nodes, soft, norm, slope, a, b, length)
+    return length
+
+
+@kept_on_disk
+def _measure_edges(
+    nodes: Floats, soft: Floats, norm: Floats, slope: Floats, a: Ints, b: Ints, length: Floats
+) -> None:
+    """Write the lengths of edges; see `edge_lengths`."""
+    dim = nodes.shape[1]
+    step = np.empty(dim)
+    for e in range(len(a)):
+        i, j = a[e], b[e]
+        rise, first, second = norm[j] - norm[i], 0.0, 0.0
+        steep_i, steep_j, both, slope_i, slope_j = 0.0, 0.0, 0.0, 0.0, 0.0
+        for k in range(dim):
+            step[k] = nodes[j, k] - nodes[i, k]
+        for k in range(dim):
+            for m in range(dim):
+                first += soft[i, k, m] * step[k] * step[m]
+                second += soft[j, k, m] * step[k] * step[m]
+            steep_i += slope[i, k] ** 2
+            steep_j += slope[j, k] ** 2
+            both += slope[i, k] * slope[j, k]
+            slope_i += slope[i, k] * step[k]
+            slope_j += slope[j, k] * step[k]
+        along = 0.5 * (np.sqrt(max(first, 0.0)) + np.sqrt(max(second, 0.0)))
+        change = abs(rise)
+        agreement = both / max(np.sqrt(steep_i * steep_j), 1e-300)
+        if not agreement >= 0.7:
+            crossing = min(max((0.7 - agreement) / 0.7, 0.0), 1.0)
+            variation, last = 0.0, 0.0
+            for n in range(1, 9):
+                s = n / 8.0
+                cubic = (3.0 - 2.0 * s) * s * s * rise
+                cubic += (s - 2.0 * s**2 + s**3) * slope_i + (s**3 - s**2) * slope_j
+                variation += abs(cubic - last)
+                last = cubic
+            change += crossing * (variation - change)
+        length[e] = np.sqrt(along**2 + change**2)
