@@ -114,7 +114,7 @@ class TabulatedOptions:
     below: float = 0.25
     share: float = 0.1
     smoothing: int = 3
-    line: float = 1.2
+    line: float = 1.5
     graph_limit: float = 1.05
     steep: float = 2.0
     above: float = 1.01
