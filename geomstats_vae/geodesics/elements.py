@@ -349,10 +349,10 @@ def cache_sized_chunk(immersion: Immersion, rows: int | None = None) -> int:
     Returns
     -------
     chunk_size : int
-        Between 16 and 1024; on other devices than the host between 16 and 65536.
+        Between 16 and 4096; on other devices than the host between 16 and 65536.
     """
     memory = bytes_on(immersion.device, _CACHE_BYTES)
-    most = 1024 if immersion.device.type == "cpu" else 65536
+    most = 4096 if immersion.device.type == "cpu" else 65536
     origin = torch.zeros(1, immersion.dim, dtype=immersion.dtype, device=immersion.device)
     size = immersion(origin).shape[1] * (rows or 2 * immersion.dim + 1) * 8
     return int(np.clip(memory // size, 16, most))
