@@ -64,15 +64,17 @@ def distance_bounds(
     Raises
     ------
     ValueError
-        If rtol is no positive number.
+        If rtol is not between 0 and 1.
 
     Notes
     -----
     Lower bounds are those of `StretchBound` in two dimensions; in one dimension sums of chords of
     the interval, in more the distance in data space.
     """
-    if not rtol > 0.0:
-        raise ValueError(f"Expected rtol > 0, got {rtol!r}; pass a relative gap such as 1e-2.")
+    if not 0.0 < rtol < 1.0:
+        raise ValueError(
+            f"Expected rtol between 0 and 1, got {rtol!r}; pass a relative gap such as 1e-2."
+        )
     start, end = rows(start, end)
     deadline = Deadline.after(max_seconds)
     search = _Search(geometry, rtol, options)
@@ -86,6 +88,8 @@ def distance_bounds(
         lower[apart] = np.minimum(search.chords(start[apart], end[apart]), upper[apart])
         tight = lower >= (1.0 - rtol) * upper
         status[~tight] = int(BoundStatus.CHORD)
+        if deadline.passed:
+            status[~np.isfinite(upper)] = int(BoundStatus.OUT_OF_TIME)
         open_ = (~tight & np.isfinite(upper))[apart] & (geometry.dim == 2)
         status[apart[open_]] = int(BoundStatus.OUT_OF_TIME)
         with tqdm(desc="Bounds", unit="pair", total=int(open_.sum()), disable=not verbose) as bar:

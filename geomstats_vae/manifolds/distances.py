@@ -179,10 +179,10 @@ def dist_bounds(
     point_a, point_b : array-like, shape=[..., dim]
         Points in latent space.
     rtol : float
-        Relative gap, 1 - lower / upper, at which bounds are good enough.
+        Relative gap, 1 - lower / upper, between 0 and 1, at which bounds are good enough.
     max_seconds : float, optional
         Limit of time for all pairs, each of which may take an equal share of what is left when it
-        is begun; None is no limit.
+        is begun; None is no limit. A step that was begun is ended: seconds on the largest meshes.
     options : StretchOptions, optional
         How lower bounds are found.
     verbose : bool
@@ -218,11 +218,15 @@ def dist_bounds(
     metric were zero there, so that curves are bounded wherever they run. From |grad u| at 19 places
     of each triangle the bound follows exactly, whatever the optimisation did, if |grad u| is no
     larger between them than second differences there say. That is an estimate: no interval
-    arithmetic bounds the decoder, and a valley of the metric that is narrower than the places are
-    apart, a hundredth of the rectangle where nothing is refined, can be missed. Of decoders that
-    are not known to be smooth, more is added for what lies between. Where the metric is not finite
-    it is taken to be zero; where it is singular, it is raised by a share of 1e-12, and the bound
-    lowered by what that costs curves of up to eight sides of the rectangle.
+    arithmetic bounds the decoder. Where nothing is refined, places are a hundredth of a side of the
+    rectangle apart, which reaches beyond the curve by 0.03 to 5 times its length. A valley of the
+    metric that is narrower can be missed. Then the lower bound is above the distance, and neither
+    gap nor status says so: with Gaussian valleys of a standard deviation of 1e-3 of the side it was
+    10 % too large, with one of 4e-5 that of the metric without the valley. More ``cells`` in the
+    options see narrower ones. Of decoders that are not known to be smooth, more is added for what
+    lies between. Where the metric is not finite it is taken to be zero; where it is singular, it is
+    raised by a share of 1e-12, and the bound lowered by what that costs curves of up to eight sides
+    of the rectangle.
 
     References
     ----------

@@ -39,8 +39,8 @@ _MESSAGES = {
         "there."
     ),
     BoundStatus.CHORD: (
-        "Lower is the distance in data space: there are more than two dimensions, no curve of "
-        "finite length, or no mesh that tells the ends apart."
+        "Lower comes from distances in data space alone: there are not two dimensions, no curve of "
+        "finite length was found, or no mesh tells the ends apart."
     ),
     BoundStatus.INTERRUPTED: "The search was interrupted; lower is the best bound until then.",
 }
