@@ -19,7 +19,8 @@ the largest bound exceeds the distance.
 With ``--certify N`` it asks how often distances are the shortest: N random pairs of codes of the
 packaged VAE, drawn by a seed that chose nothing, are solved by the exact engine and by a table, and
 bounded. A distance is certified if the lower bound is at least 0.999 of it; it is too long if a
-curve was found that is shorter by more than a ten-thousandth. Those pairs are printed. Each pair is
+curve was found that is shorter by more than a ten-thousandth, certified or not; it is open if it is
+neither. The last two are printed. Each pair is
 saved as a line of a file, if one is given, and the pairs that are there already are not done again.
 """
 
@@ -200,7 +201,7 @@ def _print_certified(rows):
         excess = 1.0 - np.minimum(upper, length) / np.maximum(length, np.finfo(float).tiny)
         found = np.flatnonzero(excess > _SHORTER)
         by = f"{np.median(excess[found]):.2%}, {excess[found].max():.2%}" if len(found) else "-"
-        open_ = np.flatnonzero(~certified & (excess <= _CERTIFIED))
+        open_ = np.flatnonzero(~certified & (excess <= _SHORTER))
         print(
             f"| {name} | {len(rows)} | {certified.sum()} ({certified.mean():.1%}) | {len(found)} "
             f"| {by} | {len(open_)} |"

@@ -60,13 +60,14 @@ class StartOptions:
         grid knows lengths to a few percent, a graph of codes does not.
     graph_limit : float
         Graph paths are searched up to this multiple of the line's length.
-    alternative : float
-        On steep pairs the second graph path is tried if it is longer than the first by at most this
-        factor. On walls the graph's error is as large as what tells two valleys apart.
+    alternative, gentle_alternative : float
+        The second graph path is tried if it is longer than the first by at most this factor, on
+        steep pairs and on others. On walls the graph's error is as large as what tells two valleys
+        apart.
     trial_steps : int
         Newton steps after which the curve from the second graph path is compared with the first.
-    trial : float
-        It is pursued if it is longer by at most this factor.
+    trial, gentle_trial : float
+        It is pursued if it is longer by at most this factor, on steep pairs and on others.
     margin : float
         A converged curve is replaced only by one that is shorter by more than this share.
     """
@@ -82,8 +83,10 @@ class StartOptions:
     line_on_codes: float = 1.5
     graph_limit: float = 1.05
     alternative: float = 1.15
+    gentle_alternative: float = 1.08
     trial_steps: int = 5
     trial: float = 1.02
+    gentle_trial: float = 0.9999
     margin: float = 1e-4
 
 

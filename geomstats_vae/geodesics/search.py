@@ -267,16 +267,20 @@ class Search:
         yield from self._along(paths, steep, steep_mesh)
         yield from self._along(paths, around & ~steep & ~self.converged[pairs], steep_mesh)
         # Between points that share their node there is one path only.
-        apart = steep & (cost > 0.0)
-        if self.on_grid and apart.any() and not self.task.limits.deadline.passed:
+        apart = np.isfinite(cost) & (line > cost) & (cost > 0.0) if self.on_grid else np.zeros(0)
+        if apart.any() and not self.task.limits.deadline.passed:
             which = np.flatnonzero(apart)
-            enough = options.alternative * cost[which]
-            others, other_cost = graph.alternative_paths([paths[k] for k in which], enough)
+            factor = np.where(steep, options.alternative, options.gentle_alternative)[which]
+            others, other_cost = graph.alternative_paths(
+                [paths[k] for k in which], factor * cost[which]
+            )
             promising = np.zeros(len(pairs), dtype=bool)
-            promising[which] = other_cost < enough
+            promising[which] = other_cost < factor * cost[which]
             paths = dict(zip(which, others, strict=True))
-            trial = options.trial * self.length[pairs]
-            yield from self._along(paths, promising, steep_mesh, trial)
+            # Most gentle ones end where the first path's curve does.
+            trial = np.where(steep, options.trial, options.gentle_trial) * self.length[pairs]
+            for chosen, mesh in ((promising & ~steep, gentle_mesh), (promising & steep, steep_mesh)):
+                yield from self._along(paths, chosen, mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
 
     def _in_time(self, chosen: Bools) -> Bools:
