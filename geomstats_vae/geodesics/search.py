@@ -279,7 +279,10 @@ class Search:
             paths = dict(zip(which, others, strict=True))
             # Most gentle ones end where the first path's curve does.
             trial = np.where(steep, options.trial, options.gentle_trial) * self.length[pairs]
-            for chosen, mesh in ((promising & ~steep, gentle_mesh), (promising & steep, steep_mesh)):
+            for chosen, mesh in (
+                (promising & ~steep, gentle_mesh),
+                (promising & steep, steep_mesh),
+            ):
                 yield from self._along(paths, chosen, mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
 
