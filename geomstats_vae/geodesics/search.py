@@ -270,12 +270,11 @@ class Search:
         apart = np.isfinite(cost) & (line > cost) & (cost > 0.0) if self.on_grid else np.zeros(0)
         if apart.any() and not self.task.limits.deadline.passed:
             which = np.flatnonzero(apart)
-            factor = np.where(steep, options.alternative, options.gentle_alternative)[which]
-            others, other_cost = graph.alternative_paths(
-                [paths[k] for k in which], factor * cost[which]
-            )
+            most = np.where(steep, options.alternative, options.gentle_alternative)[which]
+            most *= cost[which]
+            others, other_cost = graph.alternative_paths([paths[k] for k in which], most)
             promising = np.zeros(len(pairs), dtype=bool)
-            promising[which] = other_cost < factor * cost[which]
+            promising[which] = other_cost < most
             paths = dict(zip(which, others, strict=True))
             # Most gentle ones end where the first path's curve does.
             trial = np.where(steep, options.trial, options.gentle_trial) * self.length[pairs]
