@@ -64,6 +64,9 @@ class StartOptions:
         The second graph path is tried if it is longer than the first by at most this factor, on
         steep pairs and on others. On walls the graph's error is as large as what tells two valleys
         apart.
+    gentle_gain : float
+        On others it is not tried unless it gains on the line at least this share of what the first
+        path does.
     trial_steps : int
         Newton steps after which the curve from the second graph path is compared with the first.
     trial, gentle_trial : float
@@ -84,6 +87,7 @@ class StartOptions:
     graph_limit: float = 1.05
     alternative: float = 1.15
     gentle_alternative: float = 1.08
+    gentle_gain: float = 0.3
     trial_steps: int = 5
     trial: float = 1.02
     gentle_trial: float = 0.9999

@@ -270,8 +270,10 @@ class Search:
         apart = np.isfinite(cost) & (line > cost) & (cost > 0.0) if self.on_grid else np.zeros(0)
         if apart.any() and not self.task.limits.deadline.passed:
             which = np.flatnonzero(apart)
-            most = np.where(steep, options.alternative, options.gentle_alternative)[which]
-            most *= cost[which]
+            least = cost[which]
+            most = least + (1.0 - options.gentle_gain) * (line[which] - least)
+            most = np.minimum(options.gentle_alternative * least, most)
+            most = np.where(steep[which], options.alternative * least, most)
             others, other_cost = graph.alternative_paths([paths[k] for k in which], most)
             promising = np.zeros(len(pairs), dtype=bool)
             promising[which] = other_cost < most
