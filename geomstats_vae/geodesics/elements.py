@@ -134,6 +134,17 @@ class Evaluator:
             begin += len(part)
         return norm, gradient
 
+    def metrics_and_std_norms(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Both of `metrics` and `std_norms` at latent codes, from one evaluation."""
+        metric = np.zeros((len(points), points.shape[1], points.shape[1]))
+        norm, gradient, begin = np.zeros(len(points)), np.zeros(points.shape), 0
+        for part in self.chunks(points):
+            rows = slice(begin, begin + len(part))
+            found = map(to_numpy, self.immersion.metric_and_std_norm(part))
+            metric[rows], norm[rows], gradient[rows] = found
+            begin += len(part)
+        return metric, norm, gradient
+
     def onto_levels(
         self,
         points: Floats,

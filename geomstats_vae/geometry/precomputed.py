@@ -71,4 +71,5 @@ class Precomputed:
         if not table.serves(self.decoder):
             return None
         due = earlier(Deadline.after(self.max_seconds), self.blocks.deadline)
-        return table.get(self.decoder, self.own_graph, verbose=self.blocks.verbose, deadline=due)
+        parts = self.decoder, lambda: self.own_graph
+        return table.get(*parts, verbose=self.blocks.verbose, deadline=due)

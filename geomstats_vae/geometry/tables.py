@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +87,7 @@ class TableOnDemand:
     def get(
         self,
         decoder: Decoder,
-        graph: LatentGraph | None = None,
+        graph: Callable[[], LatentGraph | None] = lambda: None,
         *,
         verbose: bool = False,
         deadline: Deadline = NO_LIMIT,
@@ -97,8 +98,9 @@ class TableOnDemand:
         ----------
         decoder : Decoder
             The decoder.
-        graph : LatentGraph, optional
-            Shows where geodesics run: the table is fine there first.
+        graph : callable, optional
+            Returns a graph, which shows where geodesics run: if the table cannot be fine
+            everywhere, it is so there.
         verbose : bool
             Show a progress bar.
         deadline : Deadline, optional
@@ -125,7 +127,7 @@ class TableOnDemand:
                     metric,
                     low - margin,
                     high + margin,
-                    wanted=_places(self.codes, graph),
+                    wanted=lambda: _places(self.codes, graph()),
                     options=self.options,
                     verbose=verbose,
                 )

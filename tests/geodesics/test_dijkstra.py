@@ -1,6 +1,7 @@
 """Compiled searches against scipy's, on random graphs and on grids with walls."""
 
 import pickle
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -14,7 +15,8 @@ from geomstats_vae.geodesics.graph.options import SearchOptions
 from geomstats_vae.geodesics.graph.search import GraphSearch
 
 # Searches by A* from the first node on, with one search for many paths from eight on.
-BY_LANDMARKS = SearchOptions(small_graph=0, shared=8, n_landmarks=6)
+BY_LANDMARKS = SearchOptions(small_graph=0, shared=8, unaimed=0, n_landmarks=6)
+UNAIMED = replace(BY_LANDMARKS, unaimed=10**6)
 NOWHERE = np.zeros(0, dtype=int)
 
 
@@ -140,16 +142,17 @@ def test_edges_without_a_length_are_none():
     np.testing.assert_allclose(finder.lengths(np.arange(graph.shape[0])), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("options", [BY_LANDMARKS, UNAIMED], ids=["landmarks", "unaimed"])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("share", [0.9, 1.0 + 1e-9, np.inf])
-def test_paths_by_landmarks(graph, shared, share):
+def test_paths_are_shortest(graph, options, shared, share):
     source, target = draw(graph)
     if shared:
         source[:20], target[30:50] = source[0], target[30]
     expected = exact(graph, source, target)
     limit = share * np.where(np.isfinite(expected), expected, 1.0)
     expected[expected > limit] = np.inf
-    finder = GraphSearch(graph, np.arange(0, graph.shape[0], 9), BY_LANDMARKS)
+    finder = GraphSearch(graph, np.arange(0, graph.shape[0], 9), options)
     for ends in ((source, target), (target, source)):
         paths, length = finder.paths(*ends, limit)
         np.testing.assert_allclose(length, expected, rtol=1e-12)
@@ -160,7 +163,9 @@ def test_paths_by_landmarks(graph, shared, share):
                 assert length_of(graph, path) == pytest.approx(total, rel=1e-12)
 
 
-@pytest.mark.parametrize("options", [BY_LANDMARKS, SearchOptions()], ids=["landmarks", "none"])
+@pytest.mark.parametrize(
+    "options", [BY_LANDMARKS, UNAIMED, SearchOptions()], ids=["landmarks", "unaimed", "none"]
+)
 def test_paths_around_nodes_are_the_shortest_with_dearer_edges(graph, options):
     source, target = draw(graph, 20)
     generator, factor = np.random.default_rng(2), 1.7
@@ -204,6 +209,17 @@ def test_a_search_does_not_depend_on_those_before_it(graph):
         row = slice(k, k + 1)
         (path,), _ = finder.paths(source[row], target[row], np.full(1, np.inf))
         np.testing.assert_array_equal(path, paths[k])
+
+
+def test_few_searches_need_no_landmarks(graph):
+    options = replace(BY_LANDMARKS, unaimed=2)
+    finder = GraphSearch(graph, np.arange(0, graph.shape[0], 9), options)
+    pair, no_limit = (np.array([0, 0]), np.array([1, 2])), np.full(2, np.inf)
+    for _ in range(2):
+        finder.paths(*pair, no_limit)  # one search for both
+        assert "_to_landmarks" not in vars(finder)
+    finder.paths(*pair, no_limit)
+    assert "_to_landmarks" in vars(finder)
 
 
 def test_threads_share_a_graph(graph):

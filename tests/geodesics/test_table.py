@@ -107,11 +107,22 @@ def test_tables_are_bounded():
         for options in (
             {"options": replace(fine, most_halvings=0)},
             {"options": fine},
-            {"options": replace(fine, most_points=0), "wanted": np.full((1, 2), 0.1)},
+            {"options": replace(fine, most_points=0), "wanted": lambda: np.full((1, 2), 0.1)},
             {"options": fine, "deadline": Deadline(0.0)},
         )
     )
     assert first == late < wanted < whole
+
+
+def test_smooth_metrics_are_not_asked_where_they_are_wanted():
+    def never():
+        raise AssertionError("asked")
+
+    fine = replace(LOOSE, rtol=1e-12, most_halvings=1)
+    whole, few = table_of(sphere_of(2), 2, options=fine), replace(fine, few_points=6000)
+    assert table_of(sphere_of(2), 2, options=fine, wanted=never).n_points == whole.n_points
+    with pytest.raises(AssertionError, match="asked"):
+        table_of(sphere_of(2), 2, options=few, wanted=never)
 
 
 def test_scaled_tables():

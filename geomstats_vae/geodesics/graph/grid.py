@@ -69,8 +69,7 @@ class Grid:
             level = _roundest(norm[kept] - half, norm[kept] + half)
             known = norm[kept], slope[kept]
             nodes[kept] = self._onto_levels(nodes[kept], level, spacing, known)
-            norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
-        metric = self._metrics(nodes, usable)
+        metric = self._measure(nodes, usable, norm, slope)
         usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
         soft = metric - slope[:, :, None] * slope[:, None, :]
         graph = symmetric_graph(
@@ -88,13 +87,14 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _metrics(self, nodes: Floats, usable: Bools) -> Floats:
-        """Metric matrices at usable nodes."""
+    def _measure(self, nodes: Floats, usable: Bools, norm: Floats, slope: Floats) -> Floats:
+        """Metric matrices at usable nodes; norms of sigma there and slopes are written."""
         metric, kept = np.zeros((len(nodes), *nodes.shape[1:] * 2)), np.flatnonzero(usable)
         self._progress.reset(total=len(kept))
         # In a few pieces, so that the progress can be seen.
         for rows in np.array_split(kept, max(1, len(kept) // 4096)):
-            metric[rows] = self._evaluator.metrics(nodes[rows])
+            parts = self._evaluator.metrics_and_std_norms(nodes[rows])
+            metric[rows], norm[rows], slope[rows] = parts
             self._progress.update(len(rows))
         return metric
 

@@ -16,6 +16,8 @@ class SearchOptions:
         pairs on.
     small_graph : int
         Graphs of fewer nodes are searched without landmarks.
+    unaimed : int
+        So many searches for few pairs are made without landmarks, too.
     n_landmarks : int
         Nodes whose distances to all others are known.
     slack : float
@@ -26,6 +28,7 @@ class SearchOptions:
 
     shared: int = 80
     small_graph: int = 5000
+    unaimed: int = 8
     n_landmarks: int = 16
     slack: float = 1e-5
     bounding: int = 8

@@ -37,6 +37,7 @@ class GraphSearch:
 
     def __init__(self, graph: sparse.csr_matrix, ends: Ints, options: SearchOptions) -> None:
         self.matrix, self.ends, self.options = graph, ends, options
+        self._n_aimed = 0
 
     def __getstate__(self) -> dict[str, object]:
         """State with half of the edges, and without what is known of landmarks."""
@@ -46,6 +47,7 @@ class GraphSearch:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.matrix = state["half"] + state["half"].T
         self.ends, self.options = state["ends"], state["options"]
+        self._n_aimed = 0
 
     @cached_property
     def _to_landmarks(self) -> np.ndarray:
@@ -75,9 +77,14 @@ class GraphSearch:
     def _small(self) -> bool:
         return self.matrix.shape[0] < self.options.small_graph
 
-    def _dijkstra(self) -> Dijkstra:
+    def _aims(self, n_searches: int) -> bool:
+        """Whether to make so many more searches by A*: landmarks take a few of the others."""
+        self._n_aimed += n_searches
+        return not self._small and self._n_aimed > self.options.unaimed
+
+    def _dijkstra(self, aims: bool) -> Dijkstra:
         """Arrays of the searches of one call: calls in several threads do not share them."""
-        if self._small:
+        if not aims:
             return Dijkstra(self.matrix)
         return Dijkstra(self.matrix, self._to_landmarks, self._rounding)
 
@@ -103,15 +110,16 @@ class GraphSearch:
         root, leaf = (target, source) if swap else (source, target)
         groups = _groups(root)
         together = [self._small or len(pairs) >= self.options.shared for pairs in groups]
-        dijkstra = Dijkstra(self.matrix) if all(together) else self._dijkstra()
+        aims = self._aims(together.count(False))
+        dijkstra = self._dijkstra(aims)
         for pairs, shared in zip(groups, together, strict=True):
-            if shared:
+            if shared or not aims:
                 node = root[pairs[:1]]
                 dijkstra.search(node, leaf[pairs], limit[pairs].max())
                 length[pairs] = dijkstra.lengths(leaf[pairs])
             for pair in pairs:
-                if not shared:
-                    self._aim(dijkstra, root[pair], leaf[pair], limit[pair])
+                if aims and not shared:
+                    self._find(dijkstra, aims, root[pair], leaf[pair], limit[pair])
                     length[pair] = dijkstra.lengths(leaf[pair])
                 if length[pair] <= limit[pair] and np.isfinite(length[pair]):
                     paths[pair] = dijkstra.path(leaf[pair])
@@ -142,11 +150,12 @@ class GraphSearch:
         length : array, shape=[n_pairs]
             Lengths on the graph as it is; infinite where there is none.
         """
-        dijkstra, length = self._dijkstra(), np.full(len(source), np.inf)
+        aims = self._aims(len(source))
+        dijkstra, length = self._dijkstra(aims), np.full(len(source), np.inf)
         paths, toll = [], np.ones(self.matrix.shape[0])
         for k, nodes in enumerate(near):
             toll[nodes] = np.sqrt(factor)
-            self._aim(dijkstra, source[k], target[k], limit[k], toll, factor)
+            self._find(dijkstra, aims, source[k], target[k], limit[k], toll, factor)
             toll[nodes] = 1.0
             path = dijkstra.path(target[k])
             if len(path):
@@ -154,18 +163,19 @@ class GraphSearch:
             paths.append(path)
         return paths, length
 
-    def _aim(
+    def _find(
         self,
         dijkstra: Dijkstra,
+        aims: bool,
         root: int,
         leaf: int,
         limit: float,
         toll: Floats | None = None,
         dearest: float = 1.0,
     ) -> None:
-        """Search for the path of one pair, by A* where the graph is large."""
+        """Search for the path of one pair, by A* if it aims."""
         ends = np.array([root]), np.array([leaf])
-        if self._small:
+        if not aims:
             dijkstra.search(*ends, limit, factor=toll)
             return
         far = self._to_landmarks

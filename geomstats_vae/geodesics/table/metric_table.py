@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +49,9 @@ class TableOptions:
     most_wanted : int
         The same for leaves that hold places where the table is to be fine: before all others, those
         that hold most of them first.
+    few_points : int
+        As long as no more are needed, every leaf that is not good is halved, and it is not asked
+        where those places are.
     stride : int
         A leaf is tested in the middle of every so many cells along each axis.
     margin : float
@@ -63,6 +67,7 @@ class TableOptions:
     most_halvings: int = 4
     most_points: int = 600_000
     most_wanted: int = 2_000_000
+    few_points: int = 450_000
     stride: int = 3
     margin: float = 0.08
     pairs: int = 500
@@ -78,9 +83,9 @@ class MetricTable:
         they are not finite and positive definite the table knows nothing.
     low, high : array, shape=[dim]
         Corners of the box.
-    wanted : array, shape=[n_points, dim], optional
-        Places where the table is to be fine. Blocks without any are halved after the others, if
-        there are not too many points then.
+    wanted : callable, optional
+        Returns places where the table is to be fine, shape=[n_places, dim]. Blocks without any are
+        halved after the others, if there are not too many points then.
     options : TableOptions, optional
         How fine it is.
     verbose : bool
@@ -104,7 +109,7 @@ class MetricTable:
         low: Floats,
         high: Floats,
         *,
-        wanted: Floats | None = None,
+        wanted: Callable[[], Floats] | None = None,
         options: TableOptions | None = None,
         verbose: bool = False,
         deadline: Deadline | None = None,
@@ -134,7 +139,7 @@ class MetricTable:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _build(self, wanted: Floats | None) -> list[_Leaf]:
+    def _build(self, wanted: Callable[[], Floats] | None) -> list[_Leaf]:
         """Halve the worst blocks until all are good, or there are too many points."""
         options = self.options
         n_blocks, blocks = self._n_blocks, []
@@ -142,19 +147,31 @@ class MetricTable:
             size = (self.high - self.low) / n_blocks
             blocks.append(_Leaf(self.low + np.array(place) * size, size, 0, np.array(place)))
         self._fit(blocks)
-        if wanted is not None:
-            blocks = self._halve(blocks, options.most_wanted, wanted)
+        blocks = self._halve(blocks, min(options.few_points, options.most_points), every=True)
+        if wanted is not None and any(self._is_bad(leaf) for leaf in blocks):
+            blocks = self._halve(blocks, options.most_wanted, wanted())
         return self._halve(blocks, options.most_points)
 
+    def _is_bad(self, leaf: _Leaf) -> bool:
+        """Whether a leaf is to be halved, if there may be more points."""
+        open_ = not leaf.children and leaf.halvings < self.options.most_halvings
+        return open_ and not leaf.error <= self.options.rtol
+
     def _halve(
-        self, leaves: list[_Leaf], most_points: int, wanted: Floats | None = None
+        self,
+        leaves: list[_Leaf],
+        most_points: int,
+        wanted: Floats | None = None,
+        *,
+        every: bool = False,
     ) -> list[_Leaf]:
-        """Halve leaves, the worst or the most wanted first; the same leaves with their children."""
-        options = self.options
+        """Halve leaves, the worst or the most wanted first; the same leaves with their children.
+
+        If `every`, either all that are bad are halved or none.
+        """
         open_ = [leaf for leaf in leaves if not leaf.children]
         while open_ and not self._deadline.passed:
-            bad = [leaf for leaf in open_ if not leaf.error <= options.rtol]
-            bad = [leaf for leaf in bad if leaf.halvings < options.most_halvings]
+            bad = [leaf for leaf in open_ if self._is_bad(leaf)]
             if wanted is None:
                 bad.sort(key=lambda leaf: -leaf.error if leaf.error < math.inf else -1e300)
             else:
@@ -162,6 +179,8 @@ class MetricTable:
                 bad = [leaf for leaf in bad if hits[id(leaf)]]
                 bad.sort(key=lambda leaf: -hits[id(leaf)])
             room = (most_points - len(self._samples)) // (2**self.dim * self._points_each)
+            if every and len(bad) > room:
+                break
             bad = bad[: max(0, room)]
             open_ = [child for leaf in bad for child in leaf.halve()]
             self._fit(open_)
@@ -191,36 +210,49 @@ class MetricTable:
         probes = [self._places(leaf, tests) for leaf in leaves]
         if leaves:
             self._samples.evaluate(np.concatenate(places + probes))
+        fitted, probed = list[_Leaf](), [np.zeros((0, dim * (dim + 1) // 2))]
         for leaf, place, probe in zip(leaves, places, probes, strict=True):
             values = self._samples.values(place).reshape(*mesh.shape[:-1], -1)
             if not np.isfinite(values).all():
                 continue  # no more than a part of the leaf is known: its children may know theirs
             leaf.coefficients = spline_coefficients(values, dim)
-            points = leaf.origin + leaf.size * (tests / (2 * n_cells))
-            leaf.error = self._error(leaf, points, self._samples.values(probe))
+            fitted.append(leaf)
+            probed.append(self._samples.values(probe))
+        size = np.array([leaf.size for leaf in fitted]).reshape(-1, 1, dim)
+        points = np.array([leaf.origin for leaf in fitted]).reshape(-1, 1, dim)
+        points = points + size * (tests / (2 * n_cells))
+        errors = self._errors(fitted, points, np.concatenate(probed))
+        for leaf, error in zip(fitted, errors, strict=True):
+            leaf.error = float(error)
 
     def _places(self, leaf: _Leaf, halves: Ints) -> Ints:
         """Places of a leaf's points among those of the finest leaves."""
         finer = self.options.most_halvings - leaf.halvings
         return (2 * self.options.cells * leaf.place + halves) << finer
 
-    def _error(self, leaf: _Leaf, points: Floats, values: Floats) -> float:
-        """Largest relative error of the metric at some points; infinite where it is no metric."""
+    def _errors(self, leaves: list[_Leaf], points: Floats, values: Floats) -> Floats:
+        """Largest relative errors of the metric on leaves; infinite where it is no metric.
+
+        Points are [n_leaves, n_tests, dim], and values at them [n_leaves * n_tests, n_functions].
+        """
         exact = values[:, _places(self.dim)]
-        one = self._tree([leaf], alone=True)
-        table = _matrices(one, points)
-        if not (np.isfinite(exact).all() and np.isfinite(table).all()):
-            return math.inf
+        tables = [
+            _matrices(self._tree([leaf], alone=True), some)
+            for leaf, some in zip(leaves, points, strict=True)
+        ]
+        table = np.concatenate([np.zeros((0, self.dim, self.dim)), *tables])
         # Coordinates may have very different scales.
         scale = np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), np.finfo(float).tiny))
         scale = scale[:, :, None] * scale[:, None, :]
-        try:
-            factor = np.linalg.cholesky(exact / scale)
-        except np.linalg.LinAlgError:
-            return math.inf
-        half = np.linalg.solve(factor, (table - exact) / scale)
-        off = np.linalg.solve(factor, half.transpose(0, 2, 1))
-        return float(np.linalg.norm(off, axis=(1, 2)).max())
+        known = np.isfinite(exact).all(axis=(1, 2)) & np.isfinite(table).all(axis=(1, 2))
+        # Cholesky's method fails within rounding of a singular matrix.
+        known[known] = np.linalg.eigvalsh((exact / scale)[known])[:, 0] > 1e-15 * self.dim
+        off = np.full(len(values), np.inf)
+        factor = np.linalg.cholesky((exact / scale)[known])
+        half = np.linalg.solve(factor, ((table - exact) / scale)[known])
+        both = np.linalg.solve(factor, half.transpose(0, 2, 1))
+        off[known] = np.linalg.norm(both, axis=(1, 2))
+        return off.reshape(points.shape[:2]).max(axis=1, initial=0.0)
 
     def _tree(self, leaves: list[_Leaf], *, alone: bool = False) -> SplineTree:
         """Put leaves into arrays; of those that were halved the children count."""

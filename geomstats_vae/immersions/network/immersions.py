@@ -261,7 +261,8 @@ class RBFStdImmersion(Immersion):
 
     def _kernels(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Differences z - c_k, shape=[dim, n_points, n_centers], and kernels v_k."""
-        delta = z.T[:, :, None] - self.centers.T[:, None, :]
+        # Not a view of z: differences would keep the order of its memory, which is slow.
+        delta = z.T.contiguous()[:, :, None] - self.centers.T[:, None, :]
         square = delta[0] * delta[0]
         for part in delta[1:]:
             square = torch.addcmul(square, part, part)  # torch sums an axis slowly
