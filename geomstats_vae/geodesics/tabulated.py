@@ -78,21 +78,24 @@ class TabulatedSearch:
         chosen, blind = np.ones(n_pairs, dtype=bool), np.zeros(n_pairs, dtype=bool)
         if self.graph is not None:
             limit = np.where(np.isfinite(line), options.graph_limit * line, np.inf)
-            paths, cost = self.graph.paths(start, end, limit)
+            paths, cost, rivals, rival_owner = self._graph_paths(start, end, limit)
             around = np.flatnonzero(np.isfinite(cost))
             if len(around):
                 chosen = ~(line > options.line * cost)
-                along = self._along([paths[k] for k in around])
+                along = self._along([*(paths[k] for k in around), *rivals])
                 # Of pairs whose path the table does not know the decoder itself is asked.
-                blind[around] = ~np.isfinite(self._lengths(along))
+                blind[around] = ~np.isfinite(self._lengths(along)[: len(around)])
                 curves = concatenate([curves.take(np.flatnonzero(chosen)), along])
-                owner = np.concatenate((np.flatnonzero(chosen), around))
+                owner = np.concatenate((np.flatnonzero(chosen), around, rival_owner))
         minimised = self._settle(curves, owner)
         if self.graph is not None:
             minimised.settled[blind] = False
             # An answer as short as the graph path is hardly improved, however high the walls.
-            answered = (line <= options.steep * cost) | (minimised.length <= options.above * cost)
-            walled = np.isfinite(cost) & (cost > 0.0) & ~blind & ~(minimised.settled & answered)
+            answered = minimised.settled & (minimised.length <= options.above * cost)
+            # Curves that are nearly at rest, past no wall, rest in a few steps of the decoder's.
+            near = minimised.settled | (minimised.residual <= options.nearly)
+            answered |= near & (line <= options.steep * cost)
+            walled = np.isfinite(cost) & (cost > 0.0) & ~blind & ~answered
             minimised = self._in_bands(minimised, np.flatnonzero(walled), paths, cost)
             # Of lines that the table does not know all of, the decoder tells the lengths.
             unknown = np.flatnonzero(minimised.settled & ~np.isfinite(line))
@@ -100,6 +103,23 @@ class TabulatedSearch:
         with np.errstate(invalid="ignore"):
             minimised.settled[minimised.length > line * (1.0 + self.rtol)] = False
         return minimised
+
+    def _graph_paths(
+        self, start: Floats, end: Floats, limit: Floats
+    ) -> tuple[list[Floats], Floats, list[Floats], Ints]:
+        """Shortest paths on the graph, their lengths, and second ones with their pairs."""
+        assert self.graph is not None
+        if not self.graph.on_grid:
+            return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
+
+        def measure(a: Floats, b: Floats) -> Floats:
+            length = self.table.speeds(0.5 * (a + b), b - a)
+            return np.where(np.isfinite(length), length, np.inf)
+
+        found = self.graph.paths_and_rivals(start, end, limit, measure)
+        paths, cost, rivals, owner = found
+        known = np.isfinite(cost[owner])
+        return paths, cost, [r for r, k in zip(rivals, known, strict=True) if k], owner[known]
 
     def _in_bands(
         self, minimised: Minimised, pairs: Ints, paths: list[Floats], cost: Floats

@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from geomstats_vae import GeodesicSolver
 from geomstats_vae.datasets import load_digits_vae
 from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics.elements import Evaluator
+from geomstats_vae.geodesics.graph.options import RivalOptions
+from geomstats_vae.geodesics.table import MetricTable
+from tests import surfaces
 
 # Pairs of codes of the packaged digits, and upper bounds of their distances by `dist_bounds`.
 PAIRS = np.array([[1108, 583], [1018, 1666]])
@@ -43,3 +48,79 @@ def test_of_equal_curves_the_first_is_kept(digits):
     first = GeodesicSolver(tol=1e-4, start=plain).solve(immersion, codes[:6], codes[20:26], graph)
     np.testing.assert_allclose(path.length, first.length, rtol=1e-4)
     assert (path.length <= first.length * (1.0 + 1e-12)).all()
+
+
+def hill(z):
+    return torch.cat((z, 3.0 * torch.exp(-2.0 * (z * z).sum(dim=-1, keepdim=True))), dim=-1)
+
+
+@pytest.fixture(scope="module")
+def behind_a_hill():
+    """A point on one side of a hill, and many on the other side."""
+    immersion = surfaces.immersion_of(hill)
+    end = np.stack((np.full(101, 2.0), np.linspace(-1.5, 1.52, 101)), axis=1)
+    start = np.tile([-2.0, 0.0], (len(end), 1))
+    codes = np.array([[-2.2, -2.1], [2.3, 2.2]])
+    return LatentGraph(immersion, np.concatenate((codes, end))), start, end
+
+
+def side(path):
+    return np.sign(path[np.abs(path[:, 0]).argmin(), 1])
+
+
+def rivals_of(graph, start, end):
+    def flat(a, b):
+        return np.linalg.norm(b - a, axis=1)
+
+    return graph.paths_and_rivals(start, end, np.full(len(start), np.inf), flat)
+
+
+def test_second_paths_lead_around_the_other_side(behind_a_hill):
+    graph, start, end = behind_a_hill
+    paths, cost, rivals, owner = rivals_of(graph, start, end)
+    middle = set(np.flatnonzero(np.abs(end[:, 1]) < 0.02))
+    assert middle
+    assert middle <= set(owner)
+    assert len(owner) < 0.5 * len(end)
+    for path, k in zip(rivals, owner, strict=True):
+        assert k not in middle or side(path) == -side(paths[k])
+        np.testing.assert_array_equal(path[[0, -1]], np.stack((start[k], end[k])))
+        assert np.linalg.norm(np.diff(path, axis=0), axis=1).sum() < 1.2 * cost[k]
+    np.testing.assert_array_equal(paths[7], graph.paths(start, end)[0][7])
+
+
+def test_second_paths_are_found_from_the_other_end(behind_a_hill):
+    graph, start, end = behind_a_hill
+    _, _, rivals, owner = rivals_of(graph, start, end)
+    _, _, back, others = rivals_of(graph, end, start)
+    np.testing.assert_array_equal(others, owner)
+    for path, other in zip(rivals, back, strict=True):
+        np.testing.assert_array_equal(path, other[::-1])
+
+
+def test_pairs_that_share_no_end_have_no_second_paths(behind_a_hill):
+    graph, start, end = behind_a_hill
+    assert rivals_of(graph, start[:9], end[:9])[2] == []
+
+
+def test_by_a_table_second_paths_lead_to_shorter_curves(digits):
+    immersion, codes, graph = digits
+    low, high = codes.min(axis=0), codes.max(axis=0)
+
+    def metric(points):
+        with torch.no_grad():
+            return Evaluator(immersion, 256).metrics(points)
+
+    table = MetricTable(metric, low - 0.4, high + 0.4)
+    rows = np.concatenate(([41, 840, 678, 297, 756], np.arange(95)))
+    start = np.tile([-0.75378824, 0.07605138], (len(rows), 1))
+
+    def lengths(**options):
+        changed = LatentGraph.scaled(graph, 1.0)
+        changed.options = replace(graph.options, rivals=RivalOptions(**options))
+        solver = GeodesicSolver(tol=1e-4, table=table)
+        return solver.solve(immersion, start, codes[rows], changed).length
+
+    both, first = lengths(), lengths(longer=-1.0)
+    assert (both <= first * (1.0 + 1e-4)).all()
+    assert (both[:5] < first[:5] * (1.0 - 5e-3)).all()

@@ -166,6 +166,25 @@ class Dijkstra:
         n_vertices = _trace(self._before, int(node), vertices)
         return vertices[:n_vertices][::-1].astype(int)
 
+    def ancestors(self, nodes: Ints, shares: Floats) -> Ints:
+        """Nodes at shares of the lengths of the paths that the last search found.
+
+        Parameters
+        ----------
+        nodes : array of int, shape=[n]
+            Nodes to which there are paths within the limit.
+        shares : array, shape=[n_shares]
+            Shares of the lengths, descending.
+
+        Returns
+        -------
+        ancestors : array of int, shape=[n, n_shares]
+            The last node of each path at no more than that share of its length.
+        """
+        found = np.empty((len(nodes), len(shares)), dtype=np.int64)
+        _ancestors(self._before, self._distance, nodes.astype(np.int64), shares, found)
+        return found
+
 
 @kept_on_disk
 def _search(
@@ -292,3 +311,16 @@ def _trace(before: np.ndarray, node: int, path: np.ndarray) -> int:
         node = before[node]
         n_vertices += 1
     return n_vertices
+
+
+@kept_on_disk
+def _ancestors(
+    before: np.ndarray, distance: np.ndarray, nodes: np.ndarray, shares: Floats, found: np.ndarray
+) -> None:
+    """Follow paths back to shares of their lengths."""
+    for k in range(len(nodes)):
+        node, length = nodes[k], distance[nodes[k]]
+        for m in range(len(shares)):
+            while before[node] >= 0 and distance[node] > shares[m] * length:
+                node = before[node]
+            found[k, m] = node

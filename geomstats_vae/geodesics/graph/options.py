@@ -35,6 +35,29 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
+class RivalOptions:
+    """Second paths to nodes between valleys.
+
+    Parameters
+    ----------
+    reach : dict
+        How many nodes away it is looked for nodes with other paths, by dimension.
+    longer : float
+        Share by which second paths may be longer than the first.
+    shares : tuple of float
+        Shares of paths' lengths at which two are compared, descending.
+    apart : float
+        Two paths are different that are farther apart at one of these than this multiple of how far
+        was looked.
+    """
+
+    reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
+    longer: float = 0.05
+    shares: tuple[float, ...] = (0.75, 0.5, 0.25)
+    apart: float = 1.5
+
+
+@dataclass(frozen=True)
 class GraphOptions:
     """The graph over the latent space.
 
@@ -85,6 +108,8 @@ class GraphOptions:
         Factor of their lengths.
     search : SearchOptions
         How paths are searched.
+    rivals : RivalOptions
+        Which second paths are looked for on the way.
     """
 
     grid_sizes: dict[int, int] = field(default_factory=lambda: {2: 256, 3: 48})
@@ -109,3 +134,4 @@ class GraphOptions:
     alternative_reach: float = 0.01
     alternative_factor: float = 1.5
     search: SearchOptions = field(default_factory=SearchOptions)
+    rivals: RivalOptions = field(default_factory=RivalOptions)

@@ -16,6 +16,7 @@ from scipy import sparse
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geodesics.graph.options import SearchOptions
+from geomstats_vae.geodesics.graph.rivals import Rivals
 
 # Stands for infinity, whose differences are not defined, in bounds of single precision.
 _UNREACHED = np.float32(1e30)
@@ -88,7 +89,9 @@ class GraphSearch:
             return Dijkstra(self.matrix)
         return Dijkstra(self.matrix, self._to_landmarks, self._rounding)
 
-    def paths(self, source: Ints, target: Ints, limit: Floats) -> tuple[list[Ints], Floats]:
+    def paths(
+        self, source: Ints, target: Ints, limit: Floats, rivals: Rivals | None = None
+    ) -> tuple[list[Ints], Floats]:
         """Find shortest paths.
 
         Parameters
@@ -97,6 +100,8 @@ class GraphSearch:
             End nodes.
         limit : array, shape=[n_pairs]
             Lengths past which no path is wanted.
+        rivals : Rivals, optional
+            Collects second paths of pairs that share a node with many.
 
         Returns
         -------
@@ -117,6 +122,8 @@ class GraphSearch:
                 node = root[pairs[:1]]
                 dijkstra.search(node, leaf[pairs], limit[pairs].max())
                 length[pairs] = dijkstra.lengths(leaf[pairs])
+                if shared and rivals is not None:
+                    rivals.look(dijkstra, leaf[pairs], pairs)
             for pair in pairs:
                 if aims and not shared:
                     self._find(dijkstra, aims, root[pair], leaf[pair], limit[pair])
@@ -124,6 +131,8 @@ class GraphSearch:
                 if length[pair] <= limit[pair] and np.isfinite(length[pair]):
                     paths[pair] = dijkstra.path(leaf[pair])
         length[length > limit] = np.inf
+        if swap and rivals is not None:
+            rivals.found = [(pair, path[::-1]) for pair, path in rivals.found]
         return [path[::-1] for path in paths] if swap else paths, length
 
     def paths_around(

@@ -49,6 +49,8 @@ class TabulatedOptions:
         A line that is longer than the graph path by the first factor passes a wall. If then the
         curve that was found is longer than the path by the second one, the path is shortened in
         bands, too, see `shorten_in_bands`; so are those of pairs without an answer.
+    nearly : float
+        Residual up to which curves that pass no wall and are no answers are left to the decoder.
     alternative : float
         Then the next graph path is tried, too, if it is longer by at most this factor.
     widths : tuple of float
@@ -118,6 +120,7 @@ class TabulatedOptions:
     graph_limit: float = 1.05
     steep: float = 2.0
     above: float = 1.01
+    nearly: float = 1e-3
     alternative: float = 1.15
     widths: tuple[float, ...] = (0.02, 0.005)
     rival: float = 0.01
