@@ -128,6 +128,8 @@ class TangentEM:
         random_state: np.random.RandomState,
         deadline: Deadline = NO_LIMIT,
     ) -> None:
+        if ImportanceGrid.serves(geometry):
+            geometry = ImportanceGrid.within_table(geometry)
         self._exact, self._to_space = with_row_tol(geometry), to_space
         self._by_table = isinstance(geometry, DecoderGeometry) and geometry.tabulated
         # By a table rows are seen as roughly as points of normalisers, until the end.

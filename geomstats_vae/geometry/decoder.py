@@ -92,18 +92,7 @@ class DecoderGeometry:
         raise ValueError(f"Expected a positive and finite factor, got {factor}.")
 
     def working(self, **options: Any) -> DecoderGeometry:
-        """Work on pairs otherwise.
-
-        Parameters
-        ----------
-        **options : dict
-            Fields of `Blocks`: n_jobs, verbose, progress ...
-
-        Returns
-        -------
-        geometry : DecoderGeometry
-            It shares everything else.
-        """
+        """Work on pairs otherwise: options are fields of `Blocks`, such as n_jobs and verbose."""
         return replace(self, blocks=replace(self.blocks, **options))
 
     def for_many(self, n_pairs: int | None = None) -> DecoderGeometry:
@@ -123,6 +112,11 @@ class DecoderGeometry:
             return self
         pays = n_pairs is None or n_pairs >= self.table.options.pairs or self.table.always
         return replace(self, tabulated=True) if pays else self
+
+    def reaching(self, margin: float) -> DecoderGeometry:
+        """Let the table reach farther beyond the codes; see `TableOnDemand.wider`."""
+        table = self.table.wider(margin) if isinstance(self.table, TableOnDemand) else self.table
+        return replace(self, table=table)
 
     def for_lengths(self, n_pairs: int) -> DecoderGeometry:
         """Ask a table for lengths alone, if one serves: velocities are as exact as it is."""

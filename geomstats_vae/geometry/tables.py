@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -57,6 +58,7 @@ class TableOnDemand:
         self.options = TableOptions() if options is None else options
         self._lock = threading.Lock()
         self._table: MetricTable | None = None
+        self._wider: dict[float, TableOnDemand] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"codes": self.codes, "always": self.always, "options": self.options}
@@ -83,6 +85,32 @@ class TableOnDemand:
             False for decoders with kinks, too.
         """
         return decoder.dim in (2, 3) and decoder.immersion().smooth is not False
+
+    def wider(self, margin: float) -> TableOnDemand:
+        """Take a table of a wider box, as fine where this one is.
+
+        Parameters
+        ----------
+        margin : float
+            Share of the codes' box by which it is to be larger on each side.
+
+        Returns
+        -------
+        table : TableOnDemand
+            Always the same for a margin; this one if it is as wide.
+        """
+        options = self.options
+        if margin <= options.margin:
+            return self
+        with self._lock:
+            if margin not in self._wider:
+                ratio = (1.0 + 2.0 * margin) / (1.0 + 2.0 * options.margin)
+                halvings = options.most_halvings + math.ceil(math.log2(ratio))
+                options = replace(options, margin=margin, most_halvings=halvings)
+                self._wider[margin] = TableOnDemand(
+                    self.codes, always=self.always, options=options
+                )
+            return self._wider[margin]
 
     def get(
         self,

@@ -133,7 +133,7 @@ def make_space(vae: VAE, n_codes: int, max_seconds: float, verbose: bool) -> Lat
     if (
         many
         and geometry.table.serves(geometry.decoder)
-        and geometry.table.get(geometry.decoder, graph, verbose=verbose, deadline=deadline)
+        and geometry.table.get(geometry.decoder, lambda: graph, verbose=verbose, deadline=deadline)
     ):
         return space
     return LatentSpace(*parts, graph=graph, table=False)

@@ -18,6 +18,7 @@ from scipy.interpolate import (
 )
 from scipy.spatial import QhullError
 
+from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Geometry
 from geomstats_vae.volume.frames import TangentFrame
 
@@ -121,6 +122,16 @@ class ImportanceGrid:
         self._low, self._high = codes.min(axis=0), codes.max(axis=0)
         self._volumes: dict[float, tuple[Floats, Floats]] = {}
         self._lengths: dict[tuple[bytes, float], Floats] = {}
+
+    @staticmethod
+    def within_table(geometry: Geometry) -> Geometry:
+        """Let the table of a decoder's metric, where it is in use, reach as far as the points.
+
+        In three dimensions it could not be as fine where the codes are.
+        """
+        if isinstance(geometry, DecoderGeometry) and geometry.tabulated and geometry.dim <= 2:
+            return geometry.reaching(_MARGINS[-1])
+        return geometry
 
     @staticmethod
     def serves(geometry: Geometry) -> bool:

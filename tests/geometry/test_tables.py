@@ -118,6 +118,30 @@ def test_land():
     np.testing.assert_allclose(found.means_, exact.means_, atol=1e-2)
 
 
+def test_a_wider_table_knows_what_is_around_the_codes():
+    space = space_with(pairs=20)
+    geometry = space.metric.geometry.for_many()
+    wide = geometry.reaching(1.0)
+    low, high = CODES.min(axis=0), CODES.max(axis=0)
+    outside = high + 0.8 * (high - low)
+    assert wide.metric_table.knows(outside[None]).all()
+    assert not geometry.metric_table.knows(outside[None]).any()
+    assert geometry.reaching(1.0).metric_table is wide.metric_table
+    assert geometry.reaching(0.0).metric_table is geometry.metric_table
+    ends = np.tile(outside, (20, 1))
+    exact = space_with(False).metric.geometry.logs(CODES[:20], ends).length
+    np.testing.assert_allclose(wide.logs(CODES[:20], ends).length, exact, rtol=1e-5)
+    untabulated = space_with(False).metric.geometry
+    assert untabulated.reaching(1.0).metric_table is None
+
+
+def test_land_asks_for_a_wider_table_in_two_dimensions():
+    space = space_with(pairs=20)
+    LAND(space, n_normalizer_samples=64, random_state=0).fit(CODES)
+    assert not space.metric.geometry.table.built
+    assert space.metric.geometry.table.wider(2.0).built
+
+
 def test_steps_take_the_word_of_the_table():
     geometry = space_with(pairs=20).metric.geometry.for_many()
     start, end = CODES[:20], CODES[20:40]

@@ -9,6 +9,7 @@ import abc
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 
 from geomstats_vae.immersions.network.layers import Intermediates, combine, cross_gram
@@ -146,9 +147,13 @@ class Concatenation(LinearJoint):
 
     def tangents(self, rows: Parts) -> torch.Tensor:
         """See `LinearJoint.tangents`."""
-        # Tangents that are the same at all points may stand beside others that are not.
-        shape = torch.broadcast_shapes(*(part.shape[:-1] for part in rows))
-        return torch.cat([part.expand(*shape, -1) for part in rows], dim=-1)
+        shapes = {part.shape[:-1] for part in rows}
+        if len(shapes) > 1:
+            # Tangents that are the same at all points stand beside others that are not. The
+            # function of torch for shapes takes as long as all the rest.
+            shape = np.broadcast_shapes(*shapes)
+            rows = tuple(part.expand(*shape, -1) for part in rows)
+        return torch.cat(rows, dim=-1)
 
     def pull(self, covector: torch.Tensor) -> Parts:
         """See `LinearJoint.pull`."""
