@@ -224,23 +224,29 @@ class Evaluator:
             begin += len(ends)
         return length[0], length[1]
 
-    def line_speeds(self, start: Floats, end: Floats) -> tuple[Floats, Floats, Floats]:
-        """Speeds of straight lines at their middles, how far F goes, and its norms at the starts.
-
-        How far is from the start to the middle or the end, whichever is farther: where F jumps its
-        derivatives do not show it.
-        """
-        speed, far, norm = np.zeros((3, len(start)))
+    def steps(self, start: Floats, end: Floats) -> tuple[Floats, Floats]:
+        """How far F goes from points to others, |F(end) - F(start)|, and its norms at the first."""
+        step, norm = np.zeros((2, len(start)))
         begin = 0
-        for ends in self.chunks(np.stack((start, end), axis=1)):
+        for ends in self.chunks(np.stack((start, end), axis=1), 2):
             rows, (a, b) = slice(begin, begin + len(ends)), ends.unbind(1)
-            middle, first = 0.5 * (a + b), self.immersion(a)
-            there = (self.immersion(point) - first for point in (middle, b))
-            speed[rows] = to_numpy(self.immersion.push(middle, b - a).norm(dim=1))
-            far[rows] = np.maximum(*(to_numpy(step.norm(dim=1)) for step in there))
+            first = self.immersion(a)
+            step[rows] = to_numpy((self.immersion(b) - first).norm(dim=1))
             norm[rows] = to_numpy(first.norm(dim=1))
             begin += len(ends)
-        return speed, far, norm
+        return step, norm
+
+    def line_speeds(self, start: Floats, end: Floats) -> tuple[Floats, Floats]:
+        """Speeds of straight lines at their middles, and how far F goes from their starts to these.
+
+        Where F jumps its derivatives do not show how far.
+        """
+        middle, speed, begin = 0.5 * (start + end), np.zeros(len(start)), 0
+        for part in self.chunks(np.stack((middle, end - start), axis=1)):
+            pushed = self.immersion.push(*part.unbind(1))
+            speed[begin : begin + len(part)] = to_numpy(pushed.norm(dim=1))
+            begin += len(part)
+        return speed, self.steps(start, middle)[0]
 
     def straightness(
         self, start: Floats, end: Floats, n_points: int
@@ -299,7 +305,7 @@ class ElementEvaluator(Evaluator):
     """
 
     # Rows of as many numbers as F has outputs that are held for a point; None: of a jet.
-    rows_per_point: int | None = 8
+    rows_per_point: int | None = 4
 
     def __init__(self, immersion: Immersion, degree: int, chunk_size: int | None = None) -> None:
         chunk_size = chunk_size or cache_sized_chunk(immersion, self.rows_per_point)

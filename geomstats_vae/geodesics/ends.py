@@ -19,7 +19,7 @@ def end_metrics(model: CurveModel, curves: Curves) -> Floats:
 def end_norms(model: CurveModel, curves: Curves) -> Floats:
     """Norms of F at the starts of curves, shape=[n_curves]."""
     evaluator = Evaluator(model.immersion, cache_sized_chunk(model.immersion, 1))
-    return evaluator.line_speeds(curves.ends[:, 0], curves.ends[:, 1])[2]
+    return evaluator.steps(curves.ends[:, 0], curves.ends[:, 1])[1]
 
 
 def velocities(

@@ -291,9 +291,13 @@ class GeodesicSolver:
         at.
         """
         evaluator = Evaluator(immersion, cache_sized_chunk(immersion, 4))
-        length, far, size = evaluator.line_speeds(start, end)
-        limit = evaluator.eps**0.5 * size
-        near = (np.maximum(length, far) <= limit) & (start != end).any(axis=1)
+        far, size = evaluator.steps(start, end)
+        limit, length = evaluator.eps**0.5 * size, np.zeros(len(start))
+        near = (far <= limit) & (start != end).any(axis=1)
+        # Of most pairs the ends of the images are far from each other.
+        rows = np.flatnonzero(near)
+        length[rows], far[rows] = evaluator.line_speeds(start[rows], end[rows])
+        near[rows] = np.maximum(length[rows], far[rows]) <= limit[rows]
         rows, n_points = np.flatnonzero(near), self.certificate.chords_per_curve
         length[rows], chord, far = evaluator.straightness(start[rows], end[rows], n_points)
         straight = length[rows] - chord <= max(self.tol, evaluator.eps**0.5) * length[rows]

@@ -21,7 +21,7 @@ from geomstats_vae.geometry.rows import rows
 from geomstats_vae.geometry.time_limit import earlier
 
 # Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
-_ROWS_PER_POINT = 8
+_ROWS_PER_POINT = 4
 # Nodes per side of the grid around a way on which others beside it are looked for.
 _WAY_GRID = 32
 # Chords of an interval. In one dimension there is no other way than through it.

@@ -26,7 +26,7 @@ _PATHS = 300
 # Codes at which the time of an evaluation is taken.
 _SAMPLE = 256
 # Rows of as many numbers as F has outputs that are held for a point while M is evaluated.
-_ROWS_PER_POINT = 8
+_ROWS_PER_POINT = 4
 
 
 class TableOnDemand:
@@ -107,9 +107,7 @@ class TableOnDemand:
                 ratio = (1.0 + 2.0 * margin) / (1.0 + 2.0 * options.margin)
                 halvings = options.most_halvings + math.ceil(math.log2(ratio))
                 options = replace(options, margin=margin, most_halvings=halvings)
-                self._wider[margin] = TableOnDemand(
-                    self.codes, always=self.always, options=options
-                )
+                self._wider[margin] = TableOnDemand(self.codes, always=self.always, options=options)
             return self._wider[margin]
 
     def get(

@@ -105,7 +105,8 @@ def certify(
     velocity = np.full((n_curves, 2, dim), np.nan)
     if not options.lengths_only:
         metrics = evaluator.metrics if options.measured else table.metrics
-        metric = metrics(curves.ends.reshape(-1, dim)).reshape(-1, 2, dim, dim)
+        points, place = np.unique(curves.ends.reshape(-1, dim), axis=0, return_inverse=True)
+        metric = metrics(points)[place.ravel()].reshape(-1, 2, dim, dim)
         velocity = _velocities(metric, ends * np.array([[-1.0], [1.0]]), length)
         settled &= np.isfinite(velocity).all(axis=(1, 2))
     return Minimised(

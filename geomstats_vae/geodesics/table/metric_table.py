@@ -49,6 +49,8 @@ class TableOptions:
     most_wanted : int
         The same for leaves that hold places where the table is to be fine: before all others, those
         that hold most of them first.
+    tried : float
+        If after this share of `most_wanted` no such leaf can be used, no more are halved.
     few_points : int
         As long as no more are needed, every leaf that is not good is halved, and it is not asked
         where those places are.
@@ -67,6 +69,7 @@ class TableOptions:
     most_halvings: int = 4
     most_points: int = 600_000
     most_wanted: int = 2_000_000
+    tried: float = 0.4
     few_points: int = 450_000
     stride: int = 3
     margin: float = 0.08
@@ -157,6 +160,10 @@ class MetricTable:
         open_ = not leaf.children and leaf.halvings < self.options.most_halvings
         return open_ and not leaf.error <= self.options.rtol
 
+    def _serves(self, leaf: _Leaf) -> bool:
+        """Whether a leaf is used."""
+        return not leaf.children and leaf.error <= self.options.trusted
+
     def _halve(
         self,
         leaves: list[_Leaf],
@@ -177,6 +184,9 @@ class MetricTable:
             else:
                 hits = {id(leaf): leaf.n_held(wanted) for leaf in bad}
                 bad = [leaf for leaf in bad if hits[id(leaf)]]
+                tried = len(self._samples) > self.options.tried * most_points
+                if tried and not any(leaf.n_held(wanted) for leaf in leaves if self._serves(leaf)):
+                    break  # the metric is too steep for this many points
                 bad.sort(key=lambda leaf: -hits[id(leaf)])
             room = (most_points - len(self._samples)) // (2**self.dim * self._points_each)
             if every and len(bad) > room:
