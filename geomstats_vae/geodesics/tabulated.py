@@ -112,11 +112,7 @@ class TabulatedSearch:
         if not self.graph.on_grid:
             return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
 
-        def measure(a: Floats, b: Floats) -> Floats:
-            length = self.table.speeds(0.5 * (a + b), b - a)
-            return np.where(np.isfinite(length), length, np.inf)
-
-        found = self.graph.paths_and_rivals(start, end, limit, measure)
+        found = self.graph.paths_and_rivals(start, end, limit)
         paths, cost, rivals, owner = found
         known = np.isfinite(cost[owner])
         return paths, cost, [r for r, k in zip(rivals, known, strict=True) if k], owner[known]

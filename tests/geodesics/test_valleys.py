@@ -10,7 +10,7 @@ from geomstats_vae import GeodesicSolver
 from geomstats_vae.datasets import load_digits_vae
 from geomstats_vae.geodesics import LatentGraph
 from geomstats_vae.geodesics.elements import Evaluator
-from geomstats_vae.geodesics.graph.options import RivalOptions
+from geomstats_vae.geodesics.graph.options import GraphOptions, RivalOptions, SearchOptions
 from geomstats_vae.geodesics.table import MetricTable
 from tests import surfaces
 
@@ -69,10 +69,7 @@ def side(path):
 
 
 def rivals_of(graph, start, end):
-    def flat(a, b):
-        return np.linalg.norm(b - a, axis=1)
-
-    return graph.paths_and_rivals(start, end, np.full(len(start), np.inf), flat)
+    return graph.paths_and_rivals(start, end, np.full(len(start), np.inf))
 
 
 def test_second_paths_lead_around_the_other_side(behind_a_hill):
@@ -98,9 +95,22 @@ def test_second_paths_are_found_from_the_other_end(behind_a_hill):
         np.testing.assert_array_equal(path, other[::-1])
 
 
-def test_pairs_that_share_no_end_have_no_second_paths(behind_a_hill):
+def test_second_paths_of_single_pairs(behind_a_hill):
+    """A* ends before it has seen the other side, unless it goes on a little."""
     graph, start, end = behind_a_hill
-    assert rivals_of(graph, start[:9], end[:9])[2] == []
+    search = SearchOptions(unaimed=0)
+    middle = np.flatnonzero(np.abs(end[:, 1]) < 0.02)
+    _, _, rivals, owner = rivals_of(graph, start, end)
+    together = dict(zip(owner, rivals, strict=True))
+    for options in (search, replace(search, unaimed=10**6)):
+        alone = LatentGraph(graph.immersion, graph.codes, options=GraphOptions(search=options))
+        for k in middle:
+            row = slice(k, k + 1)
+            (path,), cost, (rival,), _ = rivals_of(alone, start[row], end[row])
+            assert side(rival) == -side(path)
+            np.testing.assert_array_equal(rival, together[k])
+            np.testing.assert_allclose(cost, graph.paths(start[row], end[row])[1], rtol=1e-12)
+        assert rivals_of(alone, start[:1], end[:1])[2] == []
 
 
 def test_by_a_table_second_paths_lead_to_shorter_curves(digits):

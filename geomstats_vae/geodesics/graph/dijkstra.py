@@ -62,7 +62,7 @@ class Dijkstra:
         rounding: float = 0.0,
     ) -> None:
         n_nodes = graph.shape[0]
-        self._graph = (
+        self.graph: Arrays = (
             np.ascontiguousarray(graph.indptr, dtype=np.int32),
             np.ascontiguousarray(graph.indices, dtype=np.int32),
             np.ascontiguousarray(graph.data, dtype=np.float64),
@@ -74,6 +74,11 @@ class Dijkstra:
         self._reached, self._before, place, heap = np.empty((4, n_nodes), dtype=np.int32)
         self._heap = np.empty(n_nodes), heap, place
         self._limit, self._n_reached = np.inf, 0
+
+    @property
+    def tree(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the last search: the node before each, -1 of roots, and distances."""
+        return self._before, self._distance
 
     @property
     def n_reached(self) -> int:
@@ -88,6 +93,7 @@ class Dijkstra:
         *,
         offsets: Floats | None = None,
         aim: int | None = None,
+        beyond: float = -1.0,
         factor: Floats | None = None,
     ) -> None:
         """Search from some nodes until others are reached; `lengths` and `path` tell the result.
@@ -104,6 +110,9 @@ class Dijkstra:
             Lengths of the paths up to the roots; by default zero.
         aim : int, optional
             The only leaf; A* is used.
+        beyond : float
+            The search goes on until it has reached all nodes that are farther than the last leaf by
+            no more than this share; by A* those through which a path to the leaf is no longer.
         factor : array, shape=[n_nodes], optional
             The length of an edge is multiplied by the factors of both of its nodes, which are at
             least one.
@@ -117,13 +126,13 @@ class Dijkstra:
         towards = landmarks[0, :0] if aim is None else landmarks[aim]
         self._limit = float(limit)
         self._n_reached = _search(
-            self._graph,
+            self.graph,
             _NO_FACTOR if factor is None else factor,
             (landmarks, towards, self._rounding),
             np.ascontiguousarray(roots, dtype=np.int64),
             np.zeros(len(roots)) if offsets is None else np.ascontiguousarray(offsets),
             np.ascontiguousarray(leaves, dtype=np.int64),
-            self._limit,
+            (self._limit, beyond),
             (self._distance, self._before, self._bound),
             self._wanted,
             self._reached,
@@ -166,25 +175,6 @@ class Dijkstra:
         n_vertices = _trace(self._before, int(node), vertices)
         return vertices[:n_vertices][::-1].astype(int)
 
-    def ancestors(self, nodes: Ints, shares: Floats) -> Ints:
-        """Nodes at shares of the lengths of the paths that the last search found.
-
-        Parameters
-        ----------
-        nodes : array of int, shape=[n]
-            Nodes to which there are paths within the limit.
-        shares : array, shape=[n_shares]
-            Shares of the lengths, descending.
-
-        Returns
-        -------
-        ancestors : array of int, shape=[n, n_shares]
-            The last node of each path at no more than that share of its length.
-        """
-        found = np.empty((len(nodes), len(shares)), dtype=np.int64)
-        _ancestors(self._before, self._distance, nodes.astype(np.int64), shares, found)
-        return found
-
 
 @kept_on_disk
 def _search(
@@ -194,7 +184,7 @@ def _search(
     roots: np.ndarray,
     offsets: np.ndarray,
     leaves: np.ndarray,
-    limit: float,
+    ending: tuple[float, float],
     paths: Arrays,
     wanted: np.ndarray,
     reached: np.ndarray,
@@ -209,6 +199,7 @@ def _search(
     """
     indptr, indices, weight = graph
     landmarks, towards, rounding = bounds
+    limit, beyond = ending
     distance, before, bound = paths
     places = heap[2]
     for nodes in (roots, leaves):
@@ -221,7 +212,6 @@ def _search(
     for node in leaves:
         left += 1 - wanted[node]
         wanted[node] = 1
-    everywhere = left == 0
     for k in range(len(roots)):
         node = roots[k]
         if offsets[k] < distance[node] and offsets[k] <= limit:
@@ -232,12 +222,15 @@ def _search(
                 size += 1
             distance[node], before[node], bound[node] = offsets[k], -1, 0.0
             _rise(heap, places[node], offsets[k], node)
-    while size > 0 and (everywhere or left > 0):
+    while size > 0 and heap[0][0] <= limit:
         node = heap[1][0]
         size -= 1
         _remove_first(heap, size)
-        left -= wanted[node]
-        wanted[node] = 0
+        if wanted[node]:
+            left -= 1
+            wanted[node] = 0
+            if left == 0:
+                limit = min(limit, (1.0 + beyond) * distance[node])
         for edge in range(indptr[node], indptr[node + 1]):
             other = indices[edge]
             length = weight[edge]
@@ -311,16 +304,3 @@ def _trace(before: np.ndarray, node: int, path: np.ndarray) -> int:
         node = before[node]
         n_vertices += 1
     return n_vertices
-
-
-@kept_on_disk
-def _ancestors(
-    before: np.ndarray, distance: np.ndarray, nodes: np.ndarray, shares: Floats, found: np.ndarray
-) -> None:
-    """Follow paths back to shares of their lengths."""
-    for k in range(len(nodes)):
-        node, length = nodes[k], distance[nodes[k]]
-        for m in range(len(shares)):
-            while before[node] >= 0 and distance[node] > shares[m] * length:
-                node = before[node]
-            found[k, m] = node

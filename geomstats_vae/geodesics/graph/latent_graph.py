@@ -23,7 +23,7 @@ from geomstats_vae.geodesics.graph.distances import KnownLinks, graph_distances
 from geomstats_vae.geodesics.graph.grid import Grid
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
-from geomstats_vae.geodesics.graph.rivals import Measure, Rivals
+from geomstats_vae.geodesics.graph.rivals import Rivals
 from geomstats_vae.geodesics.graph.search import GraphSearch
 from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.immersion import Immersion
@@ -250,7 +250,7 @@ class LatentGraph:
         return self._between(found, start, end), self.factor * length
 
     def paths_and_rivals(
-        self, start: Floats, end: Floats, limit: Floats, measure: Measure
+        self, start: Floats, end: Floats, limit: Floats
     ) -> tuple[list[Floats], Floats, list[Floats], Ints]:
         """Find shortest paths on a grid, and second ones to points between two valleys.
 
@@ -260,23 +260,20 @@ class LatentGraph:
             End points.
         limit : array, shape=[n_pairs]
             As of `paths`.
-        measure : callable
-            Takes the starts and the ends of short segments, and returns their lengths.
 
         Returns
         -------
         paths, length
             As of `paths`.
         rivals : list of array, shape=[n_vertices, dim]
-            Second paths. They are looked for where many pairs share an end point.
+            Second paths.
         owner : array of int, shape=[n_rivals]
             The pairs that they belong to.
         """
         assert isinstance(self._search, GraphSearch)
         first, last = self._tree.query(start)[1], self._tree.query(end)[1]
-        scale, size = 1.0 / self.factor, self.grid_size or 0
-        rivals = Rivals(self.nodes, size, lambda a, b: scale * measure(a, b), self.options.rivals)
-        found, length = self._search.paths(first, last, limit * scale, rivals)
+        rivals = Rivals(self.nodes, self.grid_size or 0, self.options.rivals)
+        found, length = self._search.paths(first, last, limit / self.factor, rivals)
         paths = self._between(found, start, end)
         owner = np.array([pair for pair, _ in rivals.found], dtype=int)
         others = self._between([path for _, path in rivals.found], start[owner], end[owner])

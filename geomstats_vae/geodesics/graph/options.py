@@ -52,7 +52,7 @@ class RivalOptions:
     """
 
     reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
-    longer: float = 0.05
+    longer: float = 0.02
     shares: tuple[float, ...] = (0.75, 0.5, 0.25)
     apart: float = 1.5
 

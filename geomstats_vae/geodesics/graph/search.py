@@ -101,7 +101,7 @@ class GraphSearch:
         limit : array, shape=[n_pairs]
             Lengths past which no path is wanted.
         rivals : Rivals, optional
-            Collects second paths of pairs that share a node with many.
+            Collects second paths.
 
         Returns
         -------
@@ -116,18 +116,24 @@ class GraphSearch:
         groups = _groups(root)
         together = [self._small or len(pairs) >= self.options.shared for pairs in groups]
         aims = self._aims(together.count(False))
-        dijkstra = self._dijkstra(aims)
+        dijkstra, beyond = self._dijkstra(aims), -1.0
+        if rivals is not None:
+            rivals.begin(leaf)
+            beyond = rivals.longer
         for pairs, shared in zip(groups, together, strict=True):
             if shared or not aims:
                 node = root[pairs[:1]]
-                dijkstra.search(node, leaf[pairs], limit[pairs].max())
+                dijkstra.search(node, leaf[pairs], limit[pairs].max(), beyond=beyond)
                 length[pairs] = dijkstra.lengths(leaf[pairs])
-                if shared and rivals is not None:
-                    rivals.look(dijkstra, leaf[pairs], pairs)
+                if rivals is not None:
+                    rivals.look(dijkstra, pairs, limit[pairs])
             for pair in pairs:
                 if aims and not shared:
-                    self._find(dijkstra, aims, root[pair], leaf[pair], limit[pair])
+                    ends = root[pair], leaf[pair], limit[pair]
+                    self._find(dijkstra, aims, *ends, beyond=beyond)
                     length[pair] = dijkstra.lengths(leaf[pair])
+                    if rivals is not None:
+                        rivals.look(dijkstra, np.array([pair]), limit[pair : pair + 1])
                 if length[pair] <= limit[pair] and np.isfinite(length[pair]):
                     paths[pair] = dijkstra.path(leaf[pair])
         length[length > limit] = np.inf
@@ -181,20 +187,22 @@ class GraphSearch:
         limit: float,
         toll: Floats | None = None,
         dearest: float = 1.0,
+        beyond: float = -1.0,
     ) -> None:
         """Search for the path of one pair, by A* if it aims."""
         ends = np.array([root]), np.array([leaf])
         if not aims:
-            dijkstra.search(*ends, limit, factor=toll)
+            dijkstra.search(*ends, limit, beyond=beyond, factor=toll)
             return
         far = self._to_landmarks
         longest = dearest * float((far[root] + far[leaf]).min())
         apart = np.abs(far[root] - far[leaf]).max()
         if longest < _UNREACHED:
+            longest *= 1.0 + max(beyond, 0.0)
             limit = min(limit, longest * (1.0 + self.options.slack) + self._rounding)
         if apart - self._rounding > limit or apart > 0.5 * _UNREACHED:
             limit = -1.0  # there is no path
-        dijkstra.search(*ends, limit, aim=leaf, factor=toll)
+        dijkstra.search(*ends, limit, aim=leaf, beyond=beyond, factor=toll)
 
 
 def _groups(values: Ints) -> list[Ints]:
