@@ -109,13 +109,9 @@ class TabulatedSearch:
     ) -> tuple[list[Floats], Floats, list[Floats], Ints]:
         """Shortest paths on the graph, their lengths, and second ones with their pairs."""
         assert self.graph is not None
-        if not self.graph.on_grid:
-            return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
-
-        found = self.graph.paths_and_rivals(start, end, limit)
-        paths, cost, rivals, owner = found
-        known = np.isfinite(cost[owner])
-        return paths, cost, [r for r, k in zip(rivals, known, strict=True) if k], owner[known]
+        if self.graph.on_grid:
+            return self.graph.paths_and_rivals(start, end, limit)
+        return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
 
     def _in_bands(
         self, minimised: Minimised, pairs: Ints, paths: list[Floats], cost: Floats
