@@ -75,10 +75,10 @@ def _packed(path: GeodesicPath, most_bytes: int) -> KeptCurves:
     curves = path.curves
     if curves is None:  # of a solver that cannot go on from any
         return kept
-    for k in np.flatnonzero(curves.converged):
-        nodes = curves.nodes[k]
-        if nodes is not None and nodes.nbytes <= most_bytes:
-            kept[k] = curves.take(slice(k, k + 1))
+    sizes = [most_bytes + 1 if nodes is None else nodes.nbytes for nodes in curves.nodes]
+    rows = np.flatnonzero(curves.converged & (np.array(sizes) <= most_bytes))
+    for k, single in zip(rows, curves.single(rows), strict=True):
+        kept[k] = single
     return kept
 
 

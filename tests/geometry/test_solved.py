@@ -39,6 +39,14 @@ def test_rows_without_a_curve_start_afresh():
     assert solved.unpack_curves(np.full(3, None, dtype=object)) is None
 
 
+def test_single_curves_are_those_of_their_rows():
+    curves = GEOMETRY.paths(START, END).curves
+    for k, single in zip((1, 4), curves.single(np.array([1, 4])), strict=True):
+        expected = vars(curves.take(np.array([k])))
+        for name, column in vars(single).items():
+            np.testing.assert_array_equal(column, expected[name])
+
+
 @pytest.mark.parametrize("working", [{"verbose": True, "first_size": 2}, {"n_jobs": 2}])
 def test_blocks_carry_curves_along(working):
     geometry = GEOMETRY.working(options={"backend": "threading"} if "n_jobs" in working else {})

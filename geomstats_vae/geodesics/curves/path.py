@@ -70,6 +70,11 @@ class SolvedCurves:
         del columns["nodes"]
         return SolvedCurves(nodes=nodes, **{name: part[which] for name, part in columns.items()})
 
+    def single(self, rows: Ints) -> list[SolvedCurves]:
+        """Take some of the pairs, each on its own."""
+        columns = [getattr(self, column.name) for column in fields(self)]
+        return [SolvedCurves(*(column[k : k + 1] for column in columns)) for k in rows]
+
     def put(self, rows: Ints, part: SolvedCurves) -> SolvedCurves:
         """Replace some of the pairs; neither is changed."""
         new = {}
