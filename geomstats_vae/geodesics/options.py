@@ -60,15 +60,16 @@ class StartOptions:
         grid knows lengths to a few percent, a graph of codes does not.
     graph_limit : float
         Graph paths are searched up to this multiple of the line's length.
-    alternative, gentle_alternative : float
-        The second graph path is tried if it is longer than the first by at most this factor, on
-        steep pairs and on others. On walls the graph's error is as large as what tells two valleys
-        apart.
-    gentle_gain : float
-        On others it is not tried unless it gains on the line at least this share of what the first
-        path does.
+    alternative : float
+        Of steep pairs the next graph path is tried, too, if it is longer than the first by at most
+        this factor: on walls the graph's error is as large as what tells two valleys apart.
+    aside, astray : float
+        On a grid, a path is tried beside the line, too, if it is longer than the line's curve by at
+        most the first factor, and farther from it somewhere than so many spacings of the grid.
+    rivals : int
+        So many second paths of a pair are tried on a grid, the shortest ones.
     trial_steps : int
-        Newton steps after which the curve from the second graph path is compared with the first.
+        Newton steps after which the curve from a second graph path is compared with the first.
     trial, gentle_trial : float
         It is pursued if it is longer by at most this factor, on steep pairs and on others.
     margin : float
@@ -86,8 +87,9 @@ class StartOptions:
     line_on_codes: float = 1.5
     graph_limit: float = 1.05
     alternative: float = 1.15
-    gentle_alternative: float = 1.08
-    gentle_gain: float = 0.3
+    aside: float = 1.03
+    astray: float = 2.5
+    rivals: int = 2
     trial_steps: int = 5
     trial: float = 1.02
     gentle_trial: float = 0.9999

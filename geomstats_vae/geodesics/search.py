@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,41 +17,20 @@ from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised, minimise
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import (
-    DescentOptions,
     GuessOptions,
     StartOptions,
     Task,
 )
-from geomstats_vae.geodesics.starts import Guess, first_polylines
+from geomstats_vae.geodesics.starts import (
+    Descent,
+    Guess,
+    Start,
+    by_rank,
+    first_polylines,
+    is_astray,
+)
 from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
-from geomstats_vae.immersions.immersion import Immersion
-
-
-@dataclass(frozen=True)
-class Start:
-    """Curves to be minimised, and the pairs that they join."""
-
-    pairs: Ints
-    model: CurveModel
-    curves: Curves
-    task: Task
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How curves descend before Newton's method takes over.
-
-    Parameters
-    ----------
-    immersion : Immersion
-        The decoder's F, in single precision if that is exact enough.
-    options : DescentOptions
-        Numbers of chords and steps.
-    """
-
-    immersion: Immersion
-    options: DescentOptions
 
 
 class Search:
@@ -253,7 +232,7 @@ class Search:
             yield from self._lines(np.ones(len(pairs), dtype=bool))
             return
         line = graph.line_lengths(start, end)
-        found, cost = graph.paths(start, end, options.graph_limit * line)
+        found, cost, rivals, owner = self._paths(start, end, options.graph_limit * line)
         paths = dict(enumerate(found))
         factor = options.line_on_grid if self.on_grid else options.line_on_codes
         yield from self._lines(~(line > factor * cost))
@@ -266,26 +245,50 @@ class Search:
         yield from self._along(paths, around & ~steep, gentle_mesh)
         yield from self._along(paths, steep, steep_mesh)
         yield from self._along(paths, around & ~steep & ~self.converged[pairs], steep_mesh)
-        # Between points that share their node there is one path only.
-        apart = np.isfinite(cost) & (line > cost) & (cost > 0.0) if self.on_grid else np.zeros(0)
-        if apart.any() and not self.task.limits.deadline.passed:
-            which = np.flatnonzero(apart)
-            least = cost[which]
-            most = least + (1.0 - options.gentle_gain) * (line[which] - least)
-            most = np.minimum(options.gentle_alternative * least, most)
-            most = np.where(steep[which], options.alternative * least, most)
-            others, other_cost = graph.alternative_paths([paths[k] for k in which], most)
-            promising = np.zeros(len(pairs), dtype=bool)
-            promising[which] = other_cost < most
-            paths = dict(zip(which, others, strict=True))
-            # Most gentle ones end where the first path's curve does.
-            trial = np.where(steep, options.trial, options.gentle_trial) * self.length[pairs]
-            for chosen, mesh in (
-                (promising & ~steep, gentle_mesh),
-                (promising & steep, steep_mesh),
+        if self.on_grid and not self.task.limits.deadline.passed:
+            # Between points that share their node there is one path only.
+            apart = np.isfinite(cost) & (line > cost) & (cost > 0.0)
+            yield from self._others(paths, cost, apart & steep)
+            aside = np.isfinite(cost) & (cost > 0.0) & ~around
+            aside &= cost <= options.aside * self.length[pairs]
+            for seconds in (
+                self._astray(paths, aside),
+                *by_rank(rivals, owner)[: options.rivals],
             ):
-                yield from self._along(paths, chosen, mesh, trial)
+                chosen = np.zeros(len(pairs), dtype=bool)
+                chosen[list(seconds)] = True
+                trial = options.gentle_trial * self.length[pairs]
+                yield from self._along(seconds, chosen & ~steep, gentle_mesh, trial)
         yield from self._lines(~(self.length[pairs] <= line * (1.0 + self.task.limits.rtol)))
+
+    def _paths(
+        self, start: Floats, end: Floats, limit: Floats
+    ) -> tuple[list[Floats], Floats, list[Floats], Ints]:
+        """Find graph paths and their lengths, and on a grid second ones with their pairs."""
+        assert self.graph is not None
+        if self.on_grid:
+            return self.graph.paths_and_rivals(start, end, limit)
+        return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
+
+    def _others(self, paths: Mapping[int, Floats], cost: Floats, chosen: Bools) -> Iterator[Start]:
+        """Take the next graph paths of some open pairs, those about walls."""
+        options, which = self._start_options, np.flatnonzero(chosen)
+        if not len(which) or self.graph is None:
+            return
+        most = options.alternative * cost[which]
+        others, other_cost = self.graph.alternative_paths([paths[k] for k in which], most)
+        promising = np.zeros(len(chosen), dtype=bool)
+        promising[which] = other_cost < most
+        mesh = options.steep_degree, options.steep_elements
+        trial = options.trial * self.length[self.open]
+        yield from self._along(dict(zip(which, others, strict=True)), promising, mesh, trial)
+
+    def _astray(self, paths: Mapping[int, Floats], chosen: Bools) -> dict[int, Floats]:
+        """Take graph paths of open pairs that are far from the curves which lines became."""
+        assert self.graph is not None
+        most = self._start_options.astray * self.graph.spacing
+        nodes = {k: self.nodes[self.open[k]] for k in np.flatnonzero(chosen)}
+        return {k: paths[k] for k, curve in nodes.items() if is_astray(paths[k], curve, most)}
 
     def _in_time(self, chosen: Bools) -> Bools:
         """Which of some open pairs are still to be tried: late ones if they have no curve."""

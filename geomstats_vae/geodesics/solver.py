@@ -29,7 +29,8 @@ from geomstats_vae.geodesics.options import (
     StartOptions,
     Task,
 )
-from geomstats_vae.geodesics.search import Descent, Search
+from geomstats_vae.geodesics.search import Search
+from geomstats_vae.geodesics.starts import Descent
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.geodesics.tabulated import TabulatedSearch

@@ -13,13 +13,42 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves, chain_together
 from geomstats_vae.geodesics.curves.path import SolvedCurves
-from geomstats_vae.geodesics.curves.reference import reference_element
+from geomstats_vae.geodesics.curves.reference import reference_element, sampling_matrix
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
-from geomstats_vae.geodesics.options import GuessOptions
+from geomstats_vae.geodesics.model import CurveModel
+from geomstats_vae.geodesics.options import DescentOptions, GuessOptions, Task
+from geomstats_vae.immersions.immersion import Immersion
+
+
+@dataclass(frozen=True)
+class Start:
+    """Curves to be minimised, and the pairs that they join."""
+
+    pairs: Ints
+    model: CurveModel
+    curves: Curves
+    task: Task
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How curves descend before Newton's method takes over.
+
+    Parameters
+    ----------
+    immersion : Immersion
+        The decoder's F, in single precision if that is exact enough.
+    options : DescentOptions
+        Numbers of chords and steps.
+    """
+
+    immersion: Immersion
+    options: DescentOptions
 
 
 @dataclass(frozen=True)
@@ -209,3 +238,38 @@ def first_polylines(
     paths, cost = graph.paths(start, end, graph_limit * line)
     shorter = np.flatnonzero(np.isfinite(cost) & (line > cost))
     return lines + [paths[k] for k in shorter], np.concatenate((owner, shorter))
+
+
+def by_rank(rivals: list[Floats], owner: Ints) -> list[dict[int, Floats]]:
+    """Sort second paths by their pairs: first the first of each pair, then the second of each."""
+    ranks = list[dict[int, Floats]]()
+    for path, pair in zip(rivals, owner, strict=True):
+        rank = next((k for k, known in enumerate(ranks) if pair not in known), len(ranks))
+        if rank == len(ranks):
+            ranks.append({})
+        ranks[rank][int(pair)] = path
+    return ranks
+
+
+def is_astray(path: Floats, nodes: Floats | None, most: float) -> bool:
+    """Tell whether a path lies somewhere farther from a curve than that.
+
+    Parameters
+    ----------
+    path : array, shape=[n_vertices, dim]
+        The path.
+    nodes : array, shape=[n_elements, degree + 1, dim], optional
+        Nodes of the curve, if there is one.
+    most : float
+        Distance in latent space.
+
+    Returns
+    -------
+    astray : bool
+        Whether a vertex does.
+    """
+    if nodes is None:
+        return False
+    points = sampling_matrix(nodes.shape[1] - 1, 16) @ nodes
+    off = cKDTree(points.reshape(-1, points.shape[2])).query(path)[0]
+    return bool(off.max() > most)

@@ -19,7 +19,7 @@ from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table.band import shorten_in_bands
 from geomstats_vae.geodesics.table.certify import certify
-from geomstats_vae.geodesics.table.measure import arc_lengths, times_of_elements
+from geomstats_vae.geodesics.table.measure import arc_lengths, even_times
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import Ended
 from geomstats_vae.geodesics.table.options import TabulatedOptions
@@ -74,7 +74,8 @@ class TabulatedSearch:
         """
         options, n_pairs = self.options, len(start)
         curves = straight(start, end, options.line_elements, options.degree)
-        owner, line = np.arange(n_pairs), self._lengths(curves)
+        owner, pieces = np.arange(n_pairs), self._pieces(curves)
+        line = curves.total(pieces)
         chosen, blind = np.ones(n_pairs, dtype=bool), np.zeros(n_pairs, dtype=bool)
         if self.graph is not None:
             limit = np.where(np.isfinite(line), options.graph_limit * line, np.inf)
@@ -84,10 +85,12 @@ class TabulatedSearch:
                 chosen = ~(line > options.line * cost)
                 along = self._along([*(paths[k] for k in around), *rivals])
                 # Of pairs whose path the table does not know the decoder itself is asked.
-                blind[around] = ~np.isfinite(self._lengths(along)[: len(around)])
+                known = self._pieces(along)
+                blind[around] = ~np.isfinite(along.total(known)[: len(around)])
+                pieces = np.concatenate((pieces[curves.rows(np.flatnonzero(chosen))], known))
                 curves = concatenate([curves.take(np.flatnonzero(chosen)), along])
                 owner = np.concatenate((np.flatnonzero(chosen), around, rival_owner))
-        minimised = self._settle(curves, owner)
+        minimised = self._settle(curves, owner, pieces)
         if self.graph is not None:
             minimised.settled[blind] = False
             # An answer as short as the graph path is hardly improved, however high the walls.
@@ -141,7 +144,7 @@ class TabulatedSearch:
             found = None
             for path, length in self._tracks(paths[k], float(cost[k]), held):
                 curve = self._fitted(path, length)
-                other = replace(self, options=patient)._settle(curve, np.zeros(1, dtype=int))
+                other = replace(self, options=patient).settle(curve)
                 found = other if found is None else _better(found, other, self.rtol)
             if found is None:
                 continue
@@ -189,21 +192,26 @@ class TabulatedSearch:
 
     def settle(self, curves: Curves) -> Minimised:
         """Shorten curves as they are, and certify them on the decoder."""
-        return self._settle(curves, np.arange(len(curves)))
+        return self._settle(curves, np.arange(len(curves)), self._pieces(curves))
 
-    def _settle(self, curves: Curves, owner: Ints) -> Minimised:
-        """Shorten curves, the shortest of each pair to the end, and certify these."""
+    def _settle(self, curves: Curves, owner: Ints, pieces: Floats) -> Minimised:
+        """Shorten curves, the shortest of each pair to the end, and certify these.
+
+        Pieces are the lengths of their elements.
+        """
         parts, n_pairs = [], owner.max(initial=-1) + 1
         for k in range(0, n_pairs, self.options.block):
             which = np.flatnonzero((owner >= k) & (owner < k + self.options.block))
             part, of = curves.take(which), owner[which] - k
-            dt = times_of_elements(self.table, part)
-            left, rested = self._promising(part, dt, of)
-            found = self._shortened(part, dt, of, np.flatnonzero(left), rested)
+            some = pieces[curves.rows(which)]
+            dt, length = even_times(part, some), part.total(some)
+            left, rested = self._promising(part, dt, of, length)
+            parts_of = part, dt, of, length, rested
+            found = self._shortened(*parts_of, np.flatnonzero(left))
             # A curve that was left out may be an answer where the better one is none.
             others = np.flatnonzero(~left & ~found.settled[of])
             if len(others):
-                again = self._shortened(part, dt, of, others, rested)
+                again = self._shortened(*parts_of, others)
                 place, who = np.arange(len(found.settled)), np.unique(of[others])
                 with np.errstate(invalid="ignore"):
                     longer = again.length > (1.0 + self.rtol) * found.length[who]
@@ -214,28 +222,37 @@ class TabulatedSearch:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _shortened(
-        self, curves: Curves, dt: Floats, owner: Ints, which: Ints, rested: Bools
+        self,
+        curves: Curves,
+        dt: Floats,
+        owner: Ints,
+        length: Floats,
+        rested: Bools,
+        which: Ints,
     ) -> Minimised:
         """Shorten some curves, and certify the shortest of each pair that has any."""
-        rows, ends = curves.rows(which), (self.tol, self.options, self.deadline)
-        found = shorten(self.table, curves.take(which), dt[rows], *ends, rested=rested[which])
+        ends, known = (self.tol, self.options, self.deadline), (length[which], rested[which])
+        part = curves.take(which)
+        found = shorten(self.table, part, dt[curves.rows(which)], *ends, *known)
         found = found.take(_first_of_each(owner[which], found.length))
         return certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
 
-    def _promising(self, curves: Curves, dt: Floats, owner: Ints) -> tuple[Bools, Bools]:
+    def _promising(
+        self, curves: Curves, dt: Floats, owner: Ints, length: Floats
+    ) -> tuple[Bools, Bools]:
         """Let the curves of pairs with several descend, and leave out those that are no use.
 
         Of a pair the shortest is left, and those in other valleys that are little longer. Also
-        returned is which of all curves are at rest on their meshes.
+        returned is which of all curves are at rest on their meshes. The lengths are changed along.
         """
         options, several = self.options, np.bincount(owner)[owner] > 1
         which, rested = np.flatnonzero(several), np.zeros(len(curves), dtype=bool)
         if not len(which):
             return np.ones(len(curves), dtype=bool), rested
         part, rows = curves.take(which), curves.rows(which)
-        goal, before = np.full(len(which), options.first_tol), self._lengths(part)
+        goal, before = np.full(len(which), options.first_tol), length[which]
         status = run(self.table, part, dt[rows], goal, options)[0]
-        length, after = np.full(len(curves), np.inf), self._lengths(part)
+        after = part.total(self._pieces(part))
         # On a mesh this coarse a curve may pass a wall between two points: it is left as it was.
         passed = after > before
         rested[which] = ~passed & (status == Ended.FOUND)
@@ -246,13 +263,14 @@ class TabulatedSearch:
         best[owner[_first_of_each(owner, length)]] = _first_of_each(owner, length)
         left = ~several
         left[best[owner]] = True
-        rivals = np.flatnonzero(several & ~left & (length <= options.valley * length[best[owner]]))
+        most = np.where(rested, options.valley, options.unrested)
+        rivals = np.flatnonzero(several & ~left & (length <= most * length[best[owner]]))
         left[rivals] = _apart(curves, rivals, best[owner[rivals]], options.apart)
         return left, rested
 
-    def _lengths(self, curves: Curves) -> Floats:
-        """Lengths in the table's metric, infinite where it is not known."""
-        return curves.total(self.arc_lengths(curves.nodes, 1)[:, -1])
+    def _pieces(self, curves: Curves) -> Floats:
+        """Lengths of elements in the table's metric, infinite where it is not known."""
+        return self.arc_lengths(curves.nodes, 1)[:, -1]
 
     def arc_lengths(self, nodes: Floats, degree: int) -> Floats:
         """Lengths from each element's start to its nodes of a degree, [n_elements, degree + 1].

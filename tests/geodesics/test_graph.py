@@ -1,6 +1,7 @@
 """Shortest paths against searches of the whole graph, and the assembly of graphs."""
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -329,3 +330,30 @@ def test_progress_is_shown_if_asked_for(grid_size, capsys):
     for verbose in (False, True):
         LatentGraph(immersion, codes, grid_size=grid_size, verbose=verbose, options=options)
         assert ("Graph: 100%" in capsys.readouterr().err) == verbose
+
+
+def test_edges_of_a_smooth_grid_are_as_long_as_their_curves():
+    """A rough table knows the metric between the nodes."""
+    immersion = surfaces.immersion_of(surfaces.paraboloid)
+    codes = np.random.default_rng(0).uniform(-2.0, 2.0, (100, 2))
+    edges, rough = (
+        LatentGraph(immersion, codes, grid_size=64, options=options)
+        for options in (GraphOptions(), GraphOptions(tables={}))
+    )
+    half = sparse.triu(edges.matrix).tocoo()
+    rows = np.random.default_rng(1).choice(half.nnz, 2000, replace=False)
+    a, b = half.row[rows], half.col[rows]
+    true = edges.chord_lengths(edges.nodes[a], edges.nodes[b], 64)
+    np.testing.assert_allclose(half.data[rows], true, rtol=1e-4)
+    assert np.abs(np.asarray(rough.matrix[a, b])[0] / true - 1.0).max() > 1e-3
+    assert (edges.matrix != edges.matrix.T).nnz == 0
+
+
+def test_edges_where_a_table_knows_nothing_are_measured_at_their_ends():
+    immersion = surfaces.immersion_of(wall)
+    codes = np.random.default_rng(0).uniform(-1.0, 1.0, (100, 2))
+    blind = replace(GraphOptions().tables[2], trusted=0.0)
+    options = GraphOptions(tables={}), GraphOptions(tables={2: blind})
+    one, other = (LatentGraph(immersion, codes, grid_size=32, options=o) for o in options)
+    np.testing.assert_array_equal(one.nodes, other.nodes)
+    np.testing.assert_allclose(one.matrix.data, other.matrix.data, rtol=1e-12)

@@ -10,6 +10,7 @@ level, and an edge costs what the norm changes from node to node.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
@@ -23,6 +24,7 @@ from geomstats_vae.geodesics.graph.dijkstra import kept_on_disk
 from geomstats_vae.geodesics.graph.edges import Edges, symmetric_graph
 from geomstats_vae.geodesics.graph.measure import ChordMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
+from geomstats_vae.geodesics.table.metric_table import MetricTable
 
 
 class Grid:
@@ -39,7 +41,7 @@ class Grid:
     options : GraphOptions
         Margin of the box and reach of the edges.
     progress : tqdm
-        Advanced by each node whose metric is evaluated.
+        Advanced by each point at which the metric is evaluated.
     """
 
     def __init__(
@@ -69,15 +71,20 @@ class Grid:
             level = _roundest(norm[kept] - half, norm[kept] + half)
             known = norm[kept], slope[kept]
             nodes[kept] = self._onto_levels(nodes[kept], level, spacing, known)
-        metric = self._measure(nodes, usable, norm, slope)
+        table = self._rough_table(nodes)
+        metric = self._measure(nodes, usable, norm, slope, table)
         usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
         soft = metric - slope[:, :, None] * slope[:, None, :]
-        graph = symmetric_graph(
-            len(nodes),
-            lambda: self._edges(usable),
-            lambda a, b: edge_lengths(nodes, soft, norm, slope, a, b),
-        )
-        return nodes, graph
+
+        def length(a: Ints, b: Ints) -> Floats:
+            own = edge_lengths(nodes, soft, norm, slope, a, b)
+            if table is None:
+                return own
+            found = table.segment_lengths(nodes[a], nodes[b])
+            with np.errstate(invalid="ignore"):
+                return np.where(found <= self._options.bulge * own, found, own)
+
+        return nodes, symmetric_graph(len(nodes), lambda: self._edges(usable), length)
 
     def _regular_nodes(self) -> tuple[Floats, Floats]:
         low, high = self._codes.min(axis=0), self._codes.max(axis=0)
@@ -87,10 +94,37 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _measure(self, nodes: Floats, usable: Bools, norm: Floats, slope: Floats) -> Floats:
+    def _rough_table(self, nodes: Floats) -> MetricTable | None:
+        """Make a table of the metric that is good enough for the lengths of edges."""
+        dim, immersion = nodes.shape[1], self._evaluator.immersion
+        if dim not in self._options.tables or immersion.smooth is False:
+            return None
+        options = self._options.tables[dim]
+        options = replace(options, cells=max(4, self._shape[0] // (2 * options.blocks[dim])))
+
+        def metric(points: Floats) -> Floats:
+            self._progress.update(len(points))
+            return self._evaluator.metrics(points)
+
+        return MetricTable(metric, nodes.min(axis=0), nodes.max(axis=0), options=options)
+
+    def _measure(
+        self,
+        nodes: Floats,
+        usable: Bools,
+        norm: Floats,
+        slope: Floats,
+        table: MetricTable | None,
+    ) -> Floats:
         """Metric matrices at usable nodes; norms of sigma there and slopes are written."""
         metric, kept = np.zeros((len(nodes), *nodes.shape[1:] * 2)), np.flatnonzero(usable)
-        self._progress.reset(total=len(kept))
+        if table is not None:
+            metric[kept] = table.metrics(nodes[kept])
+            if self._evaluator.immersion.has_std:
+                norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
+            kept = kept[~np.isfinite(metric[kept]).all(axis=(1, 2))]
+        self._progress.total = self._progress.n + len(kept)
+        self._progress.refresh()
         # In a few pieces, so that the progress can be seen.
         for rows in np.array_split(kept, max(1, len(kept) // 4096)):
             parts = self._evaluator.metrics_and_std_norms(nodes[rows])

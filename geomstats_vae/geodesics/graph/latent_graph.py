@@ -107,6 +107,11 @@ class LatentGraph:
         return self.grid_size is not None
 
     @property
+    def spacing(self) -> float:
+        """Largest distance of a grid's neighbours before they were moved."""
+        return self._size / ((self.grid_size or 2) - 1)
+
+    @property
     def single(self) -> Immersion | None:
         """F in single precision; None where it is not exact enough."""
         if not isinstance(self._measure, ChordMeasure) or self._measure.single is None:
@@ -272,7 +277,7 @@ class LatentGraph:
         """
         assert isinstance(self._search, GraphSearch)
         first, last = self._tree.query(start)[1], self._tree.query(end)[1]
-        rivals = Rivals(self.nodes, self.grid_size or 0, self.options.rivals)
+        rivals = Rivals(self.nodes, self.grid_size or 0, self.spacing, self.options.rivals)
         found, length = self._search.paths(first, last, limit / self.factor, rivals)
         paths = self._between(found, start, end)
         owner = np.array([pair for pair, _ in rivals.found], dtype=int)

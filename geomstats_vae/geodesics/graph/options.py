@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from geomstats_vae.geodesics.table.metric_table import TableOptions
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -36,25 +38,34 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class RivalOptions:
-    """Second paths to nodes between valleys.
+    """Second paths, around the other sides of hills.
 
     Parameters
     ----------
     reach : dict
-        How many nodes away it is looked for nodes with other paths, by dimension.
+        How many nodes beside a path it is looked for nodes with other paths, by dimension.
+    stride : int
+        It is looked beside every so many nodes of the path.
     longer : float
         Share by which second paths may be longer than the first.
-    shares : tuple of float
-        Shares of paths' lengths at which two are compared, descending.
     apart : float
-        Two paths are different that are farther apart at one of these than this multiple of how far
-        was looked.
+        They are farther from it somewhere than this multiple of how far was looked.
+    shortest : int
+        They leave it for at least so many of its nodes.
+    overlap : float
+        Of two second paths that leave the first one along the same part, but for this share, the
+        shorter is taken.
+    most : int
+        Second paths of a pair.
     """
 
     reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
-    longer: float = 0.02
-    shares: tuple[float, ...] = (0.75, 0.5, 0.25)
-    apart: float = 1.5
+    stride: int = 1
+    longer: float = 0.04
+    apart: float = 2.0
+    shortest: int = 6
+    overlap: float = 0.8
+    most: int = 4
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,12 @@ class GraphOptions:
         Number of these codes.
     memory_limit : int
         Bytes that the values of F at the codes may take.
+    tables : dict
+        Rough tables of the metric, which measure the edges of a grid where they know it, by
+        dimension. A cell is as wide as two of the grid's.
+    bulge : float
+        Factor by which one may find an edge longer than what is known at both ends tells. Longer
+        ones lead across the bulge of a wall's level, which a curve can follow, and are kept.
     alternative_reach : float
         For a second path, edges within this share of the box of the first one are made dearer.
     alternative_factor : float
@@ -131,6 +148,12 @@ class GraphOptions:
     single_rtol: float = 1e-3
     single_probes: int = 16
     memory_limit: int = 2**28
+    tables: dict[int, TableOptions] = field(
+        default_factory=lambda: {
+            2: TableOptions(rtol=0.01, trusted=0.03, most_halvings=1, most_points=100_000)
+        }
+    )
+    bulge: float = 1.25
     alternative_reach: float = 0.01
     alternative_factor: float = 1.5
     search: SearchOptions = field(default_factory=SearchOptions)

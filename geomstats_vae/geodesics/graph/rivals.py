@@ -1,8 +1,9 @@
-"""Second paths to nodes between valleys, read off the search for the first ones.
+"""Second paths through other valleys, read off the search for the first ones.
 
-Where two valleys lead to a point at nearly the same cost, the graph, whose lengths are a few
-percent off, may take the longer one. Then there are nodes near that point whose paths come through
-the other valley.
+Where two valleys lead around a hill at nearly the same cost, the graph, whose lengths are a few
+percent off, may take the longer one. Somewhere on the shortest path there is then a node beside it
+whose own shortest path comes through the other valley, and is hardly longer. The search has found
+that path already.
 """
 
 from __future__ import annotations
@@ -23,24 +24,29 @@ class Rivals:
         Nodes of the grid, in C order.
     size : int
         Nodes per side.
+    spacing : float
+        Largest distance of neighbours.
     options : RivalOptions
         Which paths are second ones.
 
     Attributes
     ----------
     found : list of (int, array of int)
-        Pairs, and the nodes of a second path of each, from the root to near the leaf.
+        Pairs, and the nodes of a second path of each, from the root to the leaf.
     """
 
-    def __init__(self, nodes: Floats, size: int, options: RivalOptions) -> None:
-        self._nodes, self._shape, self._options = nodes, (size,) * nodes.shape[1], options
-        reach = options.reach[nodes.shape[1]]
-        self._apart = options.apart * reach * float(np.ptp(nodes, axis=0).max()) / (size - 1)
-        steps = np.stack(np.meshgrid(*[np.arange(-1, 2)] * nodes.shape[1], indexing="ij"), -1)
-        steps = steps.reshape(-1, nodes.shape[1])
-        self._steps = steps[(steps != 0).any(axis=1)]
+    def __init__(self, nodes: Floats, size: int, spacing: float, options: RivalOptions) -> None:
+        self._nodes, self._options = nodes, options
+        dim = nodes.shape[1]
+        reach = options.reach[dim]
+        self._apart = options.apart * reach * spacing
+        self._size = (size,) * dim
+        steps = np.stack(np.meshgrid(*[np.arange(-1, 2)] * dim, indexing="ij"), -1)
+        steps = steps.reshape(-1, dim)
+        self._steps = steps[(steps != 0).any(axis=1)].astype(np.int64)
         # About a sphere: diagonal neighbours are as far as the others.
-        self._times = np.maximum(np.rint(reach / np.linalg.norm(self._steps, axis=1)), 1.0)
+        times = np.rint(reach / np.linalg.norm(self._steps, axis=1))
+        self._times = np.maximum(times, 1.0).astype(np.int64)
         self.found: list[tuple[int, Ints]] = []
 
     @property
@@ -48,14 +54,7 @@ class Rivals:
         """Share by which second paths may be longer, and so how far searches go on."""
         return self._options.longer
 
-    def begin(self, leaves: Ints) -> None:
-        """Begin searches for paths to leaves, one of each pair, shape=[n_pairs]."""
-        self._leaves = leaves.astype(np.int64)
-        self._around = self._moved(leaves, self._times[:, None] * self._steps)
-        self._beside = self._moved(leaves, self._steps)
-        self._shares = np.array(self._options.shares)
-
-    def look(self, dijkstra: Dijkstra, pairs: Ints, limit: Floats) -> None:
+    def look(self, dijkstra: Dijkstra, pairs: Ints, leaves: Ints, limit: Floats) -> None:
         """Look for second paths of pairs after a search from one root.
 
         Parameters
@@ -64,33 +63,38 @@ class Rivals:
             Has searched for paths to the leaves, and `longer` beyond them.
         pairs : array of int, shape=[n]
             Pairs that share this root.
+        leaves : array of int, shape=[n]
+            Where their paths end.
         limit : array, shape=[n]
             Lengths past which no path is wanted.
         """
-        chosen = np.full(len(pairs), -1)
+        options, most = self._options, self._options.most
+        chosen = np.full((len(pairs), most, 3), -1)
         _choose(
             dijkstra.graph,
             dijkstra.tree,
-            self._leaves[pairs],
-            limit,
-            self._around[pairs],
-            self._beside[pairs],
-            self._times,
+            leaves.astype(np.int64),
+            np.minimum(limit, np.finfo(float).max),
+            (self._steps, self._times, np.array(self._size)),
             self._nodes,
-            self._shares,
-            (1.0 + self._options.longer, self._apart),
+            (1.0 + options.longer, self._apart, options.overlap),
+            (options.stride, options.shortest),
             chosen,
         )
-        for k in np.flatnonzero(chosen >= 0):
-            self.found.append((int(pairs[k]), dijkstra.path(int(chosen[k]))))
+        for k, slot in zip(*np.nonzero(chosen[:, :, 0] >= 0), strict=True):
+            node, place, direction = chosen[k, slot]
+            # From the second path over to the first, node by node.
+            over = np.arange(1, self._times[direction]) * self._offset(direction)
+            first = dijkstra.path(int(leaves[k]))
+            rest = first[len(first) - 1 - place :]
+            self.found.append(
+                (int(pairs[k]), np.concatenate((dijkstra.path(node), node - over, rest)))
+            )
 
-    def _moved(self, nodes: Ints, steps: Floats | Ints) -> Ints:
-        """Nodes some steps from others, [n_nodes, n_directions]; -1 where the grid has ended."""
-        place = np.stack(np.unravel_index(nodes, self._shape), axis=-1)[:, None]
-        place = place + steps.astype(np.int64)
-        inside = ((place >= 0) & (place < self._shape[0])).all(axis=2)
-        index = np.ravel_multi_index(tuple(np.moveaxis(place, 2, 0)), self._shape, mode="clip")
-        return np.where(inside, index, -1)
+    def _offset(self, direction: int) -> int:
+        """How far apart the numbers of two neighbours are."""
+        strides = np.cumprod((1, *self._size[:0:-1]))[::-1]
+        return int(self._steps[direction] @ strides)
 
 
 @kept_on_disk
@@ -99,44 +103,95 @@ def _choose(
     tree: tuple[Ints, Floats],
     leaves: Ints,
     limit: Floats,
-    around: Ints,
-    beside: Ints,
-    times: Floats,
+    directions: tuple[Ints, Ints, Ints],
     nodes: Floats,
-    shares: Floats,
-    limits: tuple[float, float],
+    limits: tuple[float, float, float],
+    numbers: tuple[int, int],
     chosen: Ints,
 ) -> None:
-    """Choose for each leaf the node around it with the cheapest path that comes another way."""
+    """Choose for each leaf the cheapest paths that come another way.
+
+    Written are, for each leaf, some nodes beside its path, the places on the path beside which they
+    lie, counted from the leaf, and the directions in which they lie.
+    """
     indptr, indices, weight = graph
     before, distance = tree
-    longer, apart = limits
-    dim = nodes.shape[1]
+    steps, times, size = directions
+    longer, apart, overlap = limits
+    stride, shortest = numbers
+    dim, n_directions = nodes.shape[1], len(steps)
     for k in range(len(leaves)):
         leaf = leaves[k]
-        most = min(longer * distance[leaf], limit[k])
         if not (0.0 < distance[leaf] <= limit[k]):
             continue
-        for m in range(around.shape[1]):
-            over, neighbour = around[k, m], beside[k, m]
-            if over < 0 or not distance[over] <= most:
-                continue
-            cost = np.inf
-            for edge in range(indptr[leaf], indptr[leaf + 1]):
-                if indices[edge] == neighbour:
-                    cost = distance[over] + times[m] * weight[edge]
-            if not cost <= most:
-                continue
-            # Both paths at the same shares of their lengths, from their ends on.
-            a, b, off = leaf, over, 0.0
-            for s in range(len(shares)):
-                while before[a] >= 0 and distance[a] > shares[s] * distance[leaf]:
-                    a = before[a]
-                while before[b] >= 0 and distance[b] > shares[s] * distance[over]:
+        most, n = min(longer * distance[leaf], limit[k]), 0
+        node = leaf
+        while node >= 0:
+            n += 1
+            node = before[node]
+        path, node = np.empty(n, dtype=np.int64), leaf
+        for j in range(n):
+            path[j] = node
+            node = before[node]
+        # Candidates: node, place, direction, and the place where its path joins the first one.
+        found = np.empty((n_directions * (n // stride + 1), 4), dtype=np.int64)
+        cost, n_found = np.empty(len(found)), 0
+        for j in range(0, n - 1, stride):
+            rest = distance[leaf] - distance[path[j]]
+            for m in range(n_directions):
+                inside, left, offset = True, path[j], 0
+                scale = 1
+                for i in range(dim - 1, -1, -1):
+                    place = left % size[i] + times[m] * steps[m, i]
+                    inside &= 0 <= place < size[i]
+                    left //= size[i]
+                    offset += scale * steps[m, i]
+                    scale *= size[i]
+                node = path[j] + times[m] * offset
+                if not inside or not distance[node] + rest <= most:
+                    continue
+                total, a = distance[node] + rest, path[j]
+                for _ in range(times[m]):
+                    link = np.inf
+                    for edge in range(indptr[a], indptr[a + 1]):
+                        if indices[edge] == a + offset:
+                            link = weight[edge]
+                    total += link
+                    a += offset
+                if not total <= most:
+                    continue
+                # Both paths at the same lengths, until they join.
+                i, b, square = j, node, 0.0
+                while b >= 0:
+                    while i < n - 1 and distance[path[i]] > distance[b]:
+                        i += 1
+                    if path[i] == b:
+                        break
+                    away = 0.0
+                    for axis in range(dim):
+                        away += (nodes[b, axis] - nodes[path[i], axis]) ** 2
+                    square = max(square, away)
                     b = before[b]
-                square = 0.0
-                for j in range(dim):
-                    square += (nodes[a, j] - nodes[b, j]) ** 2
-                off = max(off, np.sqrt(square))
-            if off > apart:
-                most, chosen[k] = cost, over
+                if square > apart**2 and i - j >= shortest:
+                    found[n_found, 0], found[n_found, 1] = node, j
+                    found[n_found, 2], found[n_found, 3] = m, i
+                    cost[n_found] = total
+                    n_found += 1
+        n_chosen = 0
+        while n_chosen < chosen.shape[1]:
+            best = -1
+            for c in range(n_found):
+                if cost[c] < np.inf and (best < 0 or cost[c] < cost[best]):
+                    best = c
+            if best < 0:
+                break
+            for axis in range(3):
+                chosen[k, n_chosen, axis] = found[best, axis]
+            n_chosen += 1
+            low, high = found[best, 1], found[best, 3]
+            # Others along nearly the same part of the first path lead through the same valley.
+            for c in range(n_found):
+                both = min(found[c, 3], high) - max(found[c, 1], low)
+                either = max(found[c, 3], high) - min(found[c, 1], low)
+                if both > overlap * either or c == best:
+                    cost[c] = np.inf

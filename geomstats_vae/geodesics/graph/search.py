@@ -118,7 +118,6 @@ class GraphSearch:
         aims = self._aims(together.count(False))
         dijkstra, beyond = self._dijkstra(aims), -1.0
         if rivals is not None:
-            rivals.begin(leaf)
             beyond = rivals.longer
         for pairs, shared in zip(groups, together, strict=True):
             if shared or not aims:
@@ -126,14 +125,15 @@ class GraphSearch:
                 dijkstra.search(node, leaf[pairs], limit[pairs].max(), beyond=beyond)
                 length[pairs] = dijkstra.lengths(leaf[pairs])
                 if rivals is not None:
-                    rivals.look(dijkstra, pairs, limit[pairs])
+                    rivals.look(dijkstra, pairs, leaf[pairs], limit[pairs])
             for pair in pairs:
                 if aims and not shared:
                     ends = root[pair], leaf[pair], limit[pair]
                     self._find(dijkstra, aims, *ends, beyond=beyond)
                     length[pair] = dijkstra.lengths(leaf[pair])
                     if rivals is not None:
-                        rivals.look(dijkstra, np.array([pair]), limit[pair : pair + 1])
+                        row = np.array([pair])
+                        rivals.look(dijkstra, row, leaf[row], limit[row])
                 if length[pair] <= limit[pair] and np.isfinite(length[pair]):
                     paths[pair] = dijkstra.path(leaf[pair])
         length[length > limit] = np.inf

@@ -18,7 +18,9 @@ from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.deadline import Deadline
+from geomstats_vae.geodesics.table.leaf import Leaf
 from geomstats_vae.geodesics.table.samples import Metric, Samples
+from geomstats_vae.geodesics.table.segments import spline_segments
 from geomstats_vae.geodesics.table.splines import (
     PADDING,
     SplineTree,
@@ -142,36 +144,36 @@ class MetricTable:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _build(self, wanted: Callable[[], Floats] | None) -> list[_Leaf]:
+    def _build(self, wanted: Callable[[], Floats] | None) -> list[Leaf]:
         """Halve the worst blocks until all are good, or there are too many points."""
         options = self.options
         n_blocks, blocks = self._n_blocks, []
         for place in itertools.product(range(n_blocks), repeat=self.dim):
             size = (self.high - self.low) / n_blocks
-            blocks.append(_Leaf(self.low + np.array(place) * size, size, 0, np.array(place)))
+            blocks.append(Leaf(self.low + np.array(place) * size, size, 0, np.array(place)))
         self._fit(blocks)
         blocks = self._halve(blocks, min(options.few_points, options.most_points), every=True)
         if wanted is not None and any(self._is_bad(leaf) for leaf in blocks):
             blocks = self._halve(blocks, options.most_wanted, wanted())
         return self._halve(blocks, options.most_points)
 
-    def _is_bad(self, leaf: _Leaf) -> bool:
+    def _is_bad(self, leaf: Leaf) -> bool:
         """Whether a leaf is to be halved, if there may be more points."""
         open_ = not leaf.children and leaf.halvings < self.options.most_halvings
         return open_ and not leaf.error <= self.options.rtol
 
-    def _serves(self, leaf: _Leaf) -> bool:
+    def _serves(self, leaf: Leaf) -> bool:
         """Whether a leaf is used."""
         return not leaf.children and leaf.error <= self.options.trusted
 
     def _halve(
         self,
-        leaves: list[_Leaf],
+        leaves: list[Leaf],
         most_points: int,
         wanted: Floats | None = None,
         *,
         every: bool = False,
-    ) -> list[_Leaf]:
+    ) -> list[Leaf]:
         """Halve leaves, the worst or the most wanted first; the same leaves with their children.
 
         If `every`, either all that are bad are halved or none.
@@ -208,7 +210,7 @@ class MetricTable:
             self.dim
         )
 
-    def _fit(self, leaves: list[_Leaf]) -> None:
+    def _fit(self, leaves: list[Leaf]) -> None:
         """Interpolate the metric on leaves, and see how far the splines are off."""
         dim, n_cells = self.dim, self.options.cells
         # In halves of cells.
@@ -220,7 +222,7 @@ class MetricTable:
         probes = [self._places(leaf, tests) for leaf in leaves]
         if leaves:
             self._samples.evaluate(np.concatenate(places + probes))
-        fitted, probed = list[_Leaf](), [np.zeros((0, dim * (dim + 1) // 2))]
+        fitted, probed = list[Leaf](), [np.zeros((0, dim * (dim + 1) // 2))]
         for leaf, place, probe in zip(leaves, places, probes, strict=True):
             values = self._samples.values(place).reshape(*mesh.shape[:-1], -1)
             if not np.isfinite(values).all():
@@ -235,12 +237,12 @@ class MetricTable:
         for leaf, error in zip(fitted, errors, strict=True):
             leaf.error = float(error)
 
-    def _places(self, leaf: _Leaf, halves: Ints) -> Ints:
+    def _places(self, leaf: Leaf, halves: Ints) -> Ints:
         """Places of a leaf's points among those of the finest leaves."""
         finer = self.options.most_halvings - leaf.halvings
         return (2 * self.options.cells * leaf.place + halves) << finer
 
-    def _errors(self, leaves: list[_Leaf], points: Floats, values: Floats) -> Floats:
+    def _errors(self, leaves: list[Leaf], points: Floats, values: Floats) -> Floats:
         """Largest relative errors of the metric on leaves; infinite where it is no metric.
 
         Points are [n_leaves, n_tests, dim], and values at them [n_leaves * n_tests, n_functions].
@@ -264,10 +266,10 @@ class MetricTable:
         off[known] = np.linalg.norm(both, axis=(1, 2))
         return off.reshape(points.shape[:2]).max(axis=1, initial=0.0)
 
-    def _tree(self, leaves: list[_Leaf], *, alone: bool = False) -> SplineTree:
+    def _tree(self, leaves: list[Leaf], *, alone: bool = False) -> SplineTree:
         """Put leaves into arrays; of those that were halved the children count."""
         dim, options = self.dim, self.options
-        nodes, meshes = list(leaves), list[_Leaf]()
+        nodes, meshes = list(leaves), list[Leaf]()
         number = {id(leaf): k for k, leaf in enumerate(nodes)}
         child = np.full((len(nodes), 2**dim), -1)
         index = np.full(len(nodes), -1)
@@ -393,38 +395,26 @@ class MetricTable:
         spline_speeds(self.tree, points, velocities, speed, error)
         return speed.reshape(shape[:-1]), error.reshape(shape[:-1])
 
+    def segment_lengths(self, start: Floats, end: Floats) -> Floats:
+        """Lengths of short straight lines, by two points of each.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_lines, dim]
+            Their ends.
+
+        Returns
+        -------
+        length : array, shape=[n_lines]
+            Lengths; NaN where the table knows no metric.
+        """
+        length = np.empty(len(start))
+        spline_segments(self.tree, start, end, length)
+        return length
+
     def knows(self, points: Floats) -> Bools:
         """Whether the table knows the metric at latent codes, shape=[n_points]."""
         return np.isfinite(_jets(self.tree, points)[:, 0, 0])
-
-
-class _Leaf:
-    """A part of the box, and the splines on it."""
-
-    def __init__(
-        self,
-        origin: Floats,
-        size: Floats,
-        halvings: int,
-        place: Ints,
-    ) -> None:
-        self.origin, self.size, self.halvings, self.place = origin, size, halvings, place
-        self.coefficients: Floats | None = None
-        self.error, self.children = math.inf, list[_Leaf]()
-
-    def n_held(self, points: Floats) -> int:
-        inside = (points >= self.origin) & (points <= self.origin + self.size)
-        return int(inside.all(axis=1).sum())
-
-    def halve(self) -> list[_Leaf]:
-        """Make the children; bit k of their places says on which side of axis k they lie."""
-        half, dim = 0.5 * self.size, len(self.size)
-        for place in range(2**dim):
-            side = np.array([place >> k & 1 for k in range(dim)])
-            child = _Leaf(self.origin + side * half, half, self.halvings + 1, 2 * self.place + side)
-            self.children.append(child)
-        self.coefficients = None
-        return self.children
 
 
 def _jets(tree: SplineTree, points: Floats) -> Floats:

@@ -74,6 +74,8 @@ class TabulatedOptions:
     valley, apart : float
         Of two curves of a pair the longer is pursued, too, after the first descent, if it is longer
         by at most this factor, and lies apart by this share of its extent.
+    unrested : float
+        The same factor of curves that did not come to rest, or passed a wall and so were left.
     grown : float
         A curve that became longer by this share, as seen on twice as many elements, goes back to
         where it was, and begins anew on these.
@@ -112,11 +114,11 @@ class TabulatedOptions:
     slide: float = 0.05
     max_looks: int = 10
     most_stays: int = 0
-    first_tol: float = 1e-3
+    first_tol: float = 1e-4
     below: float = 0.25
     share: float = 0.1
     smoothing: int = 3
-    line: float = 1.5
+    line: float = 1.03
     graph_limit: float = 1.05
     steep: float = 2.0
     above: float = 1.01
@@ -133,8 +135,9 @@ class TabulatedOptions:
     most_band_stays: int = 70
     first_band_lift: float = 1e-5
     band: BandOptions = field(default_factory=BandOptions)
-    valley: float = 1.03
+    valley: float = 1.003
     apart: float = 0.02
+    unrested: float = 1.06
     grown: float = 1e-3
     quick: float = 0.1
     exact: float = 1e-5

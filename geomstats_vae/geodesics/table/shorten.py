@@ -9,9 +9,9 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import reference_element
-from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
+from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.table.element import Element, make_work
-from geomstats_vae.geodesics.table.measure import arc_lengths, even_times
+from geomstats_vae.geodesics.table.measure import even_times
 from geomstats_vae.geodesics.table.metric_table import MetricTable
 from geomstats_vae.geodesics.table.newton import Ended, descend
 from geomstats_vae.geodesics.table.options import TabulatedOptions
@@ -90,9 +90,9 @@ def shorten(
     dt: Floats,
     tol: float,
     options: TabulatedOptions,
-    deadline: Deadline = NO_LIMIT,
-    *,
-    rested: Bools | None = None,
+    deadline: Deadline,
+    length: Floats,
+    rested: Bools,
 ) -> TabulatedCurves:
     """Shorten curves in a tabulated metric, on meshes that are refined where it matters.
 
@@ -108,9 +108,11 @@ def shorten(
         Share of the energy, and so about of the squared length, that curves may be off by.
     options : TabulatedOptions
         Steps.
-    deadline : Deadline, optional
+    deadline : Deadline
         When to look at no more finer meshes.
-    rested : array of bool, shape=[n_curves], optional
+    length : array, shape=[n_curves]
+        Lengths of the curves.
+    rested : array of bool, shape=[n_curves]
         Curves that are at rest on their meshes already, to `TabulatedOptions.first_tol`.
 
     Returns
@@ -120,8 +122,7 @@ def shorten(
     """
     blocks, open_ = [], np.arange(len(curves))
     state, goal = TabulatedCurves(curves, dt), np.full(len(curves), max(tol, options.first_tol))
-    before = curves.total(arc_lengths(table, curves.nodes, 1)[:, -1])
-    rested = np.zeros(len(curves), dtype=bool) if rested is None else rested
+    before = length
     for look in range(options.max_looks):
         begun = state.curves.nodes.copy()
         marked = _step_and_look(table, state, goal, tol, options, rested)

@@ -1,0 +1,58 @@
+"""Parts of the box of a table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geomstats_vae.geodesics.arrays import Floats, Ints
+
+
+class Leaf:
+    """A part of the box, and the splines on it.
+
+    Parameters
+    ----------
+    origin, size : array, shape=[dim]
+        Its lower corner and its sides.
+    halvings : int
+        How often the block it belongs to was halved.
+    place : array of int, shape=[dim]
+        Its place among parts of this size.
+
+    Attributes
+    ----------
+    coefficients : array or None
+        Of the splines; None where there are none.
+    error : float
+        Largest relative error of the metric that was seen.
+    children : list of Leaf
+        Its parts, if it was halved.
+    """
+
+    def __init__(
+        self,
+        origin: Floats,
+        size: Floats,
+        halvings: int,
+        place: Ints,
+    ) -> None:
+        self.origin, self.size, self.halvings, self.place = origin, size, halvings, place
+        self.coefficients: Floats | None = None
+        self.error, self.children = math.inf, list[Leaf]()
+
+    def n_held(self, points: Floats) -> int:
+        """Count the points that lie in it."""
+        inside = (points >= self.origin) & (points <= self.origin + self.size)
+        return int(inside.all(axis=1).sum())
+
+    def halve(self) -> list[Leaf]:
+        """Make the children; bit k of their places says on which side of axis k they lie."""
+        half, dim = 0.5 * self.size, len(self.size)
+        for place in range(2**dim):
+            side = np.array([place >> k & 1 for k in range(dim)])
+            child = Leaf(self.origin + side * half, half, self.halvings + 1, 2 * self.place + side)
+            self.children.append(child)
+        self.coefficients = None
+        return self.children
