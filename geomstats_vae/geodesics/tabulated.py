@@ -96,7 +96,7 @@ class TabulatedSearch:
             # An answer as short as the graph path is hardly improved, however high the walls.
             answered = minimised.settled & (minimised.length <= options.above * cost)
             # Curves that are nearly at rest, past no wall, rest in a few steps of the decoder's.
-            near = minimised.settled | (minimised.residual <= options.nearly)
+            near = minimised.settled | (minimised.residual <= max(options.nearly, 2.0 * self.tol))
             answered |= near & (line <= options.steep * cost)
             walled = np.isfinite(cost) & (cost > 0.0) & ~blind & ~answered
             minimised = self._in_bands(minimised, np.flatnonzero(walled), paths, cost)
@@ -231,9 +231,10 @@ class TabulatedSearch:
         which: Ints,
     ) -> Minimised:
         """Shorten some curves, and certify the shortest of each pair that has any."""
-        ends, known = (self.tol, self.options, self.deadline), (length[which], rested[which])
+        tol, known = self.options.within * self.tol, (length[which], rested[which])
         part = curves.take(which)
-        found = shorten(self.table, part, dt[curves.rows(which)], *ends, *known)
+        rows = curves.rows(which)
+        found = shorten(self.table, part, dt[rows], tol, self.options, self.deadline, *known)
         found = found.take(_first_of_each(owner[which], found.length))
         return certify(self.evaluator, self.table, found, self.rtol, self.tol, self.options)
 

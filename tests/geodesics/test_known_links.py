@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.graph.distances import KnownLinks
+from geomstats_vae.geodesics.graph.measure import ChordMeasure, TabulatedMeasure
+from geomstats_vae.geodesics.table import MetricTable
+from tests import surfaces
 
 
 class Links:
@@ -48,3 +52,19 @@ def test_points_make_room_for_others(points):
     ask(known, points[20:40])
     assert ask(known, points[20:40]) == []
     assert len(ask(known, points[:20])) == 20
+
+
+def test_links_are_measured_by_a_table_where_it_knows_the_metric():
+    """The table knows half of a paraboloid."""
+    immersion = surfaces.immersion_of(surfaces.paraboloid)
+    chords = ChordMeasure(Evaluator(immersion, 256))
+    table = MetricTable(chords.exact.metrics, np.array([0.0, -2.0]), np.array([2.0, 2.0]))
+    start = np.random.default_rng(0).uniform(-1.9, 1.9, (200, 2))
+    end = start + np.random.default_rng(1).normal(scale=0.03, size=(200, 2))
+    known = np.isfinite(table.segment_lengths(start, end))
+    assert known.any()
+    assert not known.all()
+    found = TabulatedMeasure(table, chords).segment_lengths(start, end, 8)
+    np.testing.assert_allclose(found, chords.segment_lengths(start, end, 64), rtol=1e-4)
+    few = chords.segment_lengths(start[~known], end[~known], 8)
+    np.testing.assert_array_equal(found[~known], few)

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
-from geomstats_vae.geodesics.graph.measure import ChordMeasure
+from geomstats_vae.geodesics.graph.measure import ChordMeasure, TabulatedMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 
 
@@ -71,7 +71,7 @@ class KnownLinks:
 
 
 def graph_distances(
-    measure: ChordMeasure,
+    measure: ChordMeasure | TabulatedMeasure,
     tree: cKDTree,
     graph: sparse.csr_matrix,
     options: GraphOptions,
@@ -83,7 +83,7 @@ def graph_distances(
 
     Parameters
     ----------
-    measure : ChordMeasure
+    measure : ChordMeasure or TabulatedMeasure
         Measures the links from points to nodes.
     tree : cKDTree
         Nodes of the graph.

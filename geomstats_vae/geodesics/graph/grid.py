@@ -50,7 +50,7 @@ class Grid:
         self._evaluator, self._codes, self._options = evaluator, codes, options
         self._shape, self._progress = (size,) * codes.shape[1], progress
 
-    def build(self) -> tuple[Floats, sparse.csr_matrix]:
+    def build(self) -> tuple[Floats, sparse.csr_matrix, MetricTable | None]:
         """Build the graph.
 
         Returns
@@ -59,6 +59,8 @@ class Grid:
             Nodes of the grid, each moved within its cell.
         graph : csr_matrix, shape=[n_nodes, n_nodes]
             Symmetric matrix of edge lengths.
+        table : MetricTable or None
+            A rough table of the metric, if it was of use.
         """
         nodes, spacing = self._regular_nodes()
         norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
@@ -84,7 +86,8 @@ class Grid:
             with np.errstate(invalid="ignore"):
                 return np.where(found <= self._options.bulge * own, found, own)
 
-        return nodes, symmetric_graph(len(nodes), lambda: self._edges(usable), length)
+        graph = symmetric_graph(len(nodes), lambda: self._edges(usable), length)
+        return nodes, graph, table
 
     def _regular_nodes(self) -> tuple[Floats, Floats]:
         low, high = self._codes.min(axis=0), self._codes.max(axis=0)

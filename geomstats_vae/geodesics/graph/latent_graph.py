@@ -21,7 +21,7 @@ from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.graph.codes import CodeGraph
 from geomstats_vae.geodesics.graph.distances import KnownLinks, graph_distances
 from geomstats_vae.geodesics.graph.grid import Grid
-from geomstats_vae.geodesics.graph.measure import ChordMeasure
+from geomstats_vae.geodesics.graph.measure import ChordMeasure, TabulatedMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 from geomstats_vae.geodesics.graph.rivals import Rivals
 from geomstats_vae.geodesics.graph.search import GraphSearch
@@ -84,6 +84,7 @@ class LatentGraph:
         self.grid_size = grid_size or self.options.grid_sizes.get(self.dim)
         self._search: GraphSearch | CodeGraph
         self._measure: Evaluator | ChordMeasure
+        self._links: ChordMeasure | TabulatedMeasure
         with tqdm(desc="Graph", disable=not verbose) as progress:
             if self.grid_size is None:
                 measure = _chord_measure(immersion, single, chunk_size)
@@ -91,8 +92,10 @@ class LatentGraph:
                 self.nodes, self._measure = self._search.nodes, self._search.measure
                 return
             parts = self._evaluator, self.codes, self.grid_size, self.options, progress
-            self.nodes, graph = Grid(*parts).build()
+            self.nodes, graph, table = Grid(*parts).build()
         self._measure = self._evaluator
+        chords = ChordMeasure(self._evaluator)
+        self._links = chords if table is None else TabulatedMeasure(table, chords)
         ends = np.unique(self._tree.query(self.codes)[1])
         self._search = GraphSearch(graph, ends, self.options.search)
 
@@ -348,7 +351,7 @@ class LatentGraph:
         """
         if isinstance(self._search, CodeGraph):
             return self.factor * self._search.distances(start, end)
-        parts = ChordMeasure(self._evaluator), self._tree, self._search.matrix, self.options
+        parts = self._links, self._tree, self._search.matrix, self.options
         return self.factor * graph_distances(*parts, start, end, self._known_links)
 
     # -- curves on graph paths --------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -172,3 +173,45 @@ def rounding(single: Evaluator, exact: Evaluator, points: Floats) -> float:
     values = [_values(evaluator, points, None) for evaluator in (single, exact)]
     off = float((values[0].double() - values[1].double()).norm(dim=1).max())
     return off if np.isfinite(off) else np.inf
+
+
+class SegmentTable(Protocol):
+    """What is asked of a table."""
+
+    def segment_lengths(self, start: Floats, end: Floats) -> Floats:
+        """Lengths of straight lines, shape=[n_lines], from [n_lines, dim]; NaN where unknown."""
+
+
+class TabulatedMeasure:
+    """Measures short straight lines by a table, where it knows the metric, and else by chords of F.
+
+    Parameters
+    ----------
+    table : SegmentTable
+        The table.
+    measure : ChordMeasure
+        Measures the others.
+    """
+
+    def __init__(self, table: SegmentTable, measure: ChordMeasure) -> None:
+        self.table, self._measure = table, measure
+
+    def segment_lengths(self, start: Floats, end: Floats, n_chords: int) -> Floats:
+        """Lengths of straight lines.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_lines, dim]
+            Ends.
+        n_chords : int
+            Chords of those that the table does not know.
+
+        Returns
+        -------
+        length : array, shape=[n_lines]
+            Lengths.
+        """
+        length = self.table.segment_lengths(start, end)
+        rows = np.flatnonzero(np.isnan(length))
+        length[rows] = self._measure.segment_lengths(start[rows], end[rows], n_chords)
+        return length

@@ -35,6 +35,8 @@ class TabulatedOptions:
         is. Later ones refine it.
     first_tol : float
         Tolerance on the first mesh.
+    within : float
+        Share of the tolerance that curves are shortened to: the decoder sees a little more.
     below : float
         Share of the tolerance up to which steps are taken after the first look.
     share : float
@@ -50,7 +52,8 @@ class TabulatedOptions:
         curve that was found is longer than the path by the second one, the path is shortened in
         bands, too, see `shorten_in_bands`; so are those of pairs without an answer.
     nearly : float
-        Residual up to which curves that pass no wall and are no answers are left to the decoder.
+        Residual up to which curves that pass no wall and are no answers are left to the decoder;
+        twice the tolerance if that is more.
     alternative : float
         Then the next graph path is tried, too, if it is longer by at most this factor.
     widths : tuple of float
@@ -115,6 +118,7 @@ class TabulatedOptions:
     max_looks: int = 10
     most_stays: int = 0
     first_tol: float = 1e-4
+    within: float = 0.9
     below: float = 0.25
     share: float = 0.1
     smoothing: int = 3
