@@ -61,11 +61,11 @@ class RivalOptions:
 
     reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
     stride: int = 1
-    longer: float = 0.04
+    longer: float = 0.05
     apart: float = 2.0
     shortest: int = 6
     overlap: float = 0.8
-    most: int = 4
+    most: int = 6
 
 
 @dataclass(frozen=True)
