@@ -89,7 +89,9 @@ class Search:
         self._keep_if_better(pairs, found, found.settled)
         self._by_table[pairs] = found.settled
         # Others that the table knows are nearly geodesics: the decoder's own steps go on from them.
-        near = np.flatnonzero(~found.settled & np.isfinite(found.length))
+        # Where no step can be told a curve may be in any valley, and the search begins anew.
+        known = np.isfinite(found.length) & np.isfinite(found.residual)
+        near = np.flatnonzero(~found.settled & known)
         if len(near):
             model, curves = self.models[tabulated.degree], found.curves.take(near)
             task = replace(self.task, look_first=True)

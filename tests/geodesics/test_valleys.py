@@ -8,10 +8,14 @@ import torch
 
 from geomstats_vae import GeodesicSolver
 from geomstats_vae.datasets import load_digits_vae
-from geomstats_vae.geodesics import LatentGraph
+from geomstats_vae.geodesics import GeodesicStatus, LatentGraph
+from geomstats_vae.geodesics.curves.chain import Curves, straight
+from geomstats_vae.geodesics.deadline import NO_LIMIT
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.graph.options import GraphOptions, RivalOptions, SearchOptions
+from geomstats_vae.geodesics.minimise import Minimised
 from geomstats_vae.geodesics.table import MetricTable
+from geomstats_vae.geodesics.table.options import TabulatedOptions
 from tests import surfaces
 
 # Pairs of codes of the packaged digits, and upper bounds of their distances by `dist_bounds`.
@@ -185,3 +189,41 @@ def test_by_a_table_second_paths_lead_to_shorter_curves(digits):
     both, first = (lengths(digits, pairs, rivals, table=table) for rivals in (None, NONE))
     assert (both.length <= first.length * (1.0 + 1e-4)).all()
     assert (both.length[:5] < first.length[:5] * (1.0 - 4e-3)).all()
+
+
+class Lost:
+    """A search by a table that ends on the far side of the hill, and cannot tell a step there."""
+
+    degree, options = 5, TabulatedOptions()
+
+    def from_afar(self, start, end):
+        corner = np.array([[0.0, -1.5]])
+        nodes = np.concatenate(
+            [straight(*ends, 8, self.degree).nodes for ends in ((start, corner), (corner, end))]
+        )
+        return Minimised(
+            curves=Curves(nodes, np.array([16])),
+            length=np.array([6.0]),
+            velocity=np.full((1, 2, 2), np.nan),
+            residual=np.array([np.inf]),
+            length_error=np.array([0.0]),
+            status=np.array([int(GeodesicStatus.MAX_ITER)]),
+            n_iter=np.zeros(1, dtype=int),
+            settled=np.zeros(1, dtype=bool),
+        )
+
+    def arc_lengths(self, nodes, degree):
+        assert not len(nodes)  # no curve is the table's
+        return np.zeros((0, degree + 1))
+
+
+def test_curves_of_a_table_without_a_step_are_searched_anew(behind_a_hill):
+    graph, _, _ = behind_a_hill
+    start, end = np.array([[-2.0, 0.0]]), np.array([[2.0, 0.9]])
+    solver = GeodesicSolver(tol=1e-6)
+    search = solver._search(solver._models(graph.immersion), start, end, graph, NO_LIMIT)
+    search._tabulated = Lost()
+    with torch.no_grad():
+        path, expected = search.run(None), solver.solve(graph.immersion, start, end, graph)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.length, expected.length, rtol=1e-6)

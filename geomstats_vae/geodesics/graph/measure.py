@@ -1,4 +1,4 @@
-"""How graphs measure: chords of F, in single precision where that is enough."""
+"""How graphs measure: chords of F, in single precision where that is enough, or a table."""
 
 from __future__ import annotations
 
