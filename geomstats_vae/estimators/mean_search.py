@@ -105,7 +105,10 @@ def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool
         return [(exact, rtol, False)]
     loose = geometry.with_tol(_LOOSE_TOL)
     if not (isinstance(geometry, DecoderGeometry) and geometry.tabulated):
-        return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, False)]
+        # Curves that are taken along may stay in valleys that have become the longer ones.
+        graph = geometry.build_graph() if isinstance(geometry, DecoderGeometry) else None
+        afresh = graph is not None and graph.on_grid
+        return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, afresh)]
     # Between steps curves stay in their valleys: once more all valleys are looked at.
     rough, fine = between_steps(loose), between_steps(exact)
     return [(rough, _LOOSE_RESIDUAL, False), (fine, rtol, True), (exact, rtol, False)]

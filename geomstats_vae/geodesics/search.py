@@ -174,12 +174,12 @@ class Search:
             good, graph_length = found.settled, guess.graph_length(pairs)
             doubtful = np.flatnonzero(good)
             if len(doubtful) and not group.fresh and self.graph is not None:
-                # By a table it takes little to search for shorter ones.
+                # On a grid lengths keep closely in proportion.
                 left, graph_length[doubtful] = guess.left_valleys(
                     pairs[doubtful],
                     found.length[doubtful],
                     self.graph,
-                    strict=self._tabulated is not None,
+                    strict=self.on_grid,
                 )
                 good[doubtful] = ~left
             self.graph_length[pairs[good]] = graph_length[good]

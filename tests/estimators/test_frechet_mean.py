@@ -9,6 +9,7 @@ from geomstats.geometry.hypersphere import Hypersphere
 from geomstats.geometry.spd_matrices import SPDMatrices
 
 from geomstats_vae import FrechetMean, GeodesicConvergenceWarning, LatentSpace
+from geomstats_vae.datasets import load_digits_vae
 from geomstats_vae.estimators.mean_gradient import mean_derivatives
 from geomstats_vae.geometry import DecoderGeometry
 from geomstats_vae.geometry.hessians import distance_hessians
@@ -90,6 +91,17 @@ def test_groups_are_fitted_at_once():
     assert fitted.variance_.shape == fitted.converged_.shape == (2,)
     for codes, mean in zip(groups, to_host(fitted.estimate_), strict=True):
         np.testing.assert_allclose(on_sphere(mean[None])[0], mean_on_sphere(codes), atol=2e-6)
+
+
+def test_variance_is_that_of_fresh_geodesics():
+    # On the way to this mean shortest curves change their valleys.
+    vae = load_digits_vae()
+    space = LatentSpace(vae.decoder_, points=vae.codes_, table=False)
+    rows = np.random.default_rng(1).choice(len(vae.codes_), 20, replace=False)
+    mean = FrechetMean(space).fit(vae.codes_[rows])
+    assert mean.converged_
+    length = to_host(space.metric.dist(mean.estimate_, vae.codes_[rows]))
+    np.testing.assert_allclose(mean.variance_, np.mean(length**2), rtol=1e-5)
 
 
 def test_closed_forms():
