@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from geomstats_vae.geodesics.table.metric_table import TableOptions
+from geomstats_vae.geodesics.table.table_options import TableOptions
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ class GraphOptions:
     memory_limit: int = 2**28
     tables: dict[int, TableOptions] = field(
         default_factory=lambda: {
-            2: TableOptions(rtol=0.01, trusted=0.03, most_halvings=1, most_points=100_000)
+            2: TableOptions(
+                cuts={2: 1}, rtol=0.01, trusted=0.03, most_halvings=1, most_points=100_000
+            )
         }
     )
     bulge: float = 1.25

@@ -56,3 +56,48 @@ class Leaf:
             self.children.append(child)
         self.coefficients = None
         return self.children
+
+
+def lattice(axis: Ints, dim: int) -> Ints:
+    """Make a lattice with the same coordinates along each axis.
+
+    Parameters
+    ----------
+    axis : array of int, shape=[n]
+        Coordinates.
+    dim : int
+        Number of axes.
+
+    Returns
+    -------
+    points : array of int, shape=[n ** dim, dim]
+        Points, in C order.
+    """
+    return np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+
+
+def relative_errors(exact: Floats, found: Floats) -> Floats:
+    """Norms of the errors of metric matrices, relative to the metric.
+
+    Parameters
+    ----------
+    exact, found : array, shape=[n_points, dim, dim]
+        Matrices.
+
+    Returns
+    -------
+    error : array, shape=[n_points]
+        Norms; infinite where the exact matrix is no metric.
+    """
+    # Coordinates may have very different scales.
+    scale = np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), np.finfo(float).tiny))
+    scale = scale[:, :, None] * scale[:, None, :]
+    known = np.asarray(np.isfinite(np.concatenate((exact, found), axis=2)).all(axis=(1, 2)))
+    # Cholesky's method fails within rounding of a singular matrix.
+    known[known] = np.linalg.eigvalsh((exact / scale)[known])[:, 0] > 1e-15 * exact.shape[1]
+    off = np.full(len(exact), np.inf)
+    factor = np.linalg.cholesky((exact / scale)[known])
+    half = np.linalg.solve(factor, ((found - exact) / scale)[known])
+    both = np.linalg.solve(factor, half.transpose(0, 2, 1))
+    off[known] = np.linalg.norm(both, axis=(1, 2))
+    return off

@@ -11,71 +11,25 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.deadline import Deadline
-from geomstats_vae.geodesics.table.leaf import Leaf
+from geomstats_vae.geodesics.table.leaf import Leaf, lattice, relative_errors
 from geomstats_vae.geodesics.table.samples import Metric, Samples
 from geomstats_vae.geodesics.table.segments import spline_segments
 from geomstats_vae.geodesics.table.splines import (
+    BEYOND,
     PADDING,
     SplineTree,
     spline_coefficients,
     spline_jets,
     spline_speeds,
 )
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """How fine a table is, and when it is built.
-
-    Parameters
-    ----------
-    cells : int
-        Cells of a leaf along each axis.
-    blocks : dict
-        Blocks along each axis before any is halved, by dimension.
-    rtol : float
-        Relative error of the metric, as a quadratic form, up to which a leaf is not halved.
-    trusted : float
-        The same up to which a leaf is used at all.
-    most_halvings : int
-        Halvings of a block.
-    most_points : int
-        Points at which the metric is evaluated, about. The worst leaves are halved first.
-    most_wanted : int
-        The same for leaves that hold places where the table is to be fine: before all others, those
-        that hold most of them first.
-    tried : float
-        If after this share of `most_wanted` no such leaf can be used, no more are halved.
-    few_points : int
-        As long as no more are needed, every leaf that is not good is halved, and it is not asked
-        where those places are.
-    stride : int
-        A leaf is tested in the middle of every so many cells along each axis.
-    margin : float
-        Share of the codes' box by which the table's box is larger on each side.
-    pairs : int
-        Geodesics of one call for which a table is worth its building, if it is not asked for.
-    """
-
-    cells: int = 32
-    blocks: dict[int, int] = field(default_factory=lambda: {2: 8, 3: 2})
-    rtol: float = 1e-4
-    trusted: float = 3e-3
-    most_halvings: int = 4
-    most_points: int = 600_000
-    most_wanted: int = 2_000_000
-    tried: float = 0.4
-    few_points: int = 450_000
-    stride: int = 3
-    margin: float = 0.08
-    pairs: int = 500
+from geomstats_vae.geodesics.table.table_options import TableOptions
 
 
 class MetricTable:
@@ -122,8 +76,9 @@ class MetricTable:
         self.options = TableOptions() if options is None else options
         self.low, self.high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
         self._deadline = Deadline() if deadline is None else deadline
+        self._cut = math.gcd(self.options.cells, self.options.cuts[self.dim])
         with tqdm(desc="Table", unit="point", disable=not verbose) as progress:
-            finest = self._n_blocks * self.options.cells * 2 ** (self.options.most_halvings + 1)
+            finest = self._n_blocks * self._n_cells * 2 ** (self.options.most_halvings + 1)
             spacing = (self.high - self.low) / finest
             self._samples = Samples(metric, self.low, spacing, progress.update)
             leaves = self._build(wanted)
@@ -147,15 +102,23 @@ class MetricTable:
     def _build(self, wanted: Callable[[], Floats] | None) -> list[Leaf]:
         """Halve the worst blocks until all are good, or there are too many points."""
         options = self.options
+        few = min(options.few_points, options.most_points)
+        leaves = self._halve(self._blocks(), few, every=True)
+        late = self._deadline.passed
+        if self._cut > 1 and not late and any(self._is_bad(leaf) for leaf in leaves):
+            self._cut = 1
+            leaves = self._halve(self._blocks(), few, every=True)
+        if wanted is not None and any(self._is_bad(leaf) for leaf in leaves):
+            leaves = self._halve(leaves, options.most_wanted, wanted())
+        return self._halve(leaves, options.most_points)
+
+    def _blocks(self) -> list[Leaf]:
         n_blocks, blocks = self._n_blocks, []
         for place in itertools.product(range(n_blocks), repeat=self.dim):
             size = (self.high - self.low) / n_blocks
             blocks.append(Leaf(self.low + np.array(place) * size, size, 0, np.array(place)))
         self._fit(blocks)
-        blocks = self._halve(blocks, min(options.few_points, options.most_points), every=True)
-        if wanted is not None and any(self._is_bad(leaf) for leaf in blocks):
-            blocks = self._halve(blocks, options.most_wanted, wanted())
-        return self._halve(blocks, options.most_points)
+        return blocks
 
     def _is_bad(self, leaf: Leaf) -> bool:
         """Whether a leaf is to be halved, if there may be more points."""
@@ -201,103 +164,110 @@ class MetricTable:
 
     @property
     def _n_blocks(self) -> int:
-        return self.options.blocks[self.dim]
+        return self._cut * self.options.blocks[self.dim]
+
+    @property
+    def _n_cells(self) -> int:
+        return self.options.cells // self._cut
 
     @property
     def _points_each(self) -> int:
-        n_cells = self.options.cells
+        n_cells = self._n_cells
         return (n_cells + 1 + 2 * PADDING) ** self.dim + (-(-n_cells // self.options.stride)) ** (
             self.dim
         )
 
     def _fit(self, leaves: list[Leaf]) -> None:
         """Interpolate the metric on leaves, and see how far the splines are off."""
-        dim, n_cells = self.dim, self.options.cells
+        if not leaves:
+            return
+        n_cells = self._n_cells
         # In halves of cells.
-        inner = 2 * np.arange(-PADDING, n_cells + PADDING + 1)
-        middle = 2 * np.arange(0, n_cells, self.options.stride) + 1
-        mesh = np.stack(np.meshgrid(*[inner] * dim, indexing="ij"), axis=-1)
-        tests = np.stack(np.meshgrid(*[middle] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-        places = [self._places(leaf, mesh.reshape(-1, dim)) for leaf in leaves]
-        probes = [self._places(leaf, tests) for leaf in leaves]
-        if leaves:
-            self._samples.evaluate(np.concatenate(places + probes))
-        fitted, probed = list[Leaf](), [np.zeros((0, dim * (dim + 1) // 2))]
-        for leaf, place, probe in zip(leaves, places, probes, strict=True):
-            values = self._samples.values(place).reshape(*mesh.shape[:-1], -1)
-            if not np.isfinite(values).all():
-                continue  # no more than a part of the leaf is known: its children may know theirs
-            leaf.coefficients = spline_coefficients(values, dim)
-            fitted.append(leaf)
-            probed.append(self._samples.values(probe))
-        size = np.array([leaf.size for leaf in fitted]).reshape(-1, 1, dim)
-        points = np.array([leaf.origin for leaf in fitted]).reshape(-1, 1, dim)
-        points = points + size * (tests / (2 * n_cells))
-        errors = self._errors(fitted, points, np.concatenate(probed))
-        for leaf, error in zip(fitted, errors, strict=True):
-            leaf.error = float(error)
+        mesh = lattice(2 * np.arange(-PADDING, n_cells + PADDING + 1), self.dim)
+        tests = lattice(2 * np.arange(0, n_cells, self.options.stride) + 1, self.dim)
+        places, probes = self._places(leaves, mesh), self._places(leaves, tests)
+        self._samples.evaluate(np.concatenate((places, probes), axis=1).reshape(-1, self.dim))
+        shape = (n_cells + 1 + 2 * PADDING,) * self.dim
+        piece = max(1, self.options.piece // len(mesh))
+        for k in range(0, len(leaves), piece):
+            some = slice(k, k + piece)
+            values = self._samples.values(places[some]).reshape(-1, *shape, self._n_functions)
+            # Of the others no more than a part is known: their children may know theirs.
+            known = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            coefficients = spline_coefficients(values[known], self.dim)
+            exact = self._samples.values(probes[some])[known]
+            errors = self._errors(coefficients, tests / (2 * n_cells), exact)
+            fitted = [leaf for leaf, good in zip(leaves[some], known, strict=True) if good]
+            for leaf, part, error in zip(fitted, coefficients, errors, strict=True):
+                leaf.coefficients, leaf.error = part.copy(), float(error)
 
-    def _places(self, leaf: Leaf, halves: Ints) -> Ints:
-        """Places of a leaf's points among those of the finest leaves."""
-        finer = self.options.most_halvings - leaf.halvings
-        return (2 * self.options.cells * leaf.place + halves) << finer
+    @property
+    def _n_functions(self) -> int:
+        return self.dim * (self.dim + 1) // 2
 
-    def _errors(self, leaves: list[Leaf], points: Floats, values: Floats) -> Floats:
+    def _places(self, leaves: list[Leaf], halves: Ints) -> Ints:
+        """Places of leaves' points among those of the finest leaves, [n_leaves, n_points, dim]."""
+        first = 2 * self._n_cells * np.array([leaf.place for leaf in leaves])
+        finer = self.options.most_halvings - np.array([leaf.halvings for leaf in leaves])
+        places: Ints = (first[:, None] + halves) << finer[:, None, None]
+        return places
+
+    def _errors(self, coefficients: Floats, tests: Floats, values: Floats) -> Floats:
         """Largest relative errors of the metric on leaves; infinite where it is no metric.
 
-        Points are [n_leaves, n_tests, dim], and values at them [n_leaves * n_tests, n_functions].
+        Tests are shares of a leaf, [n_tests, dim], and values there are [n_leaves, n_tests,
+        n_functions].
         """
-        exact = values[:, _places(self.dim)]
-        tables = [
-            _matrices(self._tree([leaf], alone=True), some)
-            for leaf, some in zip(leaves, points, strict=True)
-        ]
-        table = np.concatenate([np.zeros((0, self.dim, self.dim)), *tables])
-        # Coordinates may have very different scales.
-        scale = np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), np.finfo(float).tiny))
-        scale = scale[:, :, None] * scale[:, None, :]
-        known = np.isfinite(exact).all(axis=(1, 2)) & np.isfinite(table).all(axis=(1, 2))
-        # Cholesky's method fails within rounding of a singular matrix.
-        known[known] = np.linalg.eigvalsh((exact / scale)[known])[:, 0] > 1e-15 * self.dim
-        off = np.full(len(values), np.inf)
-        factor = np.linalg.cholesky((exact / scale)[known])
-        half = np.linalg.solve(factor, ((table - exact) / scale)[known])
-        both = np.linalg.solve(factor, half.transpose(0, 2, 1))
-        off[known] = np.linalg.norm(both, axis=(1, 2))
-        return off.reshape(points.shape[:2]).max(axis=1, initial=0.0)
+        dim, n_leaves = self.dim, len(coefficients)
+        # As if the leaves were blocks side by side.
+        first = np.zeros((n_leaves, 1, dim))
+        first[:, 0, 0] = np.arange(n_leaves)
+        tree = self._tree_of(
+            coefficients,
+            origin=first[:, 0] - PADDING / self._n_cells,
+            per_cell=np.full((n_leaves, dim), float(self._n_cells)),
+            low=(0.0,) * dim,
+            per_block=(1.0,) * dim,
+            n_blocks=(n_leaves, *(1,) * (dim - 1)),
+            child=np.full((n_leaves, 2**dim), -1),
+            leaf=np.arange(n_leaves),
+            error=np.zeros(n_leaves),
+        )
+        exact = values.reshape(-1, self._n_functions)[:, _places(dim)]
+        table = _matrices(tree, (first + tests).reshape(-1, dim))
+        return relative_errors(exact, table).reshape(values.shape[:2]).max(axis=1, initial=0.0)
 
-    def _tree(self, leaves: list[Leaf], *, alone: bool = False) -> SplineTree:
+    def _tree(self, leaves: list[Leaf]) -> SplineTree:
         """Put leaves into arrays; of those that were halved the children count."""
-        dim, options = self.dim, self.options
-        nodes, meshes = list(leaves), list[Leaf]()
-        number = {id(leaf): k for k, leaf in enumerate(nodes)}
-        child = np.full((len(nodes), 2**dim), -1)
-        index = np.full(len(nodes), -1)
-        for k, leaf in enumerate(nodes):
+        dim, n_cells, meshes = self.dim, self._n_cells, list[Leaf]()
+        number = {id(leaf): k for k, leaf in enumerate(leaves)}
+        child = np.full((len(leaves), 2**dim), -1)
+        index = np.full(len(leaves), -1)
+        for k, leaf in enumerate(leaves):
             if leaf.children:
                 child[k] = [number[id(part)] for part in leaf.children]
-            elif leaf.coefficients is not None and (alone or leaf.error <= options.trusted):
+            elif leaf.coefficients is not None and leaf.error <= self.options.trusted:
                 index[k] = len(meshes)
                 meshes.append(leaf)
-        side = options.cells + 1 + 2 * PADDING + 4
-        size = dim * (dim + 1) // 2 * side**dim
-        corner = leaves[0].origin if alone else self.low
-        width = leaves[0].size if alone else (self.high - self.low) / self._n_blocks
-        origin = [leaf.origin - PADDING * leaf.size / options.cells for leaf in meshes]
+        origin = [leaf.origin - PADDING * leaf.size / n_cells for leaf in meshes]
         parts = [leaf.coefficients for leaf in meshes if leaf.coefficients is not None]
-        return SplineTree(
-            low=tuple(map(float, corner)),
-            per_block=tuple(map(float, 1.0 / width)),
-            n_blocks=(1 if alone else self._n_blocks,) * dim,
+        return self._tree_of(
+            np.concatenate([part.ravel() for part in parts] or [np.zeros(0)]),
+            origin=np.array(origin).reshape(-1, dim),
+            per_cell=np.array([n_cells / leaf.size for leaf in meshes]).reshape(-1, dim),
+            low=tuple(map(float, self.low)),
+            per_block=tuple(map(float, self._n_blocks / (self.high - self.low))),
+            n_blocks=(self._n_blocks,) * dim,
             child=child,
             leaf=index,
-            origin=np.array(origin).reshape(-1, dim),
-            per_cell=np.array([options.cells / leaf.size for leaf in meshes]).reshape(-1, dim),
-            offset=size * np.arange(len(meshes)),
-            side=side,
             error=np.array([leaf.error for leaf in meshes]),
-            coefficients=np.concatenate([part.ravel() for part in parts] or [np.zeros(0)]),
         )
+
+    def _tree_of(self, coefficients: Floats, **columns: Any) -> SplineTree:
+        """Make a tree of the coefficients of meshes, one after the other, and what else it has."""
+        side = self._n_cells + 1 + 2 * PADDING + 2 * BEYOND
+        offset = self._n_functions * side**self.dim * np.arange(len(columns["error"]))
+        return SplineTree(coefficients=coefficients.ravel(), offset=offset, side=side, **columns)
 
     def scaled(self, factor: float) -> MetricTable:
         """Multiply the metric.

@@ -70,19 +70,19 @@ class Samples:
 
         Parameters
         ----------
-        places : array of int, shape=[n_places, dim]
+        places : array of int, shape=[..., dim]
             Places on the lattice.
 
         Returns
         -------
-        values : array, shape=[n_places, dim * (dim + 1) / 2]
+        values : array, shape=[..., dim * (dim + 1) / 2]
             Components.
         """
         return self._values[np.searchsorted(self._keys, self._key(places))]
 
     def _key(self, places: Ints) -> Ints:
         # Places may be a little negative.
-        bits, key = 62 // len(self._origin), np.zeros(len(places), dtype=np.int64)
-        for column in places.T:
-            key = (key << bits) + column
+        bits, key = 62 // len(self._origin), np.zeros(places.shape[:-1], dtype=np.int64)
+        for axis in range(places.shape[-1]):
+            key = (key << bits) + places[..., axis]
         return key

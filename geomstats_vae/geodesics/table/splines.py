@@ -42,7 +42,7 @@ INNER: dict[str, Any] = CALLED | {
 # Mesh points beyond each side of a leaf, where coefficients are less exact.
 PADDING = 2
 # Coefficients beyond the mesh points on each side, and conditions there.
-_BEYOND = 2
+BEYOND = 2
 _SUPPORT = 6
 
 
@@ -96,7 +96,7 @@ def interpolation(n_points: int) -> Floats:
     The two outermost polynomials at each end are one: the sixth differences of the coefficients
     vanish there, which keeps the order of the splines up to the ends.
     """
-    n_coefficients = n_points + 2 * _BEYOND
+    n_coefficients = n_points + 2 * BEYOND
     matrix = np.zeros((n_coefficients, n_coefficients))
     spline = BSpline(np.arange(n_coefficients + 6) - 5.0, np.eye(n_coefficients), 5)
     matrix[:n_points] = spline(np.arange(n_points, dtype=float))
@@ -112,17 +112,17 @@ def spline_coefficients(values: Floats, dim: int) -> Floats:
 
     Parameters
     ----------
-    values : array, shape=[n_points_1, ..., n_points_dim, ...]
-        Values; axes after the first `dim` are independent.
+    values : array, shape=[n_meshes, n_points_1, ..., n_points_dim, ...]
+        Values; axes after those of the mesh are independent.
     dim : int
         Number of axes of the mesh.
 
     Returns
     -------
-    coefficients : array, shape=[n_points_1 + 4, ..., n_points_dim + 4, ...]
+    coefficients : array, shape=[n_meshes, n_points_1 + 4, ..., n_points_dim + 4, ...]
         Coefficients.
     """
-    for axis in range(dim):
+    for axis in range(1, dim + 1):
         matrix = interpolation(values.shape[axis])
         product = np.asarray(np.tensordot(matrix, values, axes=(1, axis)), dtype=np.float64)
         values = np.moveaxis(product, 0, axis)
