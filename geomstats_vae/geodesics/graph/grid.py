@@ -63,6 +63,16 @@ class Grid:
             A rough table of the metric, if it was of use.
         """
         nodes, spacing = self._regular_nodes()
+        table = self._rough_table(nodes, spacing)
+        if table is not None and table.complete:
+            # No walls: nodes stay where they are.
+            everywhere = np.ones(len(nodes), dtype=bool)
+
+            def straight(a: Ints, b: Ints) -> Floats:
+                return table.segment_lengths(nodes[a], nodes[b])
+
+            graph = symmetric_graph(len(nodes), lambda: self._edges(everywhere), straight)
+            return nodes, graph, table
         norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
         usable = np.ones(len(nodes), dtype=bool)
         if self._evaluator.immersion.has_std:
@@ -73,7 +83,6 @@ class Grid:
             level = _roundest(norm[kept] - half, norm[kept] + half)
             known = norm[kept], slope[kept]
             nodes[kept] = self._onto_levels(nodes[kept], level, spacing, known)
-        table = self._rough_table(nodes)
         metric = self._measure(nodes, usable, norm, slope, table)
         usable &= np.logical_and.reduce(np.isfinite(metric), axis=(1, 2)) & np.isfinite(norm)
         soft = metric - slope[:, :, None] * slope[:, None, :]
@@ -97,7 +106,7 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _rough_table(self, nodes: Floats) -> MetricTable | None:
+    def _rough_table(self, nodes: Floats, spacing: Floats) -> MetricTable | None:
         """Make a table of the metric that is good enough for the lengths of edges."""
         dim, immersion = nodes.shape[1], self._evaluator.immersion
         if dim not in self._options.tables or immersion.smooth is False:
@@ -109,7 +118,10 @@ class Grid:
             self._progress.update(len(points))
             return self._evaluator.metrics(points)
 
-        return MetricTable(metric, nodes.min(axis=0), nodes.max(axis=0), options=options)
+        margin = self._options.farthest * spacing  # by which nodes may be moved
+        return MetricTable(
+            metric, nodes.min(axis=0) - margin, nodes.max(axis=0) + margin, options=options
+        )
 
     def _measure(
         self,

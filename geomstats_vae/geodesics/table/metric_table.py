@@ -93,6 +93,11 @@ class MetricTable:
         return len(self.low)
 
     @property
+    def complete(self) -> bool:
+        """Whether the metric is known all over the box."""
+        return bool((self.tree.leaf[self.tree.child[:, 0] < 0] >= 0).all())
+
+    @property
     def nbytes(self) -> int:
         """Memory of the coefficients, in bytes."""
         return int(self.tree.coefficients.nbytes)
