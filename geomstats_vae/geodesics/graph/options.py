@@ -28,7 +28,7 @@ class SearchOptions:
         Most searches whose distances bound those from other points; one for so many points.
     """
 
-    shared: int = 80
+    shared: int = 24
     small_graph: int = 5000
     unaimed: int = 8
     n_landmarks: int = 16
