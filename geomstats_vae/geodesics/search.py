@@ -182,7 +182,8 @@ class Search:
                     strict=self.on_grid,
                 )
                 good[doubtful] = ~left
-            self.graph_length[pairs[good]] = graph_length[good]
+            # Of pairs that are searched anew it is known, too.
+            self.graph_length[pairs[doubtful]] = graph_length[doubtful]
             self.drift[pairs[good]] = guess.drift[pairs[good]]
             self._keep_if_better(pairs, found, good)
             answered[pairs[good]] = True

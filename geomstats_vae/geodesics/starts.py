@@ -139,7 +139,8 @@ class Guess:
     def curves(self, pairs: Ints) -> Curves:
         """Take the curves of pairs, of one degree, along with their end points."""
         first, last = self._start - self._old.start, self._end - self._old.end
-        return chain_together([_moved_along(self._nodes(k), first[k], last[k]) for k in pairs])
+        chains = chain_together([self._nodes(k) for k in pairs])
+        return _moved_along(chains, first[pairs], last[pairs])
 
     def displaced(self, pairs: Ints) -> tuple[list[Floats], Floats, Floats]:
         """Nodes of the curves of pairs as they were, and displacements of their ends since."""
@@ -191,18 +192,26 @@ class Guess:
         return self._old.graph_length[pairs]
 
 
-def _moved_along(nodes: Floats, first: Floats, last: Floats) -> Floats:
-    """Displace the ends of a curve, and each node by its share along it.
+def _moved_along(curves: Curves, first: Floats, last: Floats) -> Curves:
+    """Displace the ends of curves, and each node by its share along its curve.
 
-    The share is linear along each element, so the displaced curve is as smooth as the curve is.
+    The share is linear along each element, so a displaced curve is as smooth as the curve is.
     """
+    nodes, offsets, owner = curves.nodes, curves.offsets, curves.owner
     chords = np.linalg.norm(nodes[:, -1] - nodes[:, 0], axis=1)
-    where = np.concatenate(([0.0], np.cumsum(chords)))
-    where = where / where[-1] if where[-1] > 0.0 else np.linspace(0.0, 1.0, len(where))
-    inside = 0.5 * (reference_element(nodes.shape[1] - 1).nodes + 1.0)
-    share = where[:-1, None] + inside * np.diff(where)[:, None]
-    share[-1, -1] = 1.0
-    return nodes + (1.0 - share)[..., None] * first + share[..., None] * last
+    total = curves.total(chords)[owner]
+    # All elements of a point have the same share of it.
+    chords = np.where(total > 0.0, chords / np.where(total > 0.0, total, 1.0), 0.0)
+    chords = np.where(total > 0.0, chords, 1.0 / curves.counts[owner])
+    before = np.cumsum(chords) - chords
+    before -= before[offsets[:-1]][owner]
+    inside = 0.5 * (reference_element(curves.degree).nodes + 1.0)
+    share = before[:, None] + inside * chords[:, None]
+    share[offsets[1:] - 1, -1] = 1.0
+    share = share[..., None]
+    return Curves(
+        nodes + (1.0 - share) * first[owner, None] + share * last[owner, None], curves.counts
+    )
 
 
 def _norms(metric: Floats, vector: Floats) -> Floats:

@@ -71,6 +71,7 @@ class Grid:
             def straight(a: Ints, b: Ints) -> Floats:
                 return table.segment_lengths(nodes[a], nodes[b])
 
+            self._expect(0)
             graph = symmetric_graph(len(nodes), lambda: self._edges(everywhere), straight)
             return nodes, graph, table
         norm, slope = np.zeros(len(nodes)), np.zeros(nodes.shape)
@@ -97,6 +98,11 @@ class Grid:
 
         graph = symmetric_graph(len(nodes), lambda: self._edges(usable), length)
         return nodes, graph, table
+
+    def _expect(self, n_points: int) -> None:
+        """Show how many more points are to be evaluated."""
+        self._progress.total = self._progress.n + n_points
+        self._progress.refresh()
 
     def _regular_nodes(self) -> tuple[Floats, Floats]:
         low, high = self._codes.min(axis=0), self._codes.max(axis=0)
@@ -138,8 +144,7 @@ class Grid:
             if self._evaluator.immersion.has_std:
                 norm[kept], slope[kept] = self._evaluator.std_norms(nodes[kept])
             kept = kept[~np.isfinite(metric[kept]).all(axis=(1, 2))]
-        self._progress.total = self._progress.n + len(kept)
-        self._progress.refresh()
+        self._expect(len(kept))
         # In a few pieces, so that the progress can be seen.
         for rows in np.array_split(kept, max(1, len(kept) // 4096)):
             parts = self._evaluator.metrics_and_std_norms(nodes[rows])
