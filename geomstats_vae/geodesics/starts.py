@@ -175,7 +175,8 @@ class Guess:
         left : array of bool, shape=[n_curves]
             Whether curves have become longer in proportion.
         graph_length : array, shape=[n_curves]
-            Lengths of the graph paths.
+            Lengths of the graph paths; more where the curves have become longer in proportion, so
+            that these do not do so step by step.
         """
         before = self._old.graph_length[pairs]
         unknown = np.isnan(before)
@@ -183,9 +184,10 @@ class Guess:
             asked = pairs[unknown]
             before[unknown] = graph.distances(self._old.start[asked], self._old.end[asked])
         now = graph.distances(self._start[pairs], self._end[pairs])
-        usual = self._old.length[pairs] / before
-        usual = usual if strict else np.maximum(1.0, usual)
-        return ~(length <= self._options.same_valley * usual * now), now
+        best = self._old.length[pairs] / before
+        usual = best if strict else np.maximum(1.0, best)
+        left = ~(length <= self._options.same_valley * usual * now)
+        return left, np.where(left, now, np.maximum(now, length / best))
 
     def graph_length(self, pairs: Ints) -> Floats:
         """Lengths of graph paths when the curves were last compared with them, shape=[n_curves]."""
