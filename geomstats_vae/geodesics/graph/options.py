@@ -50,6 +50,9 @@ class RivalOptions:
         Share by which second paths may be longer than the first.
     apart : float
         They are farther from it somewhere than this multiple of how far was looked.
+    window : int
+        Edges of the first path, on both sides of where it is as long, from which that distance is
+        taken.
     shortest : int
         They leave it for at least so many of its nodes.
     overlap : float
@@ -62,7 +65,8 @@ class RivalOptions:
     reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
     stride: int = 1
     longer: float = 0.05
-    apart: float = 2.0
+    apart: float = 1.5
+    window: int = 4
     shortest: int = 6
     overlap: float = 0.8
     most: int = 6

@@ -9,6 +9,7 @@ that path already.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.graph.dijkstra import Arrays, Dijkstra, kept_on_disk
@@ -78,7 +79,7 @@ class Rivals:
             (self._steps, self._times, np.array(self._size)),
             self._nodes,
             (1.0 + options.longer, self._apart, options.overlap),
-            (options.stride, options.shortest),
+            (options.stride, options.shortest, options.window),
             chosen,
         )
         for k, slot in zip(*np.nonzero(chosen[:, :, 0] >= 0), strict=True):
@@ -97,6 +98,25 @@ class Rivals:
         return int(self._steps[direction] @ strides)
 
 
+@njit(nogil=True)
+def _square_from(nodes: Floats, path: Ints, n: int, node: int, place: int, window: int) -> float:
+    """Squared distance of a node from the part of a path around a place."""
+    dim, least = nodes.shape[1], np.inf
+    for k in range(max(place - window, 0), min(place + window, n - 1)):
+        a, b = path[k], path[k + 1]
+        along, length = 0.0, 0.0
+        for axis in range(dim):
+            step = nodes[b, axis] - nodes[a, axis]
+            along += (nodes[node, axis] - nodes[a, axis]) * step
+            length += step**2
+        share, square = min(max(along / length, 0.0), 1.0), 0.0
+        for axis in range(dim):
+            at = nodes[a, axis] + share * (nodes[b, axis] - nodes[a, axis])
+            square += (nodes[node, axis] - at) ** 2
+        least = min(least, square)
+    return least
+
+
 @kept_on_disk
 def _choose(
     graph: Arrays,
@@ -106,7 +126,7 @@ def _choose(
     directions: tuple[Ints, Ints, Ints],
     nodes: Floats,
     limits: tuple[float, float, float],
-    numbers: tuple[int, int],
+    numbers: tuple[int, int, int],
     chosen: Ints,
 ) -> None:
     """Choose for each leaf the cheapest paths that come another way.
@@ -118,7 +138,7 @@ def _choose(
     before, distance = tree
     steps, times, size = directions
     longer, apart, overlap = limits
-    stride, shortest = numbers
+    stride, shortest, window = numbers
     dim, n_directions = nodes.shape[1], len(steps)
     for k in range(len(leaves)):
         leaf = leaves[k]
@@ -167,10 +187,8 @@ def _choose(
                         i += 1
                     if path[i] == b:
                         break
-                    away = 0.0
-                    for axis in range(dim):
-                        away += (nodes[b, axis] - nodes[path[i], axis]) ** 2
-                    square = max(square, away)
+                    if square <= apart**2:
+                        square = max(square, _square_from(nodes, path, n, b, i, window))
                     b = before[b]
                 if square > apart**2 and i - j >= shortest:
                     found[n_found, 0], found[n_found, 1] = node, j
