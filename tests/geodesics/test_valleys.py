@@ -103,10 +103,11 @@ def test_second_paths_lead_around_the_other_side(behind_a_hill):
     paths, cost, rivals, owner = rivals_of(graph, start, end)
     middle = set(np.flatnonzero(np.abs(end[:, 1]) < 0.02))
     assert middle
-    assert middle <= set(owner)
-    assert len(owner) < 0.5 * len(end)
+    # In the flat, far from the hill, other paths of the grid are as short.
+    around = {k for path, k in zip(rivals, owner, strict=True) if side(path) == -side(paths[k])}
+    assert middle <= around
+    assert len(around) < 0.1 * len(end)
     for path, k in zip(rivals, owner, strict=True):
-        assert k not in middle or side(path) == -side(paths[k])
         np.testing.assert_array_equal(path[[0, -1]], np.stack((start[k], end[k])))
         assert np.linalg.norm(np.diff(path, axis=0), axis=1).sum() < 1.2 * cost[k]
     np.testing.assert_array_equal(paths[7], graph.paths(start, end)[0][7])
@@ -136,7 +137,8 @@ def test_second_paths_of_single_pairs(behind_a_hill):
             assert side(rival) == -side(path)
             np.testing.assert_array_equal(rival, together[k])
             np.testing.assert_allclose(cost, graph.paths(start[row], end[row])[1], rtol=1e-12)
-        assert rivals_of(alone, start[:1], end[:1])[2] == []
+        (path,), _, others, _ = rivals_of(alone, start[:1], end[:1])
+        assert {side(other) for other in others} <= {side(path)}
 
 
 def hill_before_a_trough(z):

@@ -74,11 +74,24 @@ class Dijkstra:
         self._reached, self._before, place, heap = np.empty((4, n_nodes), dtype=np.int32)
         self._heap = np.empty(n_nodes), heap, place
         self._limit, self._n_reached = np.inf, 0
+        self._single: np.ndarray | None = None
 
     @property
     def tree(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the last search: the node before each, -1 of roots, and distances."""
         return self._before, self._distance
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Nodes that the last search reached."""
+        return self._reached[: self._n_reached]
+
+    @property
+    def single_distances(self) -> np.ndarray:
+        """Distances in single precision, infinite of nodes not reached, shape=[n_nodes, 1]."""
+        if self._single is None:
+            self._single = self._distance.astype(np.float32)[:, None]
+        return self._single
 
     @property
     def n_reached(self) -> int:
@@ -124,7 +137,7 @@ class Dijkstra:
         """
         landmarks = _NO_LANDMARKS if self._landmarks is None else self._landmarks
         towards = landmarks[0, :0] if aim is None else landmarks[aim]
-        self._limit = float(limit)
+        self._limit, self._single = float(limit), None
         self._n_reached = _search(
             self.graph,
             _NO_FACTOR if factor is None else factor,
@@ -133,6 +146,39 @@ class Dijkstra:
             np.zeros(len(roots)) if offsets is None else np.ascontiguousarray(offsets),
             np.ascontiguousarray(leaves, dtype=np.int64),
             (self._limit, beyond),
+            (self._distance, self._before, self._bound),
+            self._wanted,
+            self._reached,
+            self._n_reached,
+            self._heap,
+        )
+
+    def search_back(self, other: Dijkstra, root: int, leaf: int, limit: float) -> None:
+        """Search from a leaf of another search to its root, among the nodes that it reached.
+
+        All nodes are visited through which a path is no longer than the limit, and few others: the
+        other search tells what is left.
+
+        Parameters
+        ----------
+        other : Dijkstra
+            A search on the same graph, from a single root.
+        root : int
+            Its leaf, where this search begins.
+        leaf : int
+            Its root.
+        limit : float
+            Length of paths from end to end.
+        """
+        self._limit, distances = float(limit), other.single_distances
+        self._n_reached = _search(
+            self.graph,
+            _NO_FACTOR,
+            (distances, np.zeros(1, distances.dtype), 4.0 * np.finfo(distances.dtype).eps * limit),
+            np.array([root], dtype=np.int64),
+            np.zeros(1),
+            np.array([leaf], dtype=np.int64),
+            (self._limit, limit),
             (self._distance, self._before, self._bound),
             self._wanted,
             self._reached,
@@ -201,7 +247,7 @@ def _search(
     landmarks, towards, rounding = bounds
     limit, beyond = ending
     distance, before, bound = paths
-    places = heap[2]
+    places, few = heap[2], len(towards) < 2
     for nodes in (roots, leaves):
         for node in nodes:
             if not 0 <= node < len(distance):
@@ -240,12 +286,14 @@ def _search(
             if not length < distance[other]:  # no shorter path, or an edge whose length is NaN
                 continue
             if distance[other] == np.inf:
-                reached[n_reached] = other
-                n_reached += 1
-                places[other] = -1
                 apart = 0.0
                 for k in range(len(towards)):
                     apart = max(apart, abs(landmarks[other, k] - towards[k]))
+                if few and length + apart - rounding > limit:
+                    continue
+                reached[n_reached] = other
+                n_reached += 1
+                places[other] = -1
                 bound[other] = max(apart - rounding, 0.0)
             distance[other], before[other] = length, node
             key = length + bound[other]

@@ -280,7 +280,7 @@ class LatentGraph:
         """
         assert isinstance(self._search, GraphSearch)
         first, last = self._tree.query(start)[1], self._tree.query(end)[1]
-        rivals = Rivals(self.nodes, self.grid_size or 0, self.spacing, self.options.rivals)
+        rivals = Rivals(self.nodes, self.spacing, self.options.rivals)
         found, length = self._search.paths(first, last, limit / self.factor, rivals)
         paths = self._between(found, start, end)
         owner = np.array([pair for pair, _ in rivals.found], dtype=int)

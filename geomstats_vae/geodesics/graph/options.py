@@ -42,33 +42,22 @@ class RivalOptions:
 
     Parameters
     ----------
-    reach : dict
-        How many nodes beside a path it is looked for nodes with other paths, by dimension.
-    stride : int
-        It is looked beside every so many nodes of the path.
     longer : float
         Share by which second paths may be longer than the first.
     apart : float
-        They are farther from it somewhere than this multiple of how far was looked.
-    window : int
-        Edges of the first path, on both sides of where it is as long, from which that distance is
-        taken.
+        They are farther from it, and from each other, somewhere than so many nodes of the grid.
     shortest : int
-        They leave it for at least so many of its nodes.
-    overlap : float
-        Of two second paths that leave the first one along the same part, but for this share, the
-        shorter is taken.
+        Nodes of a plateau at least, where the shortest paths from both ends agree.
+    share : float
+        Share of the nodes off the first path that are to be on the plateau.
     most : int
         Second paths of a pair.
     """
 
-    reach: dict[int, int] = field(default_factory=lambda: {2: 3, 3: 2})
-    stride: int = 1
-    longer: float = 0.05
-    apart: float = 1.5
-    window: int = 4
-    shortest: int = 6
-    overlap: float = 0.8
+    longer: float = 0.015
+    apart: float = 3.0
+    shortest: int = 4
+    share: float = 0.25
     most: int = 6
 
 

@@ -1,9 +1,14 @@
-"""Second paths through other valleys, read off the search for the first ones.
+"""Second paths through other valleys, where the trees of both ends agree.
 
 Where two valleys lead around a hill at nearly the same cost, the graph, whose lengths are a few
-percent off, may take the longer one. Somewhere on the shortest path there is then a node beside it
-whose own shortest path comes through the other valley, and is hardly longer. The search has found
-that path already.
+percent off, may take the longer one. Along the floor of the other valley the shortest paths from
+both ends run on the same edges: such a stretch is a plateau, and the path along it from end to end
+is a second path ([1]_, section 4).
+
+References
+----------
+.. [1] Abraham, Delling, Goldberg, Werneck. "Alternative Routes in Road Networks." ACM Journal of
+   Experimental Algorithmics 18, 2013, article 1.3.
 """
 
 from __future__ import annotations
@@ -22,9 +27,7 @@ class Rivals:
     Parameters
     ----------
     nodes : array, shape=[n_nodes, dim]
-        Nodes of the grid, in C order.
-    size : int
-        Nodes per side.
+        Nodes of the grid.
     spacing : float
         Largest distance of neighbours.
     options : RivalOptions
@@ -36,18 +39,9 @@ class Rivals:
         Pairs, and the nodes of a second path of each, from the root to the leaf.
     """
 
-    def __init__(self, nodes: Floats, size: int, spacing: float, options: RivalOptions) -> None:
+    def __init__(self, nodes: Floats, spacing: float, options: RivalOptions) -> None:
         self._nodes, self._options = nodes, options
-        dim = nodes.shape[1]
-        reach = options.reach[dim]
-        self._apart = options.apart * reach * spacing
-        self._size = (size,) * dim
-        steps = np.stack(np.meshgrid(*[np.arange(-1, 2)] * dim, indexing="ij"), -1)
-        steps = steps.reshape(-1, dim)
-        self._steps = steps[(steps != 0).any(axis=1)].astype(np.int64)
-        # About a sphere: diagonal neighbours are as far as the others.
-        times = np.rint(reach / np.linalg.norm(self._steps, axis=1))
-        self._times = np.maximum(times, 1.0).astype(np.int64)
+        self._apart = options.apart * spacing
         self.found: list[tuple[int, Ints]] = []
 
     @property
@@ -55,13 +49,17 @@ class Rivals:
         """Share by which second paths may be longer, and so how far searches go on."""
         return self._options.longer
 
-    def look(self, dijkstra: Dijkstra, pairs: Ints, leaves: Ints, limit: Floats) -> None:
+    def look(
+        self, dijkstra: Dijkstra, back: Dijkstra, pairs: Ints, leaves: Ints, limit: Floats
+    ) -> None:
         """Look for second paths of pairs after a search from one root.
 
         Parameters
         ----------
         dijkstra : Dijkstra
             Has searched for paths to the leaves, and `longer` beyond them.
+        back : Dijkstra
+            Searches the same graph from leaves to the root.
         pairs : array of int, shape=[n]
             Pairs that share this root.
         leaves : array of int, shape=[n]
@@ -69,147 +67,135 @@ class Rivals:
         limit : array, shape=[n]
             Lengths past which no path is wanted.
         """
-        options, most = self._options, self._options.most
-        chosen = np.full((len(pairs), most, 3), -1)
-        _choose(
-            dijkstra.graph,
-            dijkstra.tree,
-            leaves.astype(np.int64),
-            np.minimum(limit, np.finfo(float).max),
-            (self._steps, self._times, np.array(self._size)),
-            self._nodes,
-            (1.0 + options.longer, self._apart, options.overlap),
-            (options.stride, options.shortest, options.window),
-            chosen,
-        )
-        for k, slot in zip(*np.nonzero(chosen[:, :, 0] >= 0), strict=True):
-            node, place, direction = chosen[k, slot]
-            # From the second path over to the first, node by node.
-            over = np.arange(1, self._times[direction]) * self._offset(direction)
-            first = dijkstra.path(int(leaves[k]))
-            rest = first[len(first) - 1 - place :]
-            self.found.append(
-                (int(pairs[k]), np.concatenate((dijkstra.path(node), node - over, rest)))
+        options, length = self._options, dijkstra.lengths(leaves)
+        if options.longer < 0.0:
+            return
+        chosen = np.empty((options.most, 2), dtype=np.int64)
+        for pair, leaf, cost, most in zip(pairs, leaves, length, limit, strict=True):
+            most = min((1.0 + options.longer) * cost, most)
+            if not 0.0 < cost <= most < np.inf:
+                continue
+            first = dijkstra.path(leaf)
+            back.search_back(dijkstra, int(leaf), int(first[0]), most)
+            n = _choose(
+                dijkstra.tree,
+                back.tree,
+                back.reached,
+                first,
+                self._nodes,
+                (most, self._apart**2, options.share),
+                options.shortest,
+                chosen,
             )
-
-    def _offset(self, direction: int) -> int:
-        """How far apart the numbers of two neighbours are."""
-        strides = np.cumprod((1, *self._size[:0:-1]))[::-1]
-        return int(self._steps[direction] @ strides)
+            for begin in chosen[:n, 0]:
+                nodes = dijkstra.path(begin)[:-1], back.path(begin)[::-1]
+                self.found.append((int(pair), np.concatenate(nodes)))
 
 
 @njit(nogil=True)
-def _square_from(nodes: Floats, path: Ints, n: int, node: int, place: int, window: int) -> float:
-    """Squared distance of a node from the part of a path around a place."""
-    dim, least = nodes.shape[1], np.inf
-    for k in range(max(place - window, 0), min(place + window, n - 1)):
-        a, b = path[k], path[k + 1]
-        along, length = 0.0, 0.0
-        for axis in range(dim):
-            step = nodes[b, axis] - nodes[a, axis]
-            along += (nodes[node, axis] - nodes[a, axis]) * step
-            length += step**2
-        share, square = min(max(along / length, 0.0), 1.0), 0.0
-        for axis in range(dim):
-            at = nodes[a, axis] + share * (nodes[b, axis] - nodes[a, axis])
-            square += (nodes[node, axis] - at) ** 2
-        least = min(least, square)
-    return least
+def _lies_apart(nodes: Floats, path: Ints, first: int, back: Ints, last: int, most: float) -> bool:
+    """Whether a node of a plateau, from first to last, is farther from a path than that."""
+    dim, node = nodes.shape[1], first
+    while True:
+        least = np.inf
+        for k in range(len(path) - 1):
+            a, b = path[k], path[k + 1]
+            along, length = 0.0, 0.0
+            for axis in range(dim):
+                step = nodes[b, axis] - nodes[a, axis]
+                along += (nodes[node, axis] - nodes[a, axis]) * step
+                length += step**2
+            share, square = min(max(along / length, 0.0), 1.0), 0.0
+            for axis in range(dim):
+                at = nodes[a, axis] + share * (nodes[b, axis] - nodes[a, axis])
+                square += (nodes[node, axis] - at) ** 2
+            least = min(least, square)
+            if least <= most:
+                break
+        if least > most:
+            return True
+        if node == last:
+            return False
+        node = back[node]
+
+
+@njit(nogil=True)
+def _whole(before: Ints, after: Ints, node: int) -> Ints:
+    """Nodes of the path from end to end through a node of a plateau."""
+    n, up, down = 0, node, after[node]
+    while up >= 0:
+        up = before[up]
+        n += 1
+    m = n
+    while down >= 0:
+        down = after[down]
+        m += 1
+    path = np.empty(m, dtype=np.int64)
+    up, down = node, after[node]
+    for j in range(n - 1, -1, -1):
+        path[j] = up
+        up = before[up]
+    for j in range(n, m):
+        path[j] = down
+        down = after[down]
+    return path
 
 
 @kept_on_disk
 def _choose(
-    graph: Arrays,
-    tree: tuple[Ints, Floats],
-    leaves: Ints,
-    limit: Floats,
-    directions: tuple[Ints, Ints, Ints],
+    tree: Arrays,
+    back: Arrays,
+    reached: Ints,
+    first: Ints,
     nodes: Floats,
     limits: tuple[float, float, float],
-    numbers: tuple[int, int, int],
+    shortest: int,
     chosen: Ints,
-) -> None:
-    """Choose for each leaf the cheapest paths that come another way.
+) -> int:
+    """Choose the cheapest plateaus that lie apart from the first path and from each other.
 
-    Written are, for each leaf, some nodes beside its path, the places on the path beside which they
-    lie, counted from the leaf, and the directions in which they lie.
+    Written are the first and the last node of each; returned is their number.
     """
-    indptr, indices, weight = graph
     before, distance = tree
-    steps, times, size = directions
-    longer, apart, overlap = limits
-    stride, shortest, window = numbers
-    dim, n_directions = nodes.shape[1], len(steps)
-    for k in range(len(leaves)):
-        leaf = leaves[k]
-        if not (0.0 < distance[leaf] <= limit[k]):
+    after, left = back
+    most, apart, share = limits
+    found, cost, n_found = np.empty((len(reached), 2), dtype=np.int64), np.empty(len(reached)), 0
+    for node in reached:
+        total = distance[node] + left[node]
+        if not total <= most:
             continue
-        most, n = min(longer * distance[leaf], limit[k]), 0
-        node = leaf
-        while node >= 0:
+        up = before[node]
+        if up >= 0 and left[up] < np.inf and after[up] == node:
+            continue  # no first node
+        last, n = node, 1
+        while after[last] >= 0 and before[after[last]] == last:
+            last = after[last]
             n += 1
-            node = before[node]
-        path, node = np.empty(n, dtype=np.int64), leaf
-        for j in range(n):
-            path[j] = node
-            node = before[node]
-        # Candidates: node, place, direction, and the place where its path joins the first one.
-        found = np.empty((n_directions * (n // stride + 1), 4), dtype=np.int64)
-        cost, n_found = np.empty(len(found)), 0
-        for j in range(0, n - 1, stride):
-            rest = distance[leaf] - distance[path[j]]
-            for m in range(n_directions):
-                inside, left, offset = True, path[j], 0
-                scale = 1
-                for i in range(dim - 1, -1, -1):
-                    place = left % size[i] + times[m] * steps[m, i]
-                    inside &= 0 <= place < size[i]
-                    left //= size[i]
-                    offset += scale * steps[m, i]
-                    scale *= size[i]
-                node = path[j] + times[m] * offset
-                if not inside or not distance[node] + rest <= most:
-                    continue
-                total, a = distance[node] + rest, path[j]
-                for _ in range(times[m]):
-                    link = np.inf
-                    for edge in range(indptr[a], indptr[a + 1]):
-                        if indices[edge] == a + offset:
-                            link = weight[edge]
-                    total += link
-                    a += offset
-                if not total <= most:
-                    continue
-                # Both paths at the same lengths, until they join.
-                i, b, square = j, node, 0.0
-                while b >= 0:
-                    while i < n - 1 and distance[path[i]] > distance[b]:
-                        i += 1
-                    if path[i] == b:
-                        break
-                    if square <= apart**2:
-                        square = max(square, _square_from(nodes, path, n, b, i, window))
-                    b = before[b]
-                if square > apart**2 and i - j >= shortest:
-                    found[n_found, 0], found[n_found, 1] = node, j
-                    found[n_found, 2], found[n_found, 3] = m, i
-                    cost[n_found] = total
-                    n_found += 1
-        n_chosen = 0
-        while n_chosen < chosen.shape[1]:
-            best = -1
-            for c in range(n_found):
-                if cost[c] < np.inf and (best < 0 or cost[c] < cost[best]):
-                    best = c
-            if best < 0:
+        if n >= shortest:
+            found[n_found, 0], found[n_found, 1], cost[n_found] = node, last, total
+            n_found += 1
+    n_chosen = 0
+    order = np.argsort(cost[:n_found])
+    for c in order:
+        begin, end = found[c]
+        other = _lies_apart(nodes, first, begin, after, end, apart)
+        if other:
+            n_off, n = 0, 1
+            for node in _whole(before, after, begin):
+                n_off += not (first == node).any()
+            node = begin
+            while node != end:
+                node = after[node]
+                n += 1
+            other = n >= share * n_off
+        for k in range(n_chosen):
+            if not other:
                 break
-            for axis in range(3):
-                chosen[k, n_chosen, axis] = found[best, axis]
+            path = _whole(before, after, chosen[k, 0])
+            other = _lies_apart(nodes, path, begin, after, end, apart)
+        if other:
+            chosen[n_chosen, 0], chosen[n_chosen, 1] = begin, end
             n_chosen += 1
-            low, high = found[best, 1], found[best, 3]
-            # Others along nearly the same part of the first path lead through the same valley.
-            for c in range(n_found):
-                both = min(found[c, 3], high) - max(found[c, 1], low)
-                either = max(found[c, 3], high) - min(found[c, 1], low)
-                if both > overlap * either or c == best:
-                    cost[c] = np.inf
+            if n_chosen == len(chosen):
+                break
+    return n_chosen

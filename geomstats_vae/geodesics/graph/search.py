@@ -118,14 +118,14 @@ class GraphSearch:
         aims = self._aims(together.count(False))
         dijkstra, beyond = self._dijkstra(aims), -1.0
         if rivals is not None:
-            beyond = rivals.longer
+            beyond, back = rivals.longer, Dijkstra(self.matrix)
         for pairs, shared in zip(groups, together, strict=True):
             if shared or not aims:
                 node = root[pairs[:1]]
                 dijkstra.search(node, leaf[pairs], limit[pairs].max(), beyond=beyond)
                 length[pairs] = dijkstra.lengths(leaf[pairs])
                 if rivals is not None:
-                    rivals.look(dijkstra, pairs, leaf[pairs], limit[pairs])
+                    rivals.look(dijkstra, back, pairs, leaf[pairs], limit[pairs])
             for pair in pairs:
                 if aims and not shared:
                     ends = root[pair], leaf[pair], limit[pair]
@@ -133,7 +133,7 @@ class GraphSearch:
                     length[pair] = dijkstra.lengths(leaf[pair])
                     if rivals is not None:
                         row = np.array([pair])
-                        rivals.look(dijkstra, row, leaf[row], limit[row])
+                        rivals.look(dijkstra, back, row, leaf[row], limit[row])
                 if length[pair] <= limit[pair] and np.isfinite(length[pair]):
                     paths[pair] = dijkstra.path(leaf[pair])
         length[length > limit] = np.inf
