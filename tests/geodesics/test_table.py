@@ -10,6 +10,7 @@ from geomstats_vae.geodesics import GeodesicSolver, LatentGraph
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
+from geomstats_vae.geodesics.table.leaf import relative_errors
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from geomstats_vae.immersions.decoder import Decoder
 from tests import surfaces
@@ -96,6 +97,24 @@ def test_what_the_table_does_not_know():
     assert np.isnan(table.metrics(points[1:])).all()
     singular = MetricTable(lambda z: np.zeros((len(z), 2, 2)), [0.0, 0.0], [1.0, 1.0])
     assert not singular.knows(np.full((1, 2), 0.5)).any()
+
+
+def test_errors_are_relative_to_the_metric():
+    """In units of the metric, whatever those of the coordinates; infinite where it is none."""
+    metric = np.array([[2.0, 1.0], [1.0, 3.0]])
+    exact = np.stack((metric, metric, np.zeros((2, 2)), np.diag([1e-310, 1.0]), np.diag([1, -1])))
+    found = exact.copy()
+    found[0] *= 1.0 + 1e-3
+    found[2:4, 0, 0] = 1.0
+    np.testing.assert_allclose(
+        relative_errors(exact, found), [1e-3 * 2.0**0.5, 0.0, np.inf, np.inf, np.inf], rtol=1e-9
+    )
+    units = np.diag([1e-100, 1e100])
+    np.testing.assert_allclose(
+        relative_errors(units @ exact[:2] @ units, units @ found[:2] @ units),
+        relative_errors(exact[:2], found[:2]),
+        rtol=1e-9,
+    )
 
 
 def test_tables_are_bounded():

@@ -89,15 +89,21 @@ def relative_errors(exact: Floats, found: Floats) -> Floats:
     error : array, shape=[n_points]
         Norms; infinite where the exact matrix is no metric.
     """
-    # Coordinates may have very different scales.
-    scale = np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), np.finfo(float).tiny))
-    scale = scale[:, :, None] * scale[:, None, :]
+    diagonal = np.diagonal(exact, axis1=1, axis2=2)
     known = np.asarray(np.isfinite(np.concatenate((exact, found), axis=2)).all(axis=(1, 2)))
+    known &= (diagonal > 0.0).all(axis=1)
+    # Coordinates may have very different scales.
+    root = np.sqrt(diagonal[known])
+    scale = root[:, :, None] * root[:, None, :]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        exact, error = exact[known] / scale, (found[known] - exact[known]) / scale
+        usable = np.isfinite(np.concatenate((exact, error), axis=2)).all(axis=(1, 2))
     # Cholesky's method fails within rounding of a singular matrix.
-    known[known] = np.linalg.eigvalsh((exact / scale)[known])[:, 0] > 1e-15 * exact.shape[1]
-    off = np.full(len(exact), np.inf)
-    factor = np.linalg.cholesky((exact / scale)[known])
-    half = np.linalg.solve(factor, ((found - exact) / scale)[known])
+    usable[usable] = np.linalg.eigvalsh(exact[usable])[:, 0] > 1e-15 * exact.shape[1]
+    known[known] = usable
+    off = np.full(len(known), np.inf)
+    factor = np.linalg.cholesky(exact[usable])
+    half = np.linalg.solve(factor, error[usable])
     both = np.linalg.solve(factor, half.transpose(0, 2, 1))
     off[known] = np.linalg.norm(both, axis=(1, 2))
     return off
