@@ -260,7 +260,7 @@ class LatentGraph:
     def paths_and_rivals(
         self, start: Floats, end: Floats, limit: Floats
     ) -> tuple[list[Floats], Floats, list[Floats], Ints]:
-        """Find shortest paths on a grid, and second ones to points between two valleys.
+        """Find shortest paths on a grid, and second ones through other valleys.
 
         Parameters
         ----------
