@@ -184,10 +184,13 @@ class Guess:
             asked = pairs[unknown]
             before[unknown] = graph.distances(self._old.start[asked], self._old.end[asked])
         now = graph.distances(self._start[pairs], self._end[pairs])
-        best = self._old.length[pairs] / before
-        usual = best if strict else np.maximum(1.0, best)
-        left = ~(length <= self._options.same_valley * usual * now)
-        return left, np.where(left, now, np.maximum(now, length / best))
+        # Where the graph has no path there is nothing to compare with.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            best = self._old.length[pairs] / before
+            usual = best if strict else np.maximum(1.0, best)
+            left = np.isfinite(now) & ~(length <= self._options.same_valley * usual * now)
+            kept = np.maximum(now, length / best)
+        return left, np.where(left | ~np.isfinite(kept), now, kept)
 
     def graph_length(self, pairs: Ints) -> Floats:
         """Lengths of graph paths when the curves were last compared with them, shape=[n_curves]."""
@@ -203,17 +206,17 @@ def _moved_along(curves: Curves, first: Floats, last: Floats) -> Curves:
     chords = np.linalg.norm(nodes[:, -1] - nodes[:, 0], axis=1)
     total = curves.total(chords)[owner]
     # All elements of a point have the same share of it.
-    chords = np.where(total > 0.0, chords / np.where(total > 0.0, total, 1.0), 0.0)
-    chords = np.where(total > 0.0, chords, 1.0 / curves.counts[owner])
-    before = np.cumsum(chords) - chords
+    width = np.where(
+        total > 0.0, chords / np.where(total > 0.0, total, 1.0), 1.0 / curves.counts[owner]
+    )
+    before = np.cumsum(width) - width
     before -= before[offsets[:-1]][owner]
     inside = 0.5 * (reference_element(curves.degree).nodes + 1.0)
-    share = before[:, None] + inside * chords[:, None]
+    share = before[:, None] + inside * width[:, None]
     share[offsets[1:] - 1, -1] = 1.0
     share = share[..., None]
-    return Curves(
-        nodes + (1.0 - share) * first[owner, None] + share * last[owner, None], curves.counts
-    )
+    moved = nodes + (1.0 - share) * first[owner, None] + share * last[owner, None]
+    return Curves(moved, curves.counts)
 
 
 def _norms(metric: Floats, vector: Floats) -> Floats:

@@ -105,6 +105,25 @@ def test_limits_are_inclusive(graph):
     assert len(finder.path(3)) == 0
 
 
+def test_a_search_back_finds_all_nodes_of_paths_that_are_hardly_longer(graph):
+    """What is left is known from a search that came the other way."""
+    there, back = Dijkstra(graph), Dijkstra(graph)
+    root, far = 5, dijkstra(graph, indices=[5])[0]
+    leaf = int(np.argmax(np.where(np.isfinite(far), far, -1.0)))
+    left = dijkstra(graph, indices=[leaf])[0]
+    there.search(np.array([root]), np.array([leaf]), beyond=0.1)
+    most = 1.1 * far[leaf]
+    ends, known = (np.array([leaf]), np.array([root])), there.single_distances
+    back.search(*ends, most, left=known, beyond=0.1)
+    near = np.flatnonzero(far + left <= most * (1.0 - 1e-6))
+    assert len(back.path(root)) < len(near) <= back.n_reached
+    np.testing.assert_allclose(back.tree[1][near], left[near], rtol=1e-12)
+    np.testing.assert_allclose(back.lengths(np.array([root])), far[leaf], rtol=1e-12)
+    assert not set(back.reached) - set(np.flatnonzero(np.isfinite(left)))
+    there.search(np.array([leaf]), NOWHERE)
+    np.testing.assert_allclose(there.single_distances, left.astype(np.float32), rtol=1e-6)
+
+
 def test_several_roots_at_offsets():
     """As from another node that is joined to them."""
     graph, roots, offsets = undirected(), np.array([5, 80, 5, 200]), np.array([0.3, 0.1, 0.2, 4.0])
@@ -256,6 +275,7 @@ def test_kernels_are_compiled_once():
         finder.search(np.array([3], dtype=np.int32), leaves, factor=np.ones(1600))
         finder.path(np.int32(4))
     finder.search(leaves[:1], leaves[1:2], np.float32(30.0), aim=2)
+    finder.search(leaves[:1], leaves[1:2], left=far[:, 0].copy(), beyond=0.1)
     for kernel in (module._search, module._trace):
         assert len(kernel.signatures) == 1
 

@@ -88,9 +88,9 @@ class Dijkstra:
 
     @property
     def single_distances(self) -> np.ndarray:
-        """Distances in single precision, infinite of nodes not reached, shape=[n_nodes, 1]."""
+        """Distances of the last search in single precision, infinite of nodes not reached."""
         if self._single is None:
-            self._single = self._distance.astype(np.float32)[:, None]
+            self._single = self._distance.astype(np.float32)
         return self._single
 
     @property
@@ -106,6 +106,7 @@ class Dijkstra:
         *,
         offsets: Floats | None = None,
         aim: int | None = None,
+        left: np.ndarray | None = None,
         beyond: float = -1.0,
         factor: Floats | None = None,
     ) -> None:
@@ -122,7 +123,10 @@ class Dijkstra:
         offsets : array, shape=[n_roots], optional
             Lengths of the paths up to the roots; by default zero.
         aim : int, optional
-            The only leaf; A* is used.
+            The only leaf; A* is used, with the bounds of the landmarks.
+        left : array of float32, shape=[n_nodes], optional
+            Distances from the only leaf; A* is used, with these in place of bounds. Nodes that they
+            are infinite of are not visited.
         beyond : float
             The search goes on until it has reached all nodes that are farther than the last leaf by
             no more than this share; by A* those through which a path to the leaf is no longer.
@@ -136,49 +140,20 @@ class Dijkstra:
             If a root or a leaf is no node of the graph.
         """
         landmarks = _NO_LANDMARKS if self._landmarks is None else self._landmarks
-        towards = landmarks[0, :0] if aim is None else landmarks[aim]
+        towards, rounding = landmarks[0, :0] if aim is None else landmarks[aim], self._rounding
+        if left is not None:
+            # The leaf is the landmark.
+            landmarks, towards = left[:, None], np.zeros(1, dtype=left.dtype)
+            rounding = 4.0 * float(np.finfo(left.dtype).eps) * limit
         self._limit, self._single = float(limit), None
         self._n_reached = _search(
             self.graph,
             _NO_FACTOR if factor is None else factor,
-            (landmarks, towards, self._rounding),
+            (landmarks, towards, rounding),
             np.ascontiguousarray(roots, dtype=np.int64),
             np.zeros(len(roots)) if offsets is None else np.ascontiguousarray(offsets),
             np.ascontiguousarray(leaves, dtype=np.int64),
             (self._limit, beyond),
-            (self._distance, self._before, self._bound),
-            self._wanted,
-            self._reached,
-            self._n_reached,
-            self._heap,
-        )
-
-    def search_back(self, other: Dijkstra, root: int, leaf: int, limit: float) -> None:
-        """Search from a leaf of another search to its root, among the nodes that it reached.
-
-        All nodes are visited through which a path is no longer than the limit, and few others: the
-        other search tells what is left.
-
-        Parameters
-        ----------
-        other : Dijkstra
-            A search on the same graph, from a single root.
-        root : int
-            Its leaf, where this search begins.
-        leaf : int
-            Its root.
-        limit : float
-            Length of paths from end to end.
-        """
-        self._limit, distances = float(limit), other.single_distances
-        self._n_reached = _search(
-            self.graph,
-            _NO_FACTOR,
-            (distances, np.zeros(1, distances.dtype), 4.0 * np.finfo(distances.dtype).eps * limit),
-            np.array([root], dtype=np.int64),
-            np.zeros(1),
-            np.array([leaf], dtype=np.int64),
-            (self._limit, limit),
             (self._distance, self._before, self._bound),
             self._wanted,
             self._reached,
@@ -247,7 +222,7 @@ def _search(
     landmarks, towards, rounding = bounds
     limit, beyond = ending
     distance, before, bound = paths
-    places, few = heap[2], len(towards) < 2
+    places = heap[2]
     for nodes in (roots, leaves):
         for node in nodes:
             if not 0 <= node < len(distance):
@@ -286,14 +261,12 @@ def _search(
             if not length < distance[other]:  # no shorter path, or an edge whose length is NaN
                 continue
             if distance[other] == np.inf:
-                apart = 0.0
-                for k in range(len(towards)):
-                    apart = max(apart, abs(landmarks[other, k] - towards[k]))
-                if few and length + apart - rounding > limit:
-                    continue
                 reached[n_reached] = other
                 n_reached += 1
                 places[other] = -1
+                apart = 0.0
+                for k in range(len(towards)):
+                    apart = max(apart, abs(landmarks[other, k] - towards[k]))
                 bound[other] = max(apart - rounding, 0.0)
             distance[other], before[other] = length, node
             key = length + bound[other]

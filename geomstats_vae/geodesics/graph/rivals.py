@@ -70,13 +70,14 @@ class Rivals:
         options, length = self._options, dijkstra.lengths(leaves)
         if options.longer < 0.0:
             return
-        chosen = np.empty((options.most, 2), dtype=np.int64)
+        chosen = np.empty(options.most, dtype=np.int64)
         for pair, leaf, cost, most in zip(pairs, leaves, length, limit, strict=True):
             most = min((1.0 + options.longer) * cost, most)
             if not 0.0 < cost <= most < np.inf:
                 continue
             first = dijkstra.path(leaf)
-            back.search_back(dijkstra, int(leaf), int(first[0]), most)
+            ends, left = (np.array([leaf]), first[:1]), dijkstra.single_distances
+            back.search(*ends, most, left=left, beyond=options.longer)
             n = _choose(
                 dijkstra.tree,
                 back.tree,
@@ -87,16 +88,16 @@ class Rivals:
                 options.shortest,
                 chosen,
             )
-            for begin in chosen[:n, 0]:
+            for begin in chosen[:n]:
                 nodes = dijkstra.path(begin)[:-1], back.path(begin)[::-1]
                 self.found.append((int(pair), np.concatenate(nodes)))
 
 
 @njit(nogil=True)
-def _lies_apart(nodes: Floats, path: Ints, first: int, back: Ints, last: int, most: float) -> bool:
-    """Whether a node of a plateau, from first to last, is farther from a path than that."""
-    dim, node = nodes.shape[1], first
-    while True:
+def _lies_apart(nodes: Floats, path: Ints, node: int, after: Ints, n: int, most: float) -> bool:
+    """Whether one of the n nodes of a plateau, from the first on, is farther from a path."""
+    dim = nodes.shape[1]
+    for _ in range(n):
         least = np.inf
         for k in range(len(path) - 1):
             a, b = path[k], path[k + 1]
@@ -105,7 +106,7 @@ def _lies_apart(nodes: Floats, path: Ints, first: int, back: Ints, last: int, mo
                 step = nodes[b, axis] - nodes[a, axis]
                 along += (nodes[node, axis] - nodes[a, axis]) * step
                 length += step**2
-            share, square = min(max(along / length, 0.0), 1.0), 0.0
+            share, square = min(max(along / max(length, 1e-300), 0.0), 1.0), 0.0
             for axis in range(dim):
                 at = nodes[a, axis] + share * (nodes[b, axis] - nodes[a, axis])
                 square += (nodes[node, axis] - at) ** 2
@@ -114,9 +115,8 @@ def _lies_apart(nodes: Floats, path: Ints, first: int, back: Ints, last: int, mo
                 break
         if least > most:
             return True
-        if node == last:
-            return False
-        node = back[node]
+        node = after[node]
+    return False
 
 
 @njit(nogil=True)
@@ -154,11 +154,12 @@ def _choose(
 ) -> int:
     """Choose the cheapest plateaus that lie apart from the first path and from each other.
 
-    Written are the first and the last node of each; returned is their number.
+    Written are the first nodes; returned is their number.
     """
     before, distance = tree
     after, left = back
     most, apart, share = limits
+    # First nodes, and numbers of nodes.
     found, cost, n_found = np.empty((len(reached), 2), dtype=np.int64), np.empty(len(reached)), 0
     for node in reached:
         total = distance[node] + left[node]
@@ -172,29 +173,23 @@ def _choose(
             last = after[last]
             n += 1
         if n >= shortest:
-            found[n_found, 0], found[n_found, 1], cost[n_found] = node, last, total
+            found[n_found, 0], found[n_found, 1], cost[n_found] = node, n, total
             n_found += 1
     n_chosen = 0
-    order = np.argsort(cost[:n_found])
-    for c in order:
-        begin, end = found[c]
-        other = _lies_apart(nodes, first, begin, after, end, apart)
+    for c in np.argsort(cost[:n_found]):
+        begin, n = found[c]
+        other = _lies_apart(nodes, first, begin, after, n, apart)
         if other:
-            n_off, n = 0, 1
+            n_off = 0
             for node in _whole(before, after, begin):
                 n_off += not (first == node).any()
-            node = begin
-            while node != end:
-                node = after[node]
-                n += 1
             other = n >= share * n_off
         for k in range(n_chosen):
-            if not other:
-                break
-            path = _whole(before, after, chosen[k, 0])
-            other = _lies_apart(nodes, path, begin, after, end, apart)
+            if other:
+                path = _whole(before, after, chosen[k])
+                other = _lies_apart(nodes, path, begin, after, n, apart)
         if other:
-            chosen[n_chosen, 0], chosen[n_chosen, 1] = begin, end
+            chosen[n_chosen] = begin
             n_chosen += 1
             if n_chosen == len(chosen):
                 break
