@@ -239,10 +239,15 @@ def families(n_points: int) -> dict[str, Callable[[], Family]]:
     }
 
 
+_MEMORY = 2**30  # bytes of one array of matrices; about ten are held at once
+
+
 def sweep(family: Family, sums: float) -> list[tuple[float, float]]:
     """Seconds and relative errors of the sum of squares, of GEORCE-FM at several settings."""
-    found = []
+    found, (n_points, dim) = [], family.X.shape
     for n_steps in (100, 400, 1600):
+        if n_steps > 100 and 8 * n_points * n_steps * dim**2 > _MEMORY:
+            continue
         for tol in (1e-4, 1e-5, 1e-6, 1e-7):
             begin = time.process_time()
             mean = GeorceFM(n_steps, tol).solve(family.terms, family.X, family.X.mean(axis=0))
