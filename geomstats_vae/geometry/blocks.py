@@ -102,6 +102,7 @@ class Blocks:
         end: NDArray[np.float64],
         *others: NDArray[Any],
         limited: bool = False,
+        tile: int | None = None,
     ) -> list[NDArray[Any]]:
         """Work on pairs, those with a common end point together.
 
@@ -117,6 +118,9 @@ class Blocks:
         limited : bool
             The function's time is limited: in this process blocks take ``seconds``, as with a bar,
             for what is begun is finished.
+        tile : int, optional
+            Pairs between so many starts and as many ends are worked on one after the other, before
+            other ends come; by default those of one start are.
 
         Returns
         -------
@@ -145,7 +149,7 @@ class Blocks:
             size = min(size, max(1, -(-len(start) // n_blocks)))
         # One search of the graph serves all pairs of a block that share their start, or their end.
         check_time(self.deadline)
-        order = _by_common_ends(start, end)
+        order = _by_common_ends(start, end, tile)
         ordered, checked = [column[order] for column in (start, end, *others)], {}
         with self._bar(len(start)) as progress:
             if serial:
@@ -237,11 +241,15 @@ def _check_result(result: Any, n_pairs: int) -> Columns:
     return result
 
 
-def _by_common_ends(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order of the pairs, by whichever ends have fewer distinct points."""
+def _by_common_ends(
+    start: NDArray[np.float64], end: NDArray[np.float64], tile: int | None
+) -> NDArray[np.int64]:
+    """Order of the pairs, by whichever ends have fewer distinct points, in tiles of points."""
     places = [np.unique(points, axis=0, return_inverse=True)[1].ravel() for points in (start, end)]
-    fewer = min(places, key=lambda place: place.max(initial=0))
-    return np.argsort(fewer, kind="stable")
+    fewer, other = sorted(places, key=lambda place: place.max(initial=0))
+    if tile is None:
+        return np.argsort(fewer, kind="stable")
+    return np.lexsort((fewer, other // tile, fewer // tile))
 
 
 # -- joblib --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
 from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, join_paths
@@ -72,9 +73,15 @@ def work(geometry: Any, function: Any, start: Floats, *others: Any) -> list[NDAr
         If the deadline of the geometry's blocks passes; that of the solver gives statuses.
     """
     deadline, geometry = _deadline(geometry), geometry.for_many(len(start))
-    each = partial(_block, geometry=for_workers(geometry, len(start)), function=function)
+    worker, blocks, tile = for_workers(geometry, len(start)), geometry.blocks, None
+    graph = worker.precomputed.own_graph
+    if graph is not None:
+        n_jobs = max(1, effective_n_jobs(blocks.jobs(len(start))))
+        graph, tile = graph.for_pairs(start, others[0], n_jobs)
+        worker = replace(worker, graph=graph)
+    each = partial(_block, geometry=worker, function=function, deadline=deadline)
     limited = deadline.remaining is not None
-    return geometry.blocks.run(partial(each, deadline=deadline), start, *others, limited=limited)
+    return blocks.run(each, start, *others, limited=limited, tile=tile)
 
 
 def for_workers(geometry: Any, n_pairs: int) -> Any:

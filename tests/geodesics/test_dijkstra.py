@@ -117,7 +117,7 @@ def test_a_search_back_finds_all_nodes_of_paths_that_are_hardly_longer(graph):
     back.search(*ends, most, left=known, beyond=0.1)
     near = np.flatnonzero(far + left <= most * (1.0 - 1e-6))
     assert len(back.path(root)) < len(near) <= back.n_reached
-    np.testing.assert_allclose(back.tree[1][near], left[near], rtol=1e-12)
+    np.testing.assert_allclose(back.distance[near], left[near], rtol=1e-12)
     np.testing.assert_allclose(back.lengths(np.array([root])), far[leaf], rtol=1e-12)
     assert not set(back.reached) - set(np.flatnonzero(np.isfinite(left)))
     there.search(np.array([leaf]), NOWHERE)
@@ -276,7 +276,7 @@ def test_kernels_are_compiled_once():
         finder.path(np.int32(4))
     finder.search(leaves[:1], leaves[1:2], np.float32(30.0), aim=2)
     finder.search(leaves[:1], leaves[1:2], left=far[:, 0].copy(), beyond=0.1)
-    for kernel in (module._search, module._trace):
+    for kernel in (module._search, module.trace):
         assert len(kernel.signatures) == 1
 
 
@@ -290,5 +290,5 @@ def test_kernels_are_compiled_where_no_folder_can_be_written(monkeypatch):
 
     monkeypatch.setattr(module, "njit", njit)
     before, path = np.array([-1, 0, 1], dtype=np.int32), np.zeros(3, dtype=np.int32)
-    assert module.kept_on_disk(module._trace.py_func)(before, 2, path) == 3
+    assert module.kept_on_disk(module.trace.py_func)(before, 2, path) == 3
     np.testing.assert_array_equal(path, [2, 1, 0])

@@ -71,15 +71,21 @@ class Dijkstra:
         self._distance, self._bound = np.full(n_nodes, np.inf), np.empty(n_nodes, np.float32)
         self._wanted = np.zeros(n_nodes, dtype=np.uint8)
         # Which nodes have a distance, the node before each on its path, and the heap's arrays.
-        self._reached, self._before, place, heap = np.empty((4, n_nodes), dtype=np.int32)
+        self._before = np.full(n_nodes, -1, dtype=np.int32)
+        self._reached, place, heap = np.empty((3, n_nodes), dtype=np.int32)
         self._heap = np.empty(n_nodes), heap, place
         self._limit, self._n_reached = np.inf, 0
         self._single: np.ndarray | None = None
 
     @property
-    def tree(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the last search: the node before each, -1 of roots, and distances."""
-        return self._before, self._distance
+    def before(self) -> np.ndarray:
+        """Of the last search the node before each; -1 of roots, and of nodes not reached."""
+        return self._before
+
+    @property
+    def distance(self) -> np.ndarray:
+        """Distances of the last search, infinite of nodes not reached."""
+        return self._distance
 
     @property
     def reached(self) -> np.ndarray:
@@ -193,7 +199,7 @@ class Dijkstra:
         if np.isinf(self._distance[node]) or self._distance[node] > self._limit:
             return np.zeros(0, dtype=int)
         vertices = self._heap[1]  # not in use between two searches
-        n_vertices = _trace(self._before, int(node), vertices)
+        n_vertices = trace(self._before, int(node), vertices)
         return vertices[:n_vertices][::-1].astype(int)
 
 
@@ -228,7 +234,7 @@ def _search(
             if not 0 <= node < len(distance):
                 raise IndexError("Expected nodes of the graph, got a number that is none.")
     for k in range(n_reached):
-        distance[reached[k]] = np.inf
+        distance[reached[k]], before[reached[k]] = np.inf, -1
     n_reached = size = left = 0
     for node in leaves:
         left += 1 - wanted[node]
@@ -317,7 +323,7 @@ def _remove_first(heap: Arrays, size: int) -> None:
 
 
 @kept_on_disk
-def _trace(before: np.ndarray, node: int, path: np.ndarray) -> int:
+def trace(before: np.ndarray, node: int, path: np.ndarray) -> int:
     """Follow a path from a node back to its root, and return the number of its vertices."""
     n_vertices = 0
     while node >= 0:

@@ -165,6 +165,38 @@ class LatentGraph:
         graph.factor = factor * self.factor
         return graph
 
+    def for_pairs(self, start: Floats, end: Floats, n_jobs: int) -> tuple[LatentGraph, int | None]:
+        """Make a graph that keeps the shortest-path trees of points which many pairs share.
+
+        Parameters
+        ----------
+        start, end : array, shape=[n_pairs, dim]
+            End points of the pairs that will be asked for.
+        n_jobs : int
+            Processes that will work on them, each with trees of its own.
+
+        Returns
+        -------
+        graph : LatentGraph
+            It shares nodes and edges with this one; this one itself where no trees are worth their
+            while, as where many points are paired with a few.
+        tile : int or None
+            If it cannot hold all trees at once, those of two times so many points are held.
+        """
+        search = self._search
+        if isinstance(search, CodeGraph) or len(start) < search.options.repeated:
+            return self, None
+        first, last = self._tree.query(start)[1], self._tree.query(end)[1]
+        n_ends = np.bincount(np.concatenate((first, last)), minlength=len(self.nodes))
+        least, tile = n_jobs * search.options.repeated, search.n_kept // 2
+        often = n_ends >= least
+        n_between, repeated = (often[first] & often[last]).sum(), np.flatnonzero(often)
+        if tile < least or 2 * n_between < least * max(1, len(repeated)):
+            return self, None
+        graph = copy.copy(self)
+        graph._search = search.keeping(repeated)
+        return graph, tile if len(repeated) > 2 * tile else None
+
     def __getstate__(self) -> dict[str, object]:
         """State without what is quickly built again."""
         again = ("_tree", "_known_links")

@@ -26,6 +26,10 @@ class SearchOptions:
         Share by which bounds are loosened, because they are kept in single precision.
     bounding : int
         Most searches whose distances bound those from other points; one for so many points.
+    repeated : int
+        The trees of nodes are kept that are ends of at least so many pairs in each process.
+    trees_bytes : int
+        Bytes that trees may take.
     """
 
     shared: int = 24
@@ -34,6 +38,8 @@ class SearchOptions:
     n_landmarks: int = 16
     slack: float = 1e-5
     bounding: int = 8
+    repeated: int = 32
+    trees_bytes: int = 2**27
 
 
 @dataclass(frozen=True)

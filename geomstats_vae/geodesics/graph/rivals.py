@@ -17,8 +17,9 @@ import numpy as np
 from numba import njit
 
 from geomstats_vae.geodesics.arrays import Floats, Ints
-from geomstats_vae.geodesics.graph.dijkstra import Arrays, Dijkstra, kept_on_disk
+from geomstats_vae.geodesics.graph.dijkstra import Dijkstra, kept_on_disk
 from geomstats_vae.geodesics.graph.options import RivalOptions
+from geomstats_vae.geodesics.graph.trees import Tree, Trees
 
 
 class Rivals:
@@ -41,7 +42,7 @@ class Rivals:
 
     def __init__(self, nodes: Floats, spacing: float, options: RivalOptions) -> None:
         self._nodes, self._options = nodes, options
-        self._apart = options.apart * spacing
+        self._apart, self._marked = options.apart * spacing, np.zeros(len(nodes), dtype=bool)
         self.found: list[tuple[int, Ints]] = []
 
     @property
@@ -50,46 +51,61 @@ class Rivals:
         return self._options.longer
 
     def look(
-        self, dijkstra: Dijkstra, back: Dijkstra, pairs: Ints, leaves: Ints, limit: Floats
+        self,
+        found: Dijkstra | Tree,
+        back: Dijkstra,
+        pairs: Ints,
+        leaves: Ints,
+        limit: Floats,
+        trees: Trees | None = None,
     ) -> None:
-        """Look for second paths of pairs after a search from one root.
+        """Look for second paths of pairs that share a root.
 
         Parameters
         ----------
-        dijkstra : Dijkstra
+        found : Dijkstra or Tree
             Has searched for paths to the leaves, and `longer` beyond them.
         back : Dijkstra
             Searches the same graph from leaves to the root.
         pairs : array of int, shape=[n]
-            Pairs that share this root.
+            The pairs.
         leaves : array of int, shape=[n]
             Where their paths end.
         limit : array, shape=[n]
             Lengths past which no path is wanted.
+        trees : Trees, optional
+            Known trees; of leaves that have one there is no search.
         """
-        options, length = self._options, dijkstra.lengths(leaves)
+        options, length = self._options, found.lengths(leaves)
         if options.longer < 0.0:
             return
-        chosen = np.empty(options.most, dtype=np.int64)
+        chosen, one = np.empty(options.most, dtype=np.int64), found.single_distances
         for pair, leaf, cost, most in zip(pairs, leaves, length, limit, strict=True):
             most = min((1.0 + options.longer) * cost, most)
             if not 0.0 < cost <= most < np.inf:
                 continue
-            first = dijkstra.path(leaf)
-            ends, left = (np.array([leaf]), first[:1]), dijkstra.single_distances
-            back.search(*ends, most, left=left, beyond=options.longer)
+            first = found.path(leaf)
+            other: Dijkstra | Tree = back
+            if trees is not None and leaf in trees and isinstance(found, Tree):
+                other = trees.of(leaf)
+                between, total = found.between(other, most)
+            else:
+                back.search(np.array([leaf]), first[:1], most, left=one, beyond=options.longer)
+                between, total = back.reached, one[back.reached] + back.distance[back.reached]
             n = _choose(
-                dijkstra.tree,
-                back.tree,
-                back.reached,
+                found.before,
+                other.before,
+                between,
+                total,
                 first,
                 self._nodes,
+                self._marked,
                 (most, self._apart**2, options.share),
                 options.shortest,
                 chosen,
             )
             for begin in chosen[:n]:
-                nodes = dijkstra.path(begin)[:-1], back.path(begin)[::-1]
+                nodes = found.path(begin)[:-1], other.path(begin)[::-1]
                 self.found.append((int(pair), np.concatenate(nodes)))
 
 
@@ -143,46 +159,48 @@ def _whole(before: Ints, after: Ints, node: int) -> Ints:
 
 @kept_on_disk
 def _choose(
-    tree: Arrays,
-    back: Arrays,
-    reached: Ints,
+    before: Ints,
+    after: Ints,
+    between: Ints,
+    total: Floats,
     first: Ints,
     nodes: Floats,
+    marked: np.ndarray,
     limits: tuple[float, float, float],
     shortest: int,
     chosen: Ints,
 ) -> int:
     """Choose the cheapest plateaus that lie apart from the first path and from each other.
 
-    Written are the first nodes; returned is their number.
+    A plateau is a run of nodes each of which follows upon the one before in both trees, those of
+    the root and of the leaf. Looked at are nodes between these, with the lengths of the paths
+    through them. Written are the first nodes of plateaus; returned is their number.
     """
-    before, distance = tree
-    after, left = back
     most, apart, share = limits
     # First nodes, and numbers of nodes.
-    found, cost, n_found = np.empty((len(reached), 2), dtype=np.int64), np.empty(len(reached)), 0
-    for node in reached:
-        total = distance[node] + left[node]
-        if not total <= most:
+    found, cost, n_found = np.empty((len(between), 2), dtype=np.int64), np.empty(len(between)), 0
+    for k, node in enumerate(between):
+        if not total[k] <= most:
             continue
         up = before[node]
-        if up >= 0 and left[up] < np.inf and after[up] == node:
+        if up >= 0 and after[up] == node:
             continue  # no first node
         last, n = node, 1
         while after[last] >= 0 and before[after[last]] == last:
             last = after[last]
             n += 1
         if n >= shortest:
-            found[n_found, 0], found[n_found, 1], cost[n_found] = node, n, total
+            found[n_found, 0], found[n_found, 1], cost[n_found] = node, n, total[k]
             n_found += 1
     n_chosen = 0
+    marked[first] = True
     for c in np.argsort(cost[:n_found]):
         begin, n = found[c]
         other = _lies_apart(nodes, first, begin, after, n, apart)
         if other:
             n_off = 0
             for node in _whole(before, after, begin):
-                n_off += not (first == node).any()
+                n_off += not marked[node]
             other = n >= share * n_off
         for k in range(n_chosen):
             if other:
@@ -193,4 +211,5 @@ def _choose(
             n_chosen += 1
             if n_chosen == len(chosen):
                 break
+    marked[first] = False
     return n_chosen

@@ -17,6 +17,7 @@ from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.graph.dijkstra import Dijkstra
 from geomstats_vae.geodesics.graph.options import SearchOptions
 from geomstats_vae.geodesics.graph.rivals import Rivals
+from geomstats_vae.geodesics.graph.trees import Tree, Trees
 
 # Stands for infinity, whose differences are not defined, in bounds of single precision.
 _UNREACHED = np.float32(1e30)
@@ -34,21 +35,42 @@ class GraphSearch:
         farthest from those before it.
     options : SearchOptions
         How paths are searched.
+    repeated : array of int, shape=[n_repeated], optional
+        Nodes whose trees are kept: the ends of many paths, most of them between these.
     """
 
-    def __init__(self, graph: sparse.csr_matrix, ends: Ints, options: SearchOptions) -> None:
+    def __init__(
+        self,
+        graph: sparse.csr_matrix,
+        ends: Ints,
+        options: SearchOptions,
+        repeated: Ints | None = None,
+    ) -> None:
         self.matrix, self.ends, self.options = graph, ends, options
-        self._n_aimed = 0
+        repeated = np.zeros(0, dtype=int) if repeated is None else repeated
+        self._n_aimed, self._trees = 0, Trees(graph, repeated, self.n_kept)
 
     def __getstate__(self) -> dict[str, object]:
-        """State with half of the edges, and without what is known of landmarks."""
+        """State with half of the edges, and without what is known of landmarks and trees."""
         half = sparse.triu(self.matrix, format="csr")
-        return {"half": half, "ends": self.ends, "options": self.options}
+        own = {"ends": self.ends, "options": self.options, "repeated": self._trees.roots}
+        return {"graph": half, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.matrix = state["half"] + state["half"].T
-        self.ends, self.options = state["ends"], state["options"]
-        self._n_aimed = 0
+        graph = state["graph"] + state["graph"].T
+        self.__init__(**state | {"graph": graph})  # type: ignore[misc]
+
+    def keeping(self, repeated: Ints) -> GraphSearch:
+        """Make the same search of the same graph, but keep the trees of some nodes."""
+        search = GraphSearch(self.matrix, self.ends, self.options, repeated)
+        known = ("_to_landmarks", "_rounding")
+        vars(search).update({name: vars(self)[name] for name in known if name in vars(self)})
+        return search
+
+    @property
+    def n_kept(self) -> int:
+        """Number of trees that are held at once, at most; one takes eight bytes for each node."""
+        return self.options.trees_bytes // (8 * self.matrix.shape[0])
 
     @cached_property
     def _to_landmarks(self) -> np.ndarray:
@@ -113,29 +135,29 @@ class GraphSearch:
         paths, length = [np.zeros(0, dtype=int)] * len(source), np.full(len(source), np.inf)
         swap = len(np.unique(target)) < len(np.unique(source))
         root, leaf = (target, source) if swap else (source, target)
-        groups = _groups(root)
-        together = [self._small or len(pairs) >= self.options.shared for pairs in groups]
-        aims = self._aims(together.count(False))
+        groups, trees, few = _groups(root), self._trees, self.options.shared
+        known = [root[pairs[0]] in trees for pairs in groups]
+        together = [self._small or len(pairs) >= few for pairs in groups]
+        aims = self._aims(sum(not (a or b) for a, b in zip(known, together, strict=True)))
         dijkstra, beyond = self._dijkstra(aims), -1.0
         if rivals is not None:
             beyond, back = rivals.longer, Dijkstra(self.matrix)
-        for pairs, shared in zip(groups, together, strict=True):
-            if shared or not aims:
-                node = root[pairs[:1]]
-                dijkstra.search(node, leaf[pairs], limit[pairs].max(), beyond=beyond)
-                length[pairs] = dijkstra.lengths(leaf[pairs])
+        for pairs, kept, shared in zip(groups, known, together, strict=True):
+            alone = aims and not (kept or shared)
+            for part in pairs[:, None] if alone else [pairs]:
+                node, leaves, most = root[part[0]], leaf[part], limit[part]
+                found: Dijkstra | Tree = dijkstra
+                if kept:
+                    found = trees.of(node)
+                elif alone:
+                    self._find(dijkstra, aims, node, leaves[0], most[0], beyond=beyond)
+                else:
+                    dijkstra.search(root[part[:1]], leaves, most.max(), beyond=beyond)
+                length[part] = found.lengths(leaves)
                 if rivals is not None:
-                    rivals.look(dijkstra, back, pairs, leaf[pairs], limit[pairs])
-            for pair in pairs:
-                if aims and not shared:
-                    ends = root[pair], leaf[pair], limit[pair]
-                    self._find(dijkstra, aims, *ends, beyond=beyond)
-                    length[pair] = dijkstra.lengths(leaf[pair])
-                    if rivals is not None:
-                        row = np.array([pair])
-                        rivals.look(dijkstra, back, row, leaf[row], limit[row])
-                if length[pair] <= limit[pair] and np.isfinite(length[pair]):
-                    paths[pair] = dijkstra.path(leaf[pair])
+                    rivals.look(found, back, part, leaves, most, trees if kept else None)
+                for pair in part[np.isfinite(length[part]) & (length[part] <= most)]:
+                    paths[pair] = found.path(leaf[pair])
         length[length > limit] = np.inf
         if swap and rivals is not None:
             rivals.found = [(pair, path[::-1]) for pair, path in rivals.found]
