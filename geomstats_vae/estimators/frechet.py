@@ -240,6 +240,41 @@ def frechet_steps(
         waiting &= ~moved if one_step else True
 
 
+def newton_ahead(
+    geometry: DecoderGeometry,
+    labels: Labels,
+    weights: Floats,
+    means: FrechetMeans,
+) -> Floats:
+    """Take Newton's steps from means that were found, with no geodesics where they lead to.
+
+    Parameters
+    ----------
+    geometry : DecoderGeometry
+        The geometry that the means were found in.
+    labels : numpy.ndarray of int, shape=[n_samples]
+        Groups of the points.
+    weights : numpy.ndarray, shape=[n_samples]
+        Nonnegative weights.
+    means : FrechetMeans
+        The means.
+
+    Returns
+    -------
+    points : numpy.ndarray, shape=[n_groups, n_features]
+        Where the steps lead to; the means themselves of those that are not converged.
+    """
+    groups = _Groups(labels, weights, len(means.points))
+    mean_log = groups.average(means.geodesics.velocity)
+    parts = means.points, means.geodesics, mean_log, means.variance, means.residual
+    near = means.converged & (groups.weight > 0.0)
+    direction = _newton(geometry, groups, _State(*parts), mean_log, near)
+    points = means.points.copy()
+    points[near] = geometry.exps(points[near], direction[near], rtol=_STEP_RTOL)
+    valid = np.asarray(np.isfinite(points).all(axis=1))
+    return np.where(valid[:, None], points, means.points)
+
+
 class _Groups:
     """Weighted averages over the groups of rows."""
 

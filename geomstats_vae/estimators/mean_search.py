@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeGuard
 
 import numpy as np
 import torch
 
 from geomstats_vae.estimators.assignment import Labels
 from geomstats_vae.estimators.base import between_steps
-from geomstats_vae.estimators.frechet import NEWTON_DIM, FrechetMeans, frechet_steps
+from geomstats_vae.estimators.frechet import (
+    NEWTON_DIM,
+    FrechetMeans,
+    frechet_steps,
+    newton_ahead,
+)
 from geomstats_vae.estimators.seeding import gather
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.fans import (
@@ -28,6 +34,8 @@ from geomstats_vae.immersions.immersion import gram
 # The first geodesics: their tolerance, and the residual relative to the spread up to which they
 # serve. Averages of logarithms are right to about a tenth of the tolerance.
 _LOOSE_TOL, _LOOSE_RESIDUAL = 1e-3, 1e-3
+# The residuals before Newton steps whose ends are not looked at, by a table.
+_NEAR, _NEARER = 3e-3, 3e-4
 # Tolerance of the last geodesics, in units of that of the mean, and between these.
 _SHARE, _FINEST = 0.1, 1e-6
 # Steps to the first mean, and images that are taken at once.
@@ -73,7 +81,7 @@ def search_means(
     means : FrechetMeans
         The best so far; `converged` only where the geodesics are as exact as `rtol` asks for.
     """
-    n_before, stages = 0, _stages(geometry, rtol)
+    n_before, stages, newton = 0, _stages(geometry, rtol), geometry.dim <= NEWTON_DIM
     for number, (working, share, afresh) in enumerate(stages):
         last = number == len(stages) - 1
         steps = frechet_steps(
@@ -85,13 +93,16 @@ def search_means(
             guess=None if afresh else guess,
             rtol=share,
             max_iter=max_iter - n_before,
-            newton=geometry.dim <= NEWTON_DIM,
+            newton=newton,
         )
         for means in steps:
             found = means.converged & last
             yield means._replace(converged=found, n_iter=n_before + means.n_iter)
         start, guess = means.points, means.geodesics.curves
         n_before += means.n_iter
+        if not last and newton and n_before < max_iter and _by_table(working):
+            # The step squares a small residual. Whether it did is seen in the next stage.
+            start, n_before = newton_ahead(working, labels, weights, means), n_before + 1
 
 
 def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool]]:
@@ -104,14 +115,19 @@ def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool
     if geometry.bounds is None or rtol >= _LOOSE_RESIDUAL:
         return [(exact, rtol, False)]
     loose = geometry.with_tol(_LOOSE_TOL)
-    if not (isinstance(geometry, DecoderGeometry) and geometry.tabulated):
+    if not _by_table(geometry):
         # Curves that are taken along may stay in valleys that have become the longer ones.
         graph = geometry.build_graph() if isinstance(geometry, DecoderGeometry) else None
         afresh = graph is not None and graph.on_grid
         return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, afresh)]
     # Between steps curves stay in their valleys: once more all valleys are looked at.
     rough, fine = between_steps(loose), between_steps(exact)
-    return [(rough, _LOOSE_RESIDUAL, False), (fine, rtol, True), (exact, rtol, False)]
+    finer = max(rtol, _NEARER)
+    return [(rough, _NEAR, False), (fine, finer, True), (exact, rtol, False)]
+
+
+def _by_table(geometry: Geometry) -> TypeGuard[DecoderGeometry]:
+    return isinstance(geometry, DecoderGeometry) and geometry.tabulated
 
 
 def near_means(

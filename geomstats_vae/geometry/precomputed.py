@@ -72,4 +72,8 @@ class Precomputed:
             return None
         due = earlier(Deadline.after(self.max_seconds), self.blocks.deadline)
         parts = self.decoder, lambda: self.own_graph
-        return table.get(*parts, verbose=self.blocks.verbose, deadline=due)
+        # A graph that is there knows the metric at some of the table's points.
+        graph = self.unscaled_graph
+        built = not isinstance(graph, GraphOnDemand) or graph.built
+        known = self.own_graph.samples if built and self.own_graph is not None else None
+        return table.get(*parts, known=known, verbose=self.blocks.verbose, deadline=due)

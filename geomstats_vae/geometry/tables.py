@@ -18,7 +18,7 @@ from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import Evaluator, cache_sized_chunk
 from geomstats_vae.geodesics.solver import GeodesicSolver
 from geomstats_vae.geodesics.table import MetricTable, TableOptions
-from geomstats_vae.geodesics.table.metric_table import Metric
+from geomstats_vae.geodesics.table.samples import Metric, Samples
 from geomstats_vae.immersions.decoder import Decoder
 
 # Graph paths between so many pairs of codes show where geodesics run.
@@ -115,6 +115,7 @@ class TableOnDemand:
         decoder: Decoder,
         graph: Callable[[], LatentGraph | None] = lambda: None,
         *,
+        known: Samples | None = None,
         verbose: bool = False,
         deadline: Deadline = NO_LIMIT,
     ) -> MetricTable | None:
@@ -127,6 +128,8 @@ class TableOnDemand:
         graph : callable, optional
             Returns a graph, which shows where geodesics run: if the table cannot be fine
             everywhere, it is so there.
+        known : Samples, optional
+            Values of the metric, as of the graph if it is there.
         verbose : bool
             Show a progress bar.
         deadline : Deadline, optional
@@ -156,6 +159,7 @@ class TableOnDemand:
                     wanted=lambda: _places(self.codes, graph()),
                     options=self.options,
                     verbose=verbose,
+                    known=known,
                 )
             return self._table
 

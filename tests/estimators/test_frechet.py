@@ -8,7 +8,7 @@ from geomstats.geometry.hypersphere import Hypersphere
 from geomstats.geometry.poincare_ball import PoincareBall
 
 from geomstats_vae import LatentSpace
-from geomstats_vae.estimators.frechet import frechet_means
+from geomstats_vae.estimators.frechet import frechet_means, newton_ahead
 from geomstats_vae.manifolds.geometries import geometry_of
 from tests import surfaces
 from tests.estimators.counter import Counter
@@ -170,3 +170,25 @@ def test_decoder_of_the_sphere_agrees_with_the_sphere(weights):
     np.testing.assert_allclose(embedded, theirs.points, atol=1e-5)
     np.testing.assert_allclose(ours.variance, theirs.variance, rtol=1e-5)
     assert ours.converged.all()
+
+
+@spaces.on_numpy_alone
+def test_newton_step_ahead_squares_the_residual(weights):
+    """Of means that are converged; others stay, as they do without weight."""
+    codes, labels = spaces.draw(30, 2, scale=0.4), LABELS
+    geometry = geometry_of(LatentSpace(surfaces.closed_sphere(), 2, on_failure="raise"))
+    weights = np.where(labels == 2, 0.0, weights)
+    near = frechet_means(geometry, codes, labels, weights, codes[:3], rtol=0.05, newton=True)
+    assert near.converged.all()
+    ahead = newton_ahead(geometry, labels, weights, near)
+    after = frechet_means(geometry, codes, labels, weights, ahead, max_iter=0)
+    # In units of the spread.
+    spread = np.sqrt(near.variance[:2])
+    before, after = near.residual[:2] / spread, after.residual[:2] / spread
+    assert (before > 1e-4).all()
+    assert (after < np.maximum(2.0 * before**2, 1e-6)).all()
+    np.testing.assert_array_equal(ahead[2], codes[2])
+    late = near._replace(converged=np.array([False, True, True]))
+    np.testing.assert_array_equal(
+        newton_ahead(geometry, labels, weights, late), np.where([[0], [1], [1]], ahead, near.points)
+    )

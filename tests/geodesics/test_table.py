@@ -1,5 +1,6 @@
 """Tables of metrics, and geodesics by them: exact where they can be, refused where they cannot."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,39 @@ def test_leaves_are_halved_where_the_metric_asks_for_it():
     speed, error = table.speeds_and_errors(z, np.ones_like(z))
     np.testing.assert_allclose(speed, np.sqrt(2.0 * exact), rtol=1e-4)
     assert (np.abs(speed / np.sqrt(2.0 * exact) - 1.0) <= np.maximum(error, 1e-9) * 3.0).all()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_finer_table_takes_over_what_a_rough_one_knows(dim):
+    """On the same box, where its points are among those of the finer one."""
+    asked = []
+
+    def metric(points):
+        asked.append(points)
+        return ridge(points)
+
+    box, rough = (np.full(dim, -1.0), np.full(dim, 1.0)), replace(LOOSE, cells=4, rtol=0.1)
+    samples = MetricTable(metric, *box, options=rough, keep=True).samples
+    alone = MetricTable(ridge, *box, options=LOOSE)
+    asked.clear()
+    table = MetricTable(metric, *box, options=LOOSE, known=samples)
+    n_asked = sum(map(len, asked))
+    assert alone.n_points - len(samples) <= n_asked < alone.n_points - 0.5 * len(samples)
+    assert table.n_points == alone.n_points
+    np.testing.assert_array_equal(table.error, alone.error)
+    np.testing.assert_allclose(table.tree.coefficients, alone.tree.coefficients, rtol=1e-13)
+    assert table.samples is None
+    for low, options in ((-1.1, LOOSE), (-1.0, replace(LOOSE, cells=6))):
+        asked.clear()
+        other = MetricTable(metric, np.full(dim, low), box[1], options=options, known=samples)
+        assert sum(map(len, asked)) == other.n_points
+
+
+def test_values_of_the_metric_are_not_pickled():
+    table = table_of(sphere_of(2), 2, keep=True)
+    assert table.samples is not None
+    for other in (pickle.loads(pickle.dumps(table)), table.scaled(2.0)):
+        assert other.samples is None
 
 
 def test_what_the_table_does_not_know():

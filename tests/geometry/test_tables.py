@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from geomstats_vae import LAND, FrechetMean, GeodesicKMeans, LatentSpace
+from geomstats_vae.datasets import load_digits_vae
+from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.table import TableOptions
 from geomstats_vae.geometry.hessians import distance_hessians
 from geomstats_vae.geometry.tables import TableOnDemand
@@ -106,6 +108,29 @@ def test_estimators():
     )
     np.testing.assert_array_equal(found.labels_, exact.labels_)
     np.testing.assert_allclose(found.inertia_, exact.inertia_, rtol=1e-4)
+
+
+def test_a_table_takes_over_what_the_graph_knows(monkeypatch):
+    asked, metrics = [0], Evaluator.metrics
+
+    def counted(evaluator, points):
+        asked[0] += len(points)
+        return metrics(evaluator, points)
+
+    monkeypatch.setattr(Evaluator, "metrics", counted)
+    vae = load_digits_vae()
+    tables, numbers = [], []
+    for build_graph in (True, False):
+        space = LatentSpace(vae.decoder_, points=vae.codes_, table=True)
+        if build_graph:
+            space.metric.build_graph()
+        asked[0] = 0
+        tables.append(space.metric.geometry.for_many().metric_table)
+        numbers.append(asked[0])
+    assert numbers[0] < 0.85 * numbers[1]
+    coefficients = [table.tree.coefficients for table in tables]
+    scale = np.abs(coefficients[1]).max()
+    np.testing.assert_allclose(*coefficients, rtol=1e-9, atol=1e-12 * scale)
 
 
 def test_land():

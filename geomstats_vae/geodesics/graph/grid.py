@@ -63,7 +63,7 @@ class Grid:
             A rough table of the metric, if it was of use.
         """
         nodes, spacing = self._regular_nodes()
-        table = self._rough_table(nodes, spacing)
+        table = self._rough_table(nodes)
         if table is not None and table.complete:
             # No walls: nodes stay where they are.
             everywhere = np.ones(len(nodes), dtype=bool)
@@ -112,8 +112,11 @@ class Grid:
         spacing = np.array([axis[1] - axis[0] for axis in axes])
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), spacing
 
-    def _rough_table(self, nodes: Floats, spacing: Floats) -> MetricTable | None:
-        """Make a table of the metric that is good enough for the lengths of edges."""
+    def _rough_table(self, nodes: Floats) -> MetricTable | None:
+        """Make a table of the metric that is good enough for the lengths of edges.
+
+        Its box is that of a table for geodesics, which takes over what it knows.
+        """
         dim, immersion = nodes.shape[1], self._evaluator.immersion
         if dim not in self._options.tables or immersion.smooth is False:
             return None
@@ -124,10 +127,7 @@ class Grid:
             self._progress.update(len(points))
             return self._evaluator.metrics(points)
 
-        margin = self._options.farthest * spacing  # by which nodes may be moved
-        return MetricTable(
-            metric, nodes.min(axis=0) - margin, nodes.max(axis=0) + margin, options=options
-        )
+        return MetricTable(metric, nodes.min(axis=0), nodes.max(axis=0), options=options, keep=True)
 
     def _measure(
         self,

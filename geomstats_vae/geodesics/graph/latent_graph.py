@@ -25,6 +25,8 @@ from geomstats_vae.geodesics.graph.measure import ChordMeasure, TabulatedMeasure
 from geomstats_vae.geodesics.graph.options import GraphOptions
 from geomstats_vae.geodesics.graph.rivals import Rivals
 from geomstats_vae.geodesics.graph.search import GraphSearch
+from geomstats_vae.geodesics.table.metric_table import MetricTable
+from geomstats_vae.geodesics.table.samples import Samples
 from geomstats_vae.immersions.composed import ScaledImmersion
 from geomstats_vae.immersions.immersion import Immersion
 
@@ -136,6 +138,12 @@ class LatentGraph:
         n_edges = self._search.matrix.nnz // 2
         return n_edges, n_edges
 
+    @property
+    def samples(self) -> Samples | None:
+        """Values of the metric that a grid was made of; None where none are kept."""
+        table = self._links.table if isinstance(self._links, TabulatedMeasure) else None
+        return table.samples if isinstance(table, MetricTable) and self.factor == 1.0 else None
+
     def measure_edges(self, *, verbose: bool = False) -> None:
         """Measure all edges that were not measured before, as many searches would.
 
@@ -178,24 +186,19 @@ class LatentGraph:
         Returns
         -------
         graph : LatentGraph
-            It shares nodes and edges with this one; this one itself where no trees are worth their
-            while, as where many points are paired with a few.
+            It shares nodes and edges with this one; this one itself where trees are not worth it.
         tile : int or None
-            If it cannot hold all trees at once, those of two times so many points are held.
+            Where not all trees are held at once, those of two times so many points are.
         """
-        search = self._search
-        if isinstance(search, CodeGraph) or len(start) < search.options.repeated:
+        if isinstance(self._search, CodeGraph) or not len(start):
             return self, None
-        first, last = self._tree.query(start)[1], self._tree.query(end)[1]
-        n_ends = np.bincount(np.concatenate((first, last)), minlength=len(self.nodes))
-        least, tile = n_jobs * search.options.repeated, search.n_kept // 2
-        often = n_ends >= least
-        n_between, repeated = (often[first] & often[last]).sum(), np.flatnonzero(often)
-        if tile < least or 2 * n_between < least * max(1, len(repeated)):
+        ends = self._tree.query(start)[1], self._tree.query(end)[1]
+        search, tile = self._search.for_pairs(*ends, n_jobs)
+        if search is self._search:
             return self, None
         graph = copy.copy(self)
-        graph._search = search.keeping(repeated)
-        return graph, tile if len(repeated) > 2 * tile else None
+        graph._search = search
+        return graph, tile
 
     def __getstate__(self) -> dict[str, object]:
         """State without what is quickly built again."""

@@ -60,6 +60,16 @@ class GraphSearch:
         graph = state["graph"] + state["graph"].T
         self.__init__(**state | {"graph": graph})  # type: ignore[misc]
 
+    def for_pairs(self, source: Ints, target: Ints, n_jobs: int) -> tuple[GraphSearch, int | None]:
+        """Keep the trees of nodes that are ends of many pairs; see `LatentGraph.for_pairs`."""
+        n_ends = np.bincount(np.concatenate((source, target)), minlength=self.matrix.shape[0])
+        least, tile = n_jobs * self.options.repeated, self.n_kept // 2
+        often = n_ends >= least
+        n_between, repeated = (often[source] & often[target]).sum(), np.flatnonzero(often)
+        if tile < least or 2 * n_between < least * max(1, len(repeated)):
+            return self, None
+        return self.keeping(repeated), tile if len(repeated) > 2 * tile else None
+
     def keeping(self, repeated: Ints) -> GraphSearch:
         """Make the same search of the same graph, but keep the trees of some nodes."""
         search = GraphSearch(self.matrix, self.ends, self.options, repeated)

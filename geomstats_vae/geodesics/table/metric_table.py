@@ -51,9 +51,15 @@ class MetricTable:
         Show a progress bar, in points.
     deadline : Deadline, optional
         When to halve no more blocks.
+    known : Samples, optional
+        What is known of the metric: where the table asks for the same points, it is not evaluated.
+    keep : bool
+        Whether to keep the values of the metric, for a finer table.
 
     Attributes
     ----------
+    samples : Samples or None
+        These values. They are not copied or pickled along.
     tree : SplineTree
         The splines of the components on and above the diagonal.
     n_points : int
@@ -72,6 +78,8 @@ class MetricTable:
         options: TableOptions | None = None,
         verbose: bool = False,
         deadline: Deadline | None = None,
+        known: Samples | None = None,
+        keep: bool = False,
     ) -> None:
         self.options = TableOptions() if options is None else options
         self.low, self.high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
@@ -80,12 +88,16 @@ class MetricTable:
         with tqdm(desc="Table", unit="point", disable=not verbose) as progress:
             finest = self._n_blocks * self._n_cells * 2 ** (self.options.most_halvings + 1)
             spacing = (self.high - self.low) / finest
-            self._samples = Samples(metric, self.low, spacing, progress.update)
+            self._samples = Samples(metric, self.low, spacing, progress.update, known)
             leaves = self._build(wanted)
         self.n_points = len(self._samples)
+        self.samples = self._samples if keep else None
         del self._samples
         self.error = np.array([leaf.error for leaf in leaves])
         self.tree = self._tree(leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"samples": None}
 
     @property
     def dim(self) -> int:
