@@ -142,7 +142,7 @@ before = settings()
 import geomstats_vae
 from geomstats_vae.geodesics.graph import dijkstra
 print(json.dumps({
-    "compiled": [repr(f) for f in (dijkstra._search, dijkstra._trace) if f.signatures],
+    "compiled": [repr(f) for f in (dijkstra._search, dijkstra.trace) if f.signatures],
     "changed": [key for key, value in settings().items() if value != before[key]],
     "loaded": [name for name in HEAVY if name in sys.modules],
 }))
