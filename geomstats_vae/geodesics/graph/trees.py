@@ -103,9 +103,9 @@ class Trees:
 
     Notes
     -----
-    Several threads can share the trees. A pickle holds none of them. A bucket is half as wide as the
-    shortest edge of a typical node. Where edges differ more than the largest number of buckets can
-    tell, a heap orders the nodes.
+    Several threads can share the trees. A pickle holds none of them. A bucket is half as wide as
+    the shortest edge of a typical node. Where edges differ more than the largest number of buckets
+    can tell, a heap orders the nodes.
     """
 
     width: ClassVar[float] = 0.5
