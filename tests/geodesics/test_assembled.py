@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae.geodesics.assembled import AssembledModel, newton_direction
+from geomstats_vae.geodesics.assembled import AssembledModel
 from geomstats_vae.geodesics.curves.chain import (
     Curves,
     concatenate,
     solve_between_ends,
     straight,
 )
+from geomstats_vae.geodesics.damped import newton_direction
 from geomstats_vae.geodesics.model_options import AssembledOptions
 from tests import surfaces
 
