@@ -1,0 +1,226 @@
+"""Newton steps of assembled matrices, damped per element where the model fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
+from geomstats_vae.geodesics.curves.chain import Curves, solve_between_ends
+from geomstats_vae.geodesics.elements import CurveMemory, PerElement
+from geomstats_vae.geodesics.model import Step
+from geomstats_vae.geodesics.model_options import AssembledOptions
+
+
+@dataclass
+class AssembledVariation(PerElement):
+    """Length of each element and its variations with respect to the element's nodes.
+
+    Parameters
+    ----------
+    length : array, shape=[n_elements]
+        Lengths.
+    gradient : array, shape=[n_elements, (degree + 1) * dim]
+        Derivative of the length.
+    stiffness : array, shape=[n_elements, (degree + 1) * dim, (degree + 1) * dim]
+        Gauss-Newton matrix of the energy at the present speed, int |D u|^2 / |c'|.
+    curvature : array, same shape
+        What Gauss-Newton leaves out, int <t, (d^2 F(u, u))'>.
+    mass : array, same shape
+        int |u|^2 |c'|, the squared norm of a displacement.
+    turning : array, shape=[n_elements]
+        Angle, in radians, by which the curve turns in the decoder's target.
+    """
+
+    length: Floats
+    gradient: Floats
+    stiffness: Floats
+    curvature: Floats
+    mass: Floats
+    turning: Floats
+
+    @property
+    def finite(self) -> Bools:
+        """Whether all is finite, shape=[n_elements]."""
+        return all_finite(self.stiffness) & all_finite(self.curvature)
+
+
+def all_finite(arrays: Floats) -> Bools:
+    """Whether all of each element is finite, shape=[n_elements]."""
+    return np.logical_and.reduce(np.isfinite(arrays).reshape(len(arrays), -1), axis=1)
+
+
+class DampedSteps:
+    """Newton steps with damping learnt where the model fails; see `Proposal`.
+
+    Along walls a Newton step fails first on a few elements, on which the length grows faster than
+    its second variation says. What a failed trial measures there, the excess over the linear
+    prediction per squared displacement, is the curvature that the model lacks. It is added to
+    those elements' matrices and the step solved again.
+    """
+
+    def __init__(
+        self,
+        curves: Curves,
+        variation: AssembledVariation,
+        fine: Floats,
+        enough: Floats,
+        before: Floats,
+        memory: CurveMemory,
+        options: AssembledOptions,
+    ) -> None:
+        self._curves, self._variation, self._fine = curves, variation, fine
+        self._length = length = curves.total(fine)
+        self._memory, self._options = memory, options
+        self._damping = self._remembered(memory.per_element["damping"])
+        found = newton_direction(curves, variation, length, self._damping, options)
+        near = found[1] <= enough
+        if (near & (curves.total(self._damping) > 0.0)).any():
+            self._damping[near[curves.owner]] = 0.0
+            found = newton_direction(curves, variation, length, self._damping, options)
+        self._direction, self._expected, self._definite = found
+        self.decrement = self._expected.copy()
+        self._falling = self.decrement <= options.fall * before
+        # A saddle is stationary too, but a coarse mesh finds directions of descent that are none:
+        # whether this is one is asked on a finer mesh.
+        self.done, self._enough = self.decrement <= enough, enough
+        self.open = np.ones(len(curves), dtype=bool)
+        share = np.minimum(1.0, options.growth * memory.per_curve["share"])
+        self._share = np.minimum(share, self._reach())
+        self._refusals, self._refused = 0, np.zeros(len(curves), dtype=bool)
+
+    def _remembered(self, damping: Floats) -> Floats:
+        """Damping of the last step, fading; none where it is small beside the matrices."""
+        stiffness, damping = self._variation.stiffness, self._options.fading * damping
+        usual = np.einsum("eii->e", stiffness) / stiffness.shape[1]
+        return np.where(damping > self._options.forget * usual, damping, 0.0)
+
+    def _reach(self) -> Floats:
+        """Share of the step past which a node would leave the curve's surroundings."""
+        curves, starts = self._curves, self._curves.offsets[:-1]
+        extent = np.maximum.reduceat(np.ptp(curves.nodes, axis=1).max(axis=1), starts)
+        size = np.maximum.reduceat(np.abs(self._direction).max(axis=(1, 2)), starts)
+        size = np.maximum(size, np.finfo(float).eps * extent)
+        return self._options.reach * curves.counts * extent / size
+
+    def step(self, which: Ints) -> tuple[Floats, Floats]:
+        """Propose steps, solved for again after refusals; see `Proposal.step`."""
+        again = which[self._refused[which]]
+        if len(again):
+            rows = self._curves.rows(again)
+            self._direction[rows], self._expected[again], _ = newton_direction(
+                self._curves.take(again),
+                self._variation[rows],
+                self._length[again],
+                self._damping[rows],
+                self._options,
+            )
+            self._refused[again] = False
+        rows = self._curves.rows(which)
+        share = self._share[self._curves.owner[rows], None, None]
+        return share * self._direction[rows], self._share[which] * self._expected[which]
+
+    def refuse(self, which: Ints, displacement: Floats, tried: Floats) -> None:
+        """Damp elements by the curvature that was missing; see `Proposal.refuse`."""
+        rows = self._curves.rows(which)
+        gradient = self._variation.gradient[rows].reshape(displacement.shape)
+        slope = (gradient * displacement).sum(axis=(1, 2))
+        square = np.maximum((displacement**2).sum(axis=(1, 2)), np.finfo(float).tiny)
+        with np.errstate(over="ignore", invalid="ignore"):
+            excess = np.maximum(tried - self._fine[rows] - slope, 0.0) / square
+        excess[~np.isfinite(excess)] = 0.0
+        self._damping[rows] = np.maximum(self._damping[rows], excess)
+        self._refused[which], self._refusals = True, self._refusals + 1
+        if self._refusals % 3 == 0:
+            self._share[which] *= self._options.shorten
+
+    def accept(self, taken: Bools, gained: Floats) -> Bools:
+        """Tell where Newton's method converges quadratically; see `Proposal.accept`."""
+        options, memory = self._options, self._memory
+        memory.per_curve["share"] = np.where(taken, self._share, 1.0 / options.growth)
+        memory.per_element["damping"] = self._damping
+        # There the next decrement needs no asking.
+        tol = self._enough / np.maximum(self._length, np.finfo(float).tiny)
+        sure = np.maximum(tol, np.minimum(options.sure, 0.1 * tol**0.5))
+        sure = (self._share == 1.0) & (self._expected <= sure * self._length)
+        return taken & self._definite & self._falling & sure
+
+
+def newton_direction(
+    curves: Curves,
+    variation: AssembledVariation,
+    length: Floats,
+    damping: Floats,
+    options: AssembledOptions,
+) -> Step:
+    """Descent direction of each curve's length.
+
+    Parameters
+    ----------
+    curves : Curves
+        Curves.
+    variation : AssembledVariation
+        Length and variations of their elements.
+    length : array, shape=[n_curves]
+        Lengths.
+    damping : array, shape=[n_elements]
+        Multiples of the identity added to the elements' matrices.
+    options : AssembledOptions
+        Options.
+
+    Returns
+    -------
+    direction : array, shape=[n_elements, degree + 1, dim]
+        Displacement of the nodes; zero at the end points.
+    decrement : array, shape=[n_curves]
+        Newton decrement, -gradient . direction.
+    definite : array of bool, shape=[n_curves]
+        Whether Newton's matrix is positive definite.
+
+    Notes
+    -----
+    Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
+    alone, which is definite wherever the metric is; near it Newton's matrix shifted by the least
+    tried multiple of the mass.
+    """
+    stiffness = variation.stiffness
+    if damping.any():
+        stiffness = stiffness + damping[:, None, None] * np.eye(stiffness.shape[1])
+    newton = stiffness + variation.curvature
+    found = solve_between_ends(curves, newton, variation.gradient)
+    direction, decrement, definite = found
+    failed = np.flatnonzero(~definite)
+    if not len(failed):
+        return found
+    left = _solve_again(curves, failed, stiffness, variation.gradient, found)
+    if len(left):
+        # Where the metric is singular so is the majoriser; along its null space nothing changes.
+        ridge = options.ridge * np.einsum("eii->e", stiffness) / stiffness.shape[1]
+        ridged = stiffness + ridge[:, None, None] * np.eye(stiffness.shape[1])
+        left = _solve_again(curves, left, ridged, variation.gradient, found)
+        decrement[left] = np.inf
+    near = failed[decrement[failed] < options.near * length[failed]]
+    for k in range(options.n_shifts):
+        if not len(near):
+            break
+        shift = options.first_shift * 10.0**k / length**2
+        shifted = newton + shift[curves.owner][:, None, None] * variation.mass
+        near = _solve_again(curves, near, shifted, variation.gradient, found)
+    return direction, decrement, definite
+
+
+def _solve_again(
+    curves: Curves, which: Ints, matrices: Floats, gradient: Floats, found: Step
+) -> Ints:
+    """Solve for some curves with other matrices; returns the curves that are left.
+
+    Solutions are written into what was found before.
+    """
+    rows = curves.rows(which)
+    part = Curves(curves.nodes[rows], curves.counts[which])
+    step, decrement, definite = solve_between_ends(part, matrices[rows], gradient[rows])
+    good = definite[part.owner]
+    found[0][rows[good]] = step[good]
+    found[1][which[definite]] = decrement[definite]
+    return which[~definite]
