@@ -124,7 +124,10 @@ class AssembledModel(ElementModel):
     def memory(self, curves: Curves, length: Floats) -> CurveMemory:
         """Shares of steps that were taken last, and damping; see `CurveModel.memory`."""
         share = np.full(len(curves), 1.0 / self.options.growth)
-        return CurveMemory({"share": share}, {"damping": np.zeros(len(curves.nodes))})
+        fading = np.full(len(curves), self.options.fading)
+        return CurveMemory(
+            {"share": share, "fading": fading}, {"damping": np.zeros(len(curves.nodes))}
+        )
 
     def propose(
         self,

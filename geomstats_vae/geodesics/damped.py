@@ -71,28 +71,40 @@ class DampedSteps:
         options: AssembledOptions,
     ) -> None:
         self._curves, self._variation, self._fine = curves, variation, fine
-        self._length = length = curves.total(fine)
+        self._length, self._enough = curves.total(fine), enough
         self._memory, self._options = memory, options
-        self._damping = self._remembered(memory.per_element["damping"])
-        found = newton_direction(curves, variation, length, self._damping, options)
-        near = found[1] <= enough
-        if (near & (curves.total(self._damping) > 0.0)).any():
-            self._damping[near[curves.owner]] = 0.0
-            found = newton_direction(curves, variation, length, self._damping, options)
+        self._fading, self._last = memory.per_curve["fading"], memory.per_element["damping"]
+        self._damping = self._remembered()
+        found = newton_direction(curves, variation, self._length, self._damping, options)
         self._direction, self._expected, self._definite = found
         self.decrement = self._expected.copy()
+        near = np.flatnonzero((found[1] <= enough) & (curves.total(self._damping) > 0.0))
+        if len(near):
+            self._ask_undamped(near)
         self._falling = self.decrement <= options.fall * before
         # A saddle is stationary too, but a coarse mesh finds directions of descent that are none:
         # whether this is one is asked on a finer mesh.
-        self.done, self._enough = self.decrement <= enough, enough
+        self.done = self.decrement <= enough
         self.open = np.ones(len(curves), dtype=bool)
         share = np.minimum(1.0, options.growth * memory.per_curve["share"])
         self._share = np.minimum(share, self._reach())
         self._refusals, self._refused = 0, np.zeros(len(curves), dtype=bool)
 
-    def _remembered(self, damping: Floats) -> Floats:
+    def _ask_undamped(self, near: Ints) -> None:
+        """Ask curves whose damped steps gain little whether they are done without damping."""
+        rows, part = self._curves.rows(near), self._curves.take(near)
+        variation, length = self._variation[rows], self._length[near]
+        found = newton_direction(part, variation, length, np.zeros(len(rows)), self._options)
+        self.decrement[near], self._definite[near] = found[1:]
+        done = found[1] <= self._enough[near]
+        elements = rows[done[part.owner]]
+        self._direction[elements], self._damping[elements] = found[0][done[part.owner]], 0.0
+        self._expected[near[done]] = found[1][done]
+
+    def _remembered(self) -> Floats:
         """Damping of the last step, fading; none where it is small beside the matrices."""
-        stiffness, damping = self._variation.stiffness, self._options.fading * damping
+        stiffness = self._variation.stiffness
+        damping = self._fading[self._curves.owner] * self._last
         usual = np.einsum("eii->e", stiffness) / stiffness.shape[1]
         return np.where(damping > self._options.forget * usual, damping, 0.0)
 
@@ -130,16 +142,29 @@ class DampedSteps:
         with np.errstate(over="ignore", invalid="ignore"):
             excess = np.maximum(tried - self._fine[rows] - slope, 0.0) / square
         excess[~np.isfinite(excess)] = 0.0
-        self._damping[rows] = np.maximum(self._damping[rows], excess)
+        self._damping[rows] = self._between(rows, excess)
         self._refused[which], self._refusals = True, self._refusals + 1
         if self._refusals % 3 == 0:
             self._share[which] *= self._options.shorten
+
+    def _between(self, rows: Ints, excess: Floats) -> Floats:
+        """Damping of elements between the one that failed and the excess."""
+        damping, last = self._damping[rows], self._last[rows]
+        more = np.where(damping > 0.0, np.sqrt(damping * excess), excess)
+        fading = self._fading[self._curves.owner[rows]]
+        faded = (fading < 0.2) & (damping < 0.9 * last) & (damping > 0.0)
+        more = np.where(faded, np.minimum(more, 3.2 * damping), more)
+        return np.maximum(damping, more)
 
     def accept(self, taken: Bools, gained: Floats) -> Bools:
         """Tell where Newton's method converges quadratically; see `Proposal.accept`."""
         options, memory = self._options, self._memory
         memory.per_curve["share"] = np.where(taken, self._share, 1.0 / options.growth)
         memory.per_element["damping"] = self._damping
+        promised = self._options.promised * self._share * self._expected
+        memory.per_curve["fading"] = np.where(
+            gained > promised, self._options.fading, self._options.slow_fading
+        )
         # There the next decrement needs no asking.
         tol = self._enough / np.maximum(self._length, np.finfo(float).tiny)
         sure = np.maximum(tol, np.minimum(options.sure, 0.1 * tol**0.5))
@@ -181,8 +206,9 @@ def newton_direction(
     Notes
     -----
     Newton's matrix where it is positive definite. Else, far from the solution, the majoriser
-    alone, which is definite wherever the metric is; near it Newton's matrix shifted by the least
-    tried multiple of the mass.
+    alone, which is definite wherever the metric is; near it, if that promises more, Newton's matrix
+    shifted by a multiple of the mass. Where an element is not resolved the least such multiple is
+    so large that the step is all but zero.
     """
     stiffness = variation.stiffness
     if damping.any():
@@ -201,13 +227,41 @@ def newton_direction(
         left = _solve_again(curves, left, ridged, variation.gradient, found)
         decrement[left] = np.inf
     near = failed[decrement[failed] < options.near * length[failed]]
-    for k in range(options.n_shifts):
-        if not len(near):
-            break
-        shift = options.first_shift * 10.0**k / length**2
-        shifted = newton + shift[curves.owner][:, None, None] * variation.mass
-        near = _solve_again(curves, near, shifted, variation.gradient, found)
+    if len(near):
+        _shift(curves, near, newton, variation, length, found, options)
     return direction, decrement, definite
+
+
+def _shift(
+    curves: Curves,
+    near: Ints,
+    newton: Floats,
+    variation: AssembledVariation,
+    length: Floats,
+    found: Step,
+    options: AssembledOptions,
+) -> None:
+    """Take steps of Newton's matrix plus a multiple of the mass, where they promise more."""
+    rows = curves.rows(near)
+    part, matrices = curves.take(near), newton[rows]
+    mass, gradient = variation.mass[rows], variation.gradient[rows]
+    shifted = tuple(column.copy() for column in (found[0][rows], found[1][near], found[2][near]))
+    left = np.arange(len(near))
+    for k in range(options.n_shifts):
+        # The least multiple that will do may leave the matrix all but singular.
+        for factor in (1.0, options.clear):
+            shift = factor * options.first_shift * 10.0**k / length[near] ** 2
+            again = matrices + shift[part.owner][:, None, None] * mass
+            if factor == 1.0:
+                still = _solve_again(part, left, again, gradient, shifted)
+                left, solved = still, np.setdiff1d(left, still)
+            elif len(solved):
+                _solve_again(part, solved, again, gradient, shifted)
+        if not len(left):
+            break
+    better = shifted[1] > found[1][near]
+    found[0][rows[better[part.owner]]] = shifted[0][better[part.owner]]
+    found[1][near[better]] = shifted[1][better]
 
 
 def _solve_again(

@@ -21,8 +21,11 @@ class AssembledOptions:
     reach : float
         Farthest that a step moves a node, in extents of the largest element, times the number of
         elements.
-    fading : float
-        Share of the damping of a step that the next step starts with.
+    fading, slow_fading : float
+        Share of the damping of a step that the next step starts with, where the step gained nearly
+        all that its slope promised, and where it did not.
+    promised : float
+        This share is nearly all.
     forget : float
         Damping below this share of the matrices' mean diagonal is dropped.
     sure : float
@@ -38,6 +41,8 @@ class AssembledOptions:
         The smallest such multiple, in units of 1 / length^2.
     n_shifts : int
         Multiples that are tried. Each is ten times the one before.
+    clear : float
+        The least multiple that makes the matrix definite is taken this many times.
     mode_bisections, mode_iterations : int
         Steps of the search for the lowest eigenvalue, and of the inverse iteration for its mode.
     """
@@ -47,13 +52,16 @@ class AssembledOptions:
     shorten: float = 0.4
     reach: float = 4.0
     fading: float = 0.1
-    forget: float = 1e-3
+    slow_fading: float = 0.3
+    promised: float = 0.85
+    forget: float = 1e-5
     sure: float = 1e-3
     fall: float = 0.1
     ridge: float = 1e-8
     near: float = 1e-2
     first_shift: float = 0.1
     n_shifts: int = 8
+    clear: float = 3.0
     mode_bisections: int = 8
     mode_iterations: int = 6
 
