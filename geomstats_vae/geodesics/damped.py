@@ -150,7 +150,7 @@ class DampedSteps:
     def _between(self, rows: Ints, excess: Floats) -> Floats:
         """Damping of elements between the one that failed and the excess."""
         damping, last = self._damping[rows], self._last[rows]
-        more = np.where(damping > 0.0, np.sqrt(damping * excess), excess)
+        more = np.where(damping > 0.0, np.sqrt(damping) * np.sqrt(excess), excess)
         fading = self._fading[self._curves.owner[rows]]
         faded = (fading < 0.2) & (damping < 0.9 * last) & (damping > 0.0)
         more = np.where(faded, np.minimum(more, 3.2 * damping), more)
