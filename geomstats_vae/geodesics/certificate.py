@@ -12,7 +12,7 @@ from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.descent import Descended
 from geomstats_vae.geodesics.ends import end_metrics, velocities
-from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.status import GeodesicStatus
 

@@ -245,7 +245,7 @@ def _shift(
     rows = curves.rows(near)
     part, matrices = curves.take(near), newton[rows]
     mass, gradient = variation.mass[rows], variation.gradient[rows]
-    shifted = tuple(column.copy() for column in (found[0][rows], found[1][near], found[2][near]))
+    shifted = found[0][rows], found[1][near], found[2][near]
     left = np.arange(len(near))
     for k in range(options.n_shifts):
         # The least multiple that will do may leave the matrix all but singular.

@@ -20,7 +20,7 @@ from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves, put_
 from geomstats_vae.geodesics.deadline import Deadline
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.kinked_descent import KinkedDescent
-from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.options import KinkOptions
 from geomstats_vae.geodesics.search import Search
 from geomstats_vae.geodesics.starts import Guess

@@ -9,7 +9,6 @@ shows where to refine. Its length is measured once more by many chords.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,44 +16,13 @@ import numpy as np
 from geomstats_vae.geodesics.arrays import Bools, Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.ends import end_metrics, end_norms, largest_length, velocities
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import Task
 from geomstats_vae.geodesics.saddles import slide
 from geomstats_vae.geodesics.status import GeodesicStatus
 
 _TINY = np.finfo(float).tiny
-
-
-@dataclass(frozen=True)
-class Minimised:
-    """Curves that were shortened, with what is known of them.
-
-    Parameters
-    ----------
-    curves : Curves
-        The curves.
-    length : array, shape=[n_curves]
-        Their lengths, measured finely; infinite where the decoder is not finite.
-    velocity : array, shape=[n_curves, 2, dim]
-        Velocities at the ends.
-    residual, length_error : array, shape=[n_curves]
-        As of `GeodesicPath`.
-    status : array of int, shape=[n_curves]
-        Members of `GeodesicStatus`.
-    n_iter : array of int, shape=[n_curves]
-        Newton steps taken.
-    settled : array of bool, shape=[n_curves]
-        Whether the residual is as small as the steps aim at, and the curve is on no saddle.
-    """
-
-    curves: Curves
-    length: Floats
-    velocity: Floats
-    residual: Floats
-    length_error: Floats
-    status: Ints
-    n_iter: Ints
-    settled: Bools
 
 
 def minimise(model: CurveModel, curves: Curves, task: Task) -> Minimised:
@@ -79,6 +47,22 @@ def minimise(model: CurveModel, curves: Curves, task: Task) -> Minimised:
     if task.trial_length is not None:
         state.run(open_, task.trial_steps)
         open_ = np.flatnonzero(state.finite & (state.length < task.trial_length))
+    settle(state, open_)
+    state.measure_chords(np.flatnonzero(state.finite & ~state.measured))
+    return state.result()
+
+
+def settle(state: Minimisation, open_: Ints) -> None:
+    """Shorten some curves and refine them, until they are as they should be.
+
+    Parameters
+    ----------
+    state : Minimisation
+        Curves being shortened.
+    open_ : array of int, shape=[n_open]
+        Those to work on.
+    """
+    task = state.task
     if not task.look_first:
         state.run(open_)
     max_looks = task.max_looks or task.options.max_looks
@@ -97,8 +81,6 @@ def minimise(model: CurveModel, curves: Curves, task: Task) -> Minimised:
             state.split_looked_at(marked)
             state.leave_saddles()
         state.run(open_)
-    state.measure_chords(np.flatnonzero(state.finite & ~state.measured))
-    return state.result()
 
 
 class Minimisation:

@@ -40,6 +40,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class RaceOptions:
+    """When curves between the same points are given up for shorter ones.
+
+    Parameters
+    ----------
+    rounds : tuple of (int, float)
+        After so many Newton steps more, curves that are longer than the shortest one by more than
+        this factor are given up.
+    last_steps : int
+        Newton steps of the others after the shortest one has come to its end. They are given up if
+        they are not shorter then.
+    """
+
+    rounds: tuple[tuple[int, float], ...] = ((5, 1.05), (10, 1.001))
+    last_steps: int = 30
+
+
+@dataclass(frozen=True)
 class StartOptions:
     """Where the search for a geodesic starts.
 
@@ -70,8 +88,10 @@ class StartOptions:
         So many second paths of a pair are tried on a grid, the shortest ones.
     trial_steps : int
         Newton steps after which the curve from a second graph path is compared with the first.
-    trial, gentle_trial : float
-        It is pursued if it is longer by at most this factor, on steep pairs and on others.
+    gentle_trial : float
+        It is pursued if it is longer by at most this factor.
+    race : RaceOptions
+        What is done on steep pairs.
     margin : float
         A converged curve is replaced only by one that is shorter by more than this share.
     """
@@ -91,8 +111,8 @@ class StartOptions:
     astray: float = 2.5
     rivals: int = 2
     trial_steps: int = 5
-    trial: float = 1.02
     gentle_trial: float = 0.9999
+    race: RaceOptions = field(default_factory=RaceOptions)
     margin: float = 1e-4
 
 

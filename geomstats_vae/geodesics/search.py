@@ -14,13 +14,15 @@ from geomstats_vae.geodesics.curves.path import GeodesicPath, SolvedCurves
 from geomstats_vae.geodesics.curves.times import times_of
 from geomstats_vae.geodesics.descent import Descended, descend, first_descent, moved_sines
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
-from geomstats_vae.geodesics.minimise import Minimised, minimise
+from geomstats_vae.geodesics.minimise import minimise
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.model import CurveModel
 from geomstats_vae.geodesics.options import (
     GuessOptions,
     StartOptions,
     Task,
 )
+from geomstats_vae.geodesics.race import race
 from geomstats_vae.geodesics.starts import (
     Descent,
     Guess,
@@ -28,6 +30,7 @@ from geomstats_vae.geodesics.starts import (
     by_rank,
     first_polylines,
     is_astray,
+    steep_paths,
 )
 from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.geodesics.tabulated import TabulatedSearch
@@ -79,8 +82,18 @@ class Search:
         if self._tabulated is not None and len(self.open):
             self._search_table(self._tabulated)
         for start in self._starts():
-            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+            self._try(start)
         return self.path()
+
+    def _try(self, start: Start) -> None:
+        """Shorten curves, and keep those that are the shortest of their pairs."""
+        if start.race is None:
+            self._keep_if_better(start.pairs, minimise(start.model, start.curves, start.task))
+            return
+        found = race(start.model, start.curves, start.pairs, start.task, start.race)
+        first = np.unique(start.pairs, return_index=True)[1]
+        for rows in (first, np.setdiff1d(np.arange(len(start.pairs)), first)):
+            self._keep_if_better(start.pairs[rows], found.take(rows))
 
     def _search_table(self, tabulated: TabulatedSearch) -> None:
         """Search by a table; pairs with a curve that the decoder certifies are no longer open."""
@@ -246,12 +259,9 @@ class Search:
         gentle_mesh = options.gentle_degree, options.gentle_elements
         steep_mesh = options.steep_degree, options.steep_elements
         yield from self._along(paths, around & ~steep, gentle_mesh)
-        yield from self._along(paths, steep, steep_mesh)
+        yield from self._steep(paths, cost, steep)
         yield from self._along(paths, around & ~steep & ~self.converged[pairs], steep_mesh)
         if self.on_grid and not self.task.limits.deadline.passed:
-            # Between points that share their node there is one path only.
-            apart = np.isfinite(cost) & (line > cost) & (cost > 0.0)
-            yield from self._others(paths, cost, apart & steep)
             aside = np.isfinite(cost) & (cost > 0.0) & ~around
             aside &= cost <= options.aside * self.length[pairs]
             for seconds in (
@@ -273,18 +283,15 @@ class Search:
             return self.graph.paths_and_rivals(start, end, limit)
         return *self.graph.paths(start, end, limit), [], np.zeros(0, dtype=int)
 
-    def _others(self, paths: Mapping[int, Floats], cost: Floats, chosen: Bools) -> Iterator[Start]:
-        """Take the next graph paths of some open pairs, those about walls."""
-        options, which = self._start_options, np.flatnonzero(chosen)
+    def _steep(self, paths: Mapping[int, Floats], cost: Floats, chosen: Bools) -> Iterator[Start]:
+        """Race curves along the graph paths of some open pairs, those about walls."""
+        options, which = self._start_options, np.flatnonzero(self._in_time(chosen))
         if not len(which) or self.graph is None:
             return
-        most = options.alternative * cost[which]
-        others, other_cost = self.graph.alternative_paths([paths[k] for k in which], most)
-        promising = np.zeros(len(chosen), dtype=bool)
-        promising[which] = other_cost < most
-        mesh = options.steep_degree, options.steep_elements
-        trial = options.trial * self.length[self.open]
-        yield from self._along(dict(zip(which, others, strict=True)), promising, mesh, trial)
+        lanes, owner = steep_paths(self.graph, paths, cost, which, options.alternative)
+        model, most = self.models[options.steep_degree], self.task.limits.max_elements
+        nodes = self.graph.place(lanes, model.element, options.steep_elements, most)
+        yield Start(self.open[owner], model, chain_together(nodes), self.task, options.race)
 
     def _astray(self, paths: Mapping[int, Floats], chosen: Bools) -> dict[int, Floats]:
         """Take graph paths of open pairs that are far from the curves which lines became."""

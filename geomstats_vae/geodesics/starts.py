@@ -9,7 +9,7 @@ certificate's tolerance. After that the graph is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,18 +21,19 @@ from geomstats_vae.geodesics.curves.path import SolvedCurves
 from geomstats_vae.geodesics.curves.reference import reference_element, sampling_matrix
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.model import CurveModel
-from geomstats_vae.geodesics.options import DescentOptions, GuessOptions, Task
+from geomstats_vae.geodesics.options import DescentOptions, GuessOptions, RaceOptions, Task
 from geomstats_vae.immersions.immersion import Immersion
 
 
 @dataclass(frozen=True)
 class Start:
-    """Curves to be minimised, and the pairs that they join."""
+    """Curves to be minimised, and the pairs that they join; those of one pair race if asked to."""
 
     pairs: Ints
     model: CurveModel
     curves: Curves
     task: Task
+    race: RaceOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,42 @@ def _moved_along(curves: Curves, first: Floats, last: Floats) -> Curves:
 def _norms(metric: Floats, vector: Floats) -> Floats:
     """Norms of vectors, shape=[n]."""
     return np.sqrt(np.maximum(np.einsum("nij,ni,nj->n", metric, vector, vector), 0.0))
+
+
+def steep_paths(
+    graph: LatentGraph, paths: Mapping[int, Floats], cost: Floats, which: Ints, longest: float
+) -> tuple[list[Floats], Ints]:
+    """Take the graph paths of pairs about walls, and on a grid the next ones.
+
+    Parameters
+    ----------
+    graph : LatentGraph
+        The graph.
+    paths : mapping of int to array, shape=[n_vertices, dim]
+        The paths of pairs.
+    cost : array, shape=[n_pairs]
+        Their lengths in the graph.
+    which : array of int, shape=[n_chosen]
+        Pairs that are asked for.
+    longest : float
+        Next paths are taken up to this multiple of the first one's length.
+
+    Returns
+    -------
+    polylines : list of array
+        First paths, then next ones.
+    owner : array of int, shape=[n_polylines]
+        Their pairs.
+    """
+    first = [paths[k] for k in which]
+    # Between points that share their node there is one path only.
+    apart = which[cost[which] > 0.0] if graph.on_grid else which[:0]
+    if not len(apart):
+        return first, which
+    most = longest * cost[apart]
+    others, other_cost = graph.alternative_paths([paths[k] for k in apart], most)
+    good = np.flatnonzero(other_cost < most)
+    return [*first, *(others[k] for k in good)], np.concatenate((which, apart[good]))
 
 
 def first_polylines(

@@ -16,7 +16,7 @@ from geomstats_vae.geodesics.curves.reference import reference_element
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
 from geomstats_vae.geodesics.elements import ElementEvaluator
 from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
-from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.table.band import shorten_in_bands
 from geomstats_vae.geodesics.table.certify import certify
 from geomstats_vae.geodesics.table.measure import arc_lengths, even_times

@@ -13,7 +13,7 @@ from geomstats_vae.geodesics.curves.chain import Curves, straight
 from geomstats_vae.geodesics.deadline import NO_LIMIT
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.graph.options import GraphOptions, RivalOptions, SearchOptions
-from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.table import MetricTable
 from geomstats_vae.geodesics.table.options import TabulatedOptions
 from tests import surfaces

@@ -9,7 +9,7 @@ from geomstats_vae.geodesics.arrays import Floats, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.curves.reference import lagrange_matrix, reference_element
 from geomstats_vae.geodesics.elements import ElementEvaluator, curve_points, to_numpy
-from geomstats_vae.geodesics.minimise import Minimised
+from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.status import GeodesicStatus
 from geomstats_vae.geodesics.table.element import Element, make_work
 from geomstats_vae.geodesics.table.metric_table import MetricTable
