@@ -57,7 +57,11 @@ class DampedSteps:
     Along walls a Newton step fails first on a few elements, on which the length grows faster than
     its second variation says. What a failed trial measures there, the excess over the linear
     prediction per squared displacement, is the curvature that the model lacks. It is added to
-    those elements' matrices and the step solved again.
+    those elements' matrices and the step solved again. Elements that are damped already are damped
+    more, by the geometric mean of both: a trial that goes too far shows too much.
+
+    The next step starts with a share of the damping. Where a step gained nearly all that its slope
+    promised it was far too short, and the share is small.
     """
 
     def __init__(
@@ -149,11 +153,13 @@ class DampedSteps:
 
     def _between(self, rows: Ints, excess: Floats) -> Floats:
         """Damping of elements between the one that failed and the excess."""
-        damping, last = self._damping[rows], self._last[rows]
+        damping, options = self._damping[rows], self._options
         more = np.where(damping > 0.0, np.sqrt(damping) * np.sqrt(excess), excess)
-        fading = self._fading[self._curves.owner[rows]]
-        faded = (fading < 0.2) & (damping < 0.9 * last) & (damping > 0.0)
-        more = np.where(faded, np.minimum(more, 3.2 * damping), more)
+        # A trial with far less damping than the last step needed may go wild: up to what was enough
+        # damping grows by a factor only.
+        known = (damping > 0.0) & (damping < self._last[rows])
+        known &= (self._fading <= options.fading)[self._curves.owner[rows]]
+        more = np.where(known, np.minimum(more, options.rise * damping), more)
         return np.maximum(damping, more)
 
     def accept(self, taken: Bools, gained: Floats) -> Bools:
@@ -243,22 +249,22 @@ def _shift(
 ) -> None:
     """Take steps of Newton's matrix plus a multiple of the mass, where they promise more."""
     rows = curves.rows(near)
-    part, matrices = curves.take(near), newton[rows]
-    mass, gradient = variation.mass[rows], variation.gradient[rows]
+    part, gradient = curves.take(near), variation.gradient[rows]
     shifted = found[0][rows], found[1][near], found[2][near]
-    left = np.arange(len(near))
+
+    def solve(which: Ints, shift: Floats) -> Ints:
+        weight = (shift / length[near] ** 2)[part.owner][:, None, None]
+        matrices = newton[rows] + weight * variation.mass[rows]
+        return _solve_again(part, which, matrices, gradient, shifted)
+
+    least, left = np.zeros(len(near)), np.arange(len(near))
     for k in range(options.n_shifts):
-        # The least multiple that will do may leave the matrix all but singular.
-        for factor in (1.0, options.clear):
-            shift = factor * options.first_shift * 10.0**k / length[near] ** 2
-            again = matrices + shift[part.owner][:, None, None] * mass
-            if factor == 1.0:
-                still = _solve_again(part, left, again, gradient, shifted)
-                left, solved = still, np.setdiff1d(left, still)
-            elif len(solved):
-                _solve_again(part, solved, again, gradient, shifted)
+        least[left] = options.first_shift * 10.0**k
+        left = solve(left, least)
         if not len(left):
             break
+    # The least multiple that will do may leave the matrix all but singular.
+    solve(np.setdiff1d(np.arange(len(near)), left), options.clear * least)
     better = shifted[1] > found[1][near]
     found[0][rows[better[part.owner]]] = shifted[0][better[part.owner]]
     found[1][near[better]] = shifted[1][better]

@@ -26,6 +26,9 @@ class AssembledOptions:
         all that its slope promised, and where it did not.
     promised : float
         This share is nearly all.
+    rise : float
+        After a step that gained nearly all, damping that proves too little grows by this factor at
+        a time, up to that of the step before.
     forget : float
         Damping below this share of the matrices' mean diagonal is dropped.
     sure : float
@@ -54,6 +57,7 @@ class AssembledOptions:
     fading: float = 0.1
     slow_fading: float = 0.3
     promised: float = 0.85
+    rise: float = 3.2
     forget: float = 1e-5
     sure: float = 1e-3
     fall: float = 0.1

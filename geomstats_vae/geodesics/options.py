@@ -53,7 +53,7 @@ class RaceOptions:
         they are not shorter then.
     """
 
-    rounds: tuple[tuple[int, float], ...] = ((5, 1.05), (10, 1.001))
+    rounds: tuple[tuple[int, float], ...] = ((5, 1.3), (5, 1.1), (10, 1.01))
     last_steps: int = 30
 
 

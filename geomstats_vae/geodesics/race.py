@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomstats_vae.geodesics.arrays import Floats, Ints
+from geomstats_vae.geodesics.arrays import Bools, Ints
 from geomstats_vae.geodesics.curves.chain import Curves
 from geomstats_vae.geodesics.minimise import Minimisation, settle
 from geomstats_vae.geodesics.minimised import Minimised
@@ -42,28 +42,26 @@ def race(
     """
     state = Minimisation(model, curves, task)
     owner = np.unique(pairs, return_inverse=True)[1]
-    running = np.flatnonzero(state.finite)
+    running = np.arange(len(curves))
     for n_steps, factor in options.rounds:
         rivals = running[np.bincount(owner[running])[owner[running]] > 1]
         state.run(rivals, n_steps)
-        shortest = _shortest(state.length, owner)
-        running = running[state.length[running] <= factor * shortest[owner[running]]]
+        running = running[_is_ahead(state, owner, running, factor)]
     order = running[np.lexsort((state.length[running], owner[running]))]
     first = order[np.unique(owner[order], return_index=True)[1]]
     settle(state, first)
     behind = np.setdiff1d(running, first)
-    if len(behind):
-        state.run(behind, options.last_steps)
-        shortest = _shortest(state.length, owner)
-        behind = behind[state.length[behind] <= shortest[owner[behind]]]
-        settle(state, behind)
+    state.run(behind, options.last_steps)
+    behind = behind[_is_ahead(state, owner, running)[np.isin(running, behind)]]
+    settle(state, behind)
     finished = np.concatenate((first, behind))
     state.measure_chords(finished[state.finite[finished] & ~state.measured[finished]])
     return state.result()
 
 
-def _shortest(length: Floats, owner: Ints) -> Floats:
-    """Shortest length of each owner."""
-    shortest = np.full(owner.max(initial=-1) + 1, np.inf)
-    np.minimum.at(shortest, owner, length)
-    return shortest
+def _is_ahead(state: Minimisation, owner: Ints, which: Ints, factor: float = 1.0) -> Bools:
+    """Whether curves are at most so many times as long as the shortest of their owners."""
+    length = np.where(state.finite, state.length, np.inf)[which]
+    shortest = np.full(len(state.curves), np.inf)
+    np.minimum.at(shortest, owner[which], length)
+    return (length < np.inf) & (length <= factor * shortest[owner[which]])

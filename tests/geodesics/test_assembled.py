@@ -11,7 +11,8 @@ from geomstats_vae.geodesics.curves.chain import (
     solve_between_ends,
     straight,
 )
-from geomstats_vae.geodesics.damped import newton_direction
+from geomstats_vae.geodesics.damped import DampedSteps, newton_direction
+from geomstats_vae.geodesics.elements import CurveMemory
 from geomstats_vae.geodesics.model_options import AssembledOptions
 from tests import surfaces
 
@@ -160,3 +161,83 @@ def test_a_batch_is_its_curves_one_by_one():
         np.testing.assert_allclose(found[0][curves.rows([k])], alone[0], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(found[1][k], alone[1][0], rtol=1e-9)
         assert found[2][k] == alone[2][0]
+
+
+def proposal(curves, system, length, damping, fading):
+    """Damped steps that go on from damping of a step before."""
+    n = len(curves.nodes)
+    memory = CurveMemory({"share": np.ones(1), "fading": np.array([fading])}, {"damping": damping})
+    fine, enough = np.full(n, length[0] / n), np.zeros(1)
+    return DampedSteps(curves, system, fine, enough, np.full(1, np.inf), memory, OPTIONS), memory
+
+
+def damping_taken(steps, memory, gained):
+    steps.accept(np.array([True]), gained)
+    return memory.per_element["damping"]
+
+
+@pytest.mark.parametrize(("share", "fades"), [(0.95, 0.1), (0.5, 0.3), (0.0, 0.3)])
+def test_damping_fades_faster_where_a_step_gained_all_that_its_slope_promised(share, fades):
+    curves = bent(0.5, 0.2)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    last = np.array([2.0, 0.0, 5.0])
+    steps, memory = proposal(curves, system, length, last, 0.3)
+    _, expected = steps.step(np.zeros(1, dtype=int))
+    np.testing.assert_allclose(damping_taken(steps, memory, share * expected), 0.3 * last)
+    assert memory.per_curve["fading"][0] == fades
+    again = DampedSteps(
+        curves, system, np.full(3, length[0] / 3), np.zeros(1), np.full(1, np.inf), memory, OPTIONS
+    )
+    np.testing.assert_allclose(damping_taken(again, memory, expected), fades * 0.3 * last)
+
+
+@pytest.mark.parametrize("fading", [0.1, 0.3])
+def test_refused_steps_are_damped_between_what_failed_and_what_was_missing(fading):
+    """What is missing is the excess of an element's length over its slope, per square."""
+    curves = bent(0.5, 0.2)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    last = np.array([0.0, 2.0, 2.0])
+    steps, memory = proposal(curves, system, length, last, fading)
+    one = np.zeros(1, dtype=int)
+    step, _ = steps.step(one)
+    slope = (system.gradient * step.reshape(3, -1)).sum(axis=1)
+    excess = np.array([7.0, 1e6, 0.0])
+    steps.refuse(one, step, length[0] / 3 + slope + excess * (step**2).sum(axis=(1, 2)))
+    # One that was not damped takes all of it, one that lacks nothing stays as it is.
+    rise = OPTIONS.rise * 0.1 * 2.0 if fading == 0.1 else np.sqrt(0.3 * 2.0 * 1e6)
+    smaller, _ = steps.step(one)
+    found = damping_taken(steps, memory, np.zeros(1))
+    np.testing.assert_allclose(found, [7.0, rise, fading * 2.0], rtol=1e-6)
+    assert np.abs(smaller).max() < np.abs(step).max()
+
+
+def test_curves_are_done_by_their_steps_without_damping():
+    """Much damping makes the gain of any step small: that is no reason to stop."""
+    curves = bent(0.5, 0.2)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    undamped = newton_direction(curves, system, length, np.zeros(3), OPTIONS)[1]
+    memory = CurveMemory(
+        {"share": np.ones(1), "fading": np.array([0.3])}, {"damping": np.full(3, 1e6)}
+    )
+    fine, before = np.full(3, length[0] / 3), np.full(1, np.inf)
+    steps = DampedSteps(curves, system, fine, 0.5 * undamped, before, memory, OPTIONS)
+    assert not steps.done[0]
+    assert steps.decrement[0] == pytest.approx(undamped[0])
+    assert steps.step(np.zeros(1, dtype=int))[1][0] < 1e-3 * undamped[0]
+    steps = DampedSteps(curves, system, fine, 2.0 * undamped, before, memory, OPTIONS)
+    assert steps.done[0]
+    assert steps.step(np.zeros(1, dtype=int))[1][0] == pytest.approx(undamped[0])
+
+
+def test_an_element_that_is_not_resolved_does_not_end_the_descent():
+    """There curvature is so negative that a matrix with enough of the mass promises nothing."""
+    curves = bent(0.5, 0.02)
+    _, system, length = evaluated(surfaces.sphere, curves)
+    majoriser = solve_between_ends(curves, system.stiffness, system.gradient)[1]
+    assert majoriser[0] < OPTIONS.near * length[0]
+    system.curvature[1] -= 1e5 * np.eye(system.curvature.shape[1])
+    direction, decrement, definite = newton_direction(curves, system, length, np.zeros(3), OPTIONS)
+    assert not definite[0]
+    assert decrement[0] >= majoriser[0]
+    slope = (system.gradient * direction.reshape(3, -1)).sum()
+    assert decrement[0] == pytest.approx(-slope, rel=1e-9)
