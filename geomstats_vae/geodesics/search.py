@@ -17,11 +17,7 @@ from geomstats_vae.geodesics.graph.latent_graph import LatentGraph
 from geomstats_vae.geodesics.minimise import minimise
 from geomstats_vae.geodesics.minimised import Minimised
 from geomstats_vae.geodesics.model import CurveModel
-from geomstats_vae.geodesics.options import (
-    GuessOptions,
-    StartOptions,
-    Task,
-)
+from geomstats_vae.geodesics.options import GuessOptions, StartOptions, Task
 from geomstats_vae.geodesics.race import race
 from geomstats_vae.geodesics.starts import (
     Descent,

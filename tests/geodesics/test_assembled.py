@@ -235,7 +235,7 @@ def test_an_element_that_is_not_resolved_does_not_end_the_descent():
     _, system, length = evaluated(surfaces.sphere, curves)
     majoriser = solve_between_ends(curves, system.stiffness, system.gradient)[1]
     assert majoriser[0] < OPTIONS.near * length[0]
-    system.curvature[1] -= 1e5 * np.eye(system.curvature.shape[1])
+    system.curvature[1] -= 100.0 * np.eye(system.curvature.shape[1])
     direction, decrement, definite = newton_direction(curves, system, length, np.zeros(3), OPTIONS)
     assert not definite[0]
     assert decrement[0] >= majoriser[0]
