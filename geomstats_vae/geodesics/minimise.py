@@ -105,6 +105,8 @@ class Minimisation:
         That of the elements, where not stale.
     decrement : array, shape=[n_curves]
         Newton decrements of the last proposals.
+    goal : array, shape=[n_curves]
+        Decrements, over the lengths, at which curves take no more steps.
     n_iter : array of int, shape=[n_curves]
         Newton steps taken.
     stalled, finite : array of bool, shape=[n_curves]
@@ -145,7 +147,7 @@ class Minimisation:
         # Elements whose variation is that of earlier nodes, or of a half.
         self._stale = np.full(len(curves.nodes), task.look_first)
         self._memory = model.memory(curves, self.length)
-        self.residual = np.full(n_curves, np.inf)
+        self.residual, self.goal = np.full(n_curves, np.inf), np.full(n_curves, task.limits.tol)
         self.chords, self.length_error = self.residual.copy(), self.residual.copy()
         self.measured = np.zeros(n_curves, dtype=bool)
         self.velocity = np.full((n_curves, 2, curves.dim), np.nan)
@@ -195,7 +197,7 @@ class Minimisation:
         batch, memory = self.curves.take(which), self._memory.take(which, rows)
         old = self.fine[rows]
         length = batch.total(old)
-        enough = np.maximum(self.task.limits.tol * length, self.vanishing[which])
+        enough = np.maximum(self.goal[which] * length, self.vanishing[which])
         proposal = self.model.propose(
             batch, self.variation[rows], old, enough, self.decrement[which], memory
         )
@@ -327,6 +329,10 @@ class Minimisation:
             self.model, halves, step, length, ends[which], variation.gradient
         )
         self.residual[which] = decrement / np.maximum(length, _TINY)
+        # Of a near miss the mesh is fine enough, but more steps are needed on it.
+        missed = self.residual[which] > limits.tol
+        missed &= self.residual[which] <= self.task.options.near_miss * limits.tol
+        self.goal[which[missed]] *= self.task.options.closer
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))
         mismatch = np.abs(self.fine[rows] - variation.length.reshape(-1, 2).sum(axis=1))
         off = curves.total(mismatch) > limits.tol * length

@@ -175,6 +175,9 @@ class MinimiseOptions:
         are apart is as good as none.
     max_looks : int
         Looks at a curve on a finer mesh.
+    near_miss, closer : float
+        A curve whose residual on a finer mesh misses the tolerance by at most the first factor goes
+        on to a decrement smaller by the second.
     longest_slide : float
         Largest displacement tried from a saddle, root mean square, as a share of the length.
     n_slides : int
@@ -191,6 +194,8 @@ class MinimiseOptions:
     mismatch_spread: float = 3.0
     vanishing: float = 1e-11
     max_looks: int = 6
+    near_miss: float = 3.0
+    closer: float = 0.5
     longest_slide: float = 0.25
     n_slides: int = 14
 
