@@ -330,9 +330,9 @@ class Minimisation:
         )
         self.residual[which] = decrement / np.maximum(length, _TINY)
         # Of a near miss the mesh is fine enough, but more steps are needed on it.
-        missed = self.residual[which] > limits.tol
-        missed &= self.residual[which] <= self.task.options.near_miss * limits.tol
-        self.goal[which[missed]] *= self.task.options.closer
+        over = self.residual[which] / limits.tol
+        near_miss = (over > 1.0) & (over <= self.task.options.near_miss)
+        self.goal[which[near_miss]] *= self.task.options.closer
         gain = np.abs((variation.gradient * direction.reshape(len(direction), -1)).sum(axis=1))
         mismatch = np.abs(self.fine[rows] - variation.length.reshape(-1, 2).sum(axis=1))
         off = curves.total(mismatch) > limits.tol * length
