@@ -5,7 +5,7 @@ Gauss-Newton matrix is blind to these. The matrix of the energy at the present s
 large, as in iteratively reweighted least squares, and also keeps the nodes spread along the curve.
 Together with the curvature that Gauss-Newton leaves out it is Newton's matrix; where that is not
 positive definite it is shifted. Elements on which a trial step fails are damped by the curvature
-that it shows to be missing, so a long curve is not held back by its worst spot.
+that it shows to be missing, so a long curve is not held back by its worst spot; see `damped`.
 """
 
 from __future__ import annotations

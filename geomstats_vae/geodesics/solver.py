@@ -121,8 +121,9 @@ class GeodesicSolver:
     -----
     A pair whose straight line is about as short as its graph path starts on the line; others start
     on the graph path, with few elements, or, if the line crosses high walls, with many. There a
-    second graph path is tried too, one that keeps away from the first. Of several curves the
-    shortest is returned.
+    second graph path is tried too, one that keeps away from the first: the curves along both take
+    steps in turn, and one that falls behind is given up. Of several curves the shortest is
+    returned.
 
     The kinks of a decoder that is known to have some (``immersion.smooth`` is false) are rounded,
     at first much and then less; see `KinkOptions`. The certificate of such a path is that of the
