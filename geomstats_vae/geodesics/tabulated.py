@@ -360,10 +360,8 @@ def _joined(parts: list[Minimised], rows: Ints | None = None) -> Minimised:
             "settled",
         )
     }
-    curves = concatenate([part.curves for part in parts])
-    if rows is not None:
-        curves, columns = curves.take(rows), {name: part[rows] for name, part in columns.items()}
-    return Minimised(curves=curves, **columns)
+    joined = Minimised(concatenate([part.curves for part in parts]), **columns)
+    return joined if rows is None else joined.take(rows)
 
 
 def _smoothed(points: Floats, sizes: Ints, n_times: int) -> Floats:
