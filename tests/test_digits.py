@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomstats_vae import LatentSpace
+from geomstats_vae import LAND, LatentSpace
 from tests import estimators_of_geomstats
 
 N_PAIRS = 20
@@ -54,6 +54,15 @@ def test_geodesics_keep_to_the_data(vae, codes):
     assert (length <= straight * (1.0 + 1e-6)).all()
     np.testing.assert_allclose(np.asarray(path.length), length, rtol=1e-3)
     assert np.median(sigma / straight_sigma) < 1.0
+
+
+def test_land_sees_its_rows_by_shortest_curves(vae, codes):
+    # Curves that are taken along as the means move stay in valleys that become the longer ones.
+    X = codes[:600]
+    land = LAND(vae.latent_space_, 2, n_normalizer_samples=128, random_state=2)
+    labels = land.fit_predict(X)
+    np.testing.assert_allclose(land.score(X), land.lower_bound_, atol=3e-4)
+    np.testing.assert_array_equal(land.predict(X), labels)
 
 
 def test_curvature_is_a_finite_difference(vae, codes):

@@ -130,6 +130,24 @@ def between_steps(geometry: Geometry) -> Geometry:
     return geometry.for_steps() if isinstance(geometry, DecoderGeometry) else geometry
 
 
+def valleys_move(geometry: Geometry) -> bool:
+    """Whether geodesics that are taken along as points move may no longer be the shortest.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The geometry.
+
+    Returns
+    -------
+    valleys_move : bool
+        With a graph on a grid such curves are held to their proportion to graph paths; a curve
+        through another valley may be shorter by what these are off, a few percent.
+    """
+    graph = geometry.build_graph() if isinstance(geometry, DecoderGeometry) else None
+    return graph is not None and graph.on_grid
+
+
 _REMEDY = (
     "space.metric.solve_geodesic says why, pair by pair; a solver with a larger max_iter or "
     "max_elements may help."

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
-from geomstats_vae.estimators.base import between_steps, with_row_tol
 from geomstats_vae.estimators.land_start import first_mean
 from geomstats_vae.estimators.mean_search import near_means
 from geomstats_vae.estimators.mixture import Component, DegenerateError, Mixture, expectation
+from geomstats_vae.estimators.row_views import RowViews
 from geomstats_vae.estimators.tangent_normal import fit_precision, flat_precision, forms, is_stale
 from geomstats_vae.geodesics.deadline import NO_LIMIT, Deadline
-from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.fans import descends_first
-from geomstats_vae.geometry.protocol import Bools, Floats, Geometry, KeptCurves, Logs, no_curves
+from geomstats_vae.geometry.protocol import Floats, Geometry, no_curves
 from geomstats_vae.geometry.time_limit import check_time
-from geomstats_vae.volume.flat_quadrature import FlatQuadrature, is_flat
-from geomstats_vae.volume.frames import TangentFrame, frame_at, lead_by
-from geomstats_vae.volume.importance_grid import ImportanceGrid
-from geomstats_vae.volume.importance_quadrature import (
-    ImportanceQuadrature,
-    build_importance_quadrature,
-    uniform_points,
-)
-from geomstats_vae.volume.quadrature import TangentQuadrature
-from geomstats_vae.volume.ray_quadrature import build_ray_quadrature, sphere_directions
+from geomstats_vae.volume.frames import TangentFrame, lead_by
 
 # Times that quadratures are renewed, until one serves the density that it leads to.
 _MAX_RENEWALS = 10
@@ -46,40 +34,10 @@ _LOSS = 1e-9
 # A step of the means after which the bound would be lower is shortened to a share of it between
 # these.
 _SHORTENING = (0.1, 0.5)
-# The normalisers that are reported have as many times more samples: of latent coordinates, and in
-# many dimensions of rays.
-_FINER = 4
 # Covariances grow on, so new quadratures are made for this many times more.
 _ROOM = 1.2
-# As `ROW_TOL`, for normalisers; their errors average.
-_NORMALIZER_TOL = 1e-3
-# Tolerances of rays in many dimensions, where each takes a tenth of a second or more.
-_RAY_RTOL, _RAY_ATOL = 1e-4, 1e-7
-# Curves to the rows are kept for the next move of the means; at most so many.
-_CURVES_KEPT = 20_000
-# Points of a quadrature are drawn anew if fewer than this share of them count.
-_LEAST_EFFICIENCY = 0.3
 # A component is a point if its covariance is at most this many times reg_covar.
 _COLLAPSED = 2.0
-
-
-class View(NamedTuple):
-    """The rows, seen from a mean.
-
-    Parameters
-    ----------
-    frame : TangentFrame
-        Frame at the mean.
-    coordinates : numpy.ndarray, shape=[n_rows, dim]
-        Normal coordinates of the rows' logarithms.
-    reached, converged : numpy.ndarray of bool, shape=[n_rows]
-        Whether there is a curve from the mean to the row, and whether it is a geodesic.
-    """
-
-    frame: TangentFrame
-    coordinates: Floats
-    reached: Bools
-    converged: Bools
 
 
 class TangentEM:
@@ -128,125 +86,34 @@ class TangentEM:
         random_state: np.random.RandomState,
         deadline: Deadline = NO_LIMIT,
     ) -> None:
-        if ImportanceGrid.serves(geometry):
-            geometry = ImportanceGrid.within_table(geometry)
-        self._exact, self._to_space = with_row_tol(geometry), to_space
-        self._by_table = isinstance(geometry, DecoderGeometry) and geometry.tabulated
-        # By a table rows are seen as roughly as points of normalisers, until the end.
-        loose = between_steps(geometry.with_tol(_NORMALIZER_TOL))
-        self.geometry = loose if self._by_table else self._exact
-        self._deadline = deadline
+        self.views = RowViews(geometry, X, n_samples, random_state, deadline)
+        self.geometry, self._to_space, self._deadline = self.views.geometry, to_space, deadline
         self.X, self.mass = X, mass
-        self._loose = loose
-        if descends_first(geometry):
-            exact = geometry.ray_exponential
-            rays = replace(exact, rtol=max(exact.rtol, _RAY_RTOL), atol=max(exact.atol, _RAY_ATOL))
-            self._loose = replace(geometry.with_tol(_NORMALIZER_TOL), ray_exponential=rays)
-        self._fine = geometry.with_tol(_NORMALIZER_TOL) if self._by_table else self._exact
-        self._curves: dict[bytes, KeptCurves] = {}  # to the rows, by the mean
         self.covariance_type, self.reg_covar = covariance_type, reg_covar
-        # Common random numbers: the same for all components and all steps.
-        self._many: Floats | None = None
-        if ImportanceGrid.serves(geometry):
-            self.grid: ImportanceGrid | None = ImportanceGrid(geometry)
-            self.random = uniform_points(n_samples, geometry.dim, random_state)
-            self._many = uniform_points(_FINER * n_samples, geometry.dim, random_state)
-        else:
-            self.grid, before = None, copy.deepcopy(random_state)
-            self.random = sphere_directions(n_samples, geometry.dim, random_state)
-            if descends_first(geometry):
-                self._many = self.random
-                self.random = sphere_directions(n_samples // _FINER, geometry.dim, before)
-
-    # -- geometry ------------------------------------------------------------------------------
-
-    def see(self, mean: Floats, previous: TangentFrame | None = None) -> View:
-        """Frame at a mean, and the rows seen from it."""
-        try:
-            frame = frame_at(self.geometry, mean, previous)
-        except ValueError as error:
-            raise DegenerateError(f"a mean left the data: {error}") from error
-        logs = self._logs(mean, previous)
-        reached = np.isfinite(logs.length)
-        if not logs.converged.any():
-            raise DegenerateError("a mean left the data: no geodesic from it converges")
-        return View(frame, frame.coordinates(logs.velocity), reached, logs.converged)
-
-    def _logs(self, mean: Floats, previous: TangentFrame | None) -> Logs:
-        """Find geodesics to the rows, from those of the mean before it moved."""
-        base = mean if previous is None else previous.base
-        guess = self._curves.get(base.tobytes())
-        logs = self.geometry.logs(mean, self.X, guess=guess)
-        self._curves[mean.tobytes()] = logs.curves
-        while len(self._curves) * len(self.X) > _CURVES_KEPT:
-            del self._curves[next(iter(self._curves))]  # the oldest
-        return logs
-
-    def quadrature(
-        self,
-        frame: TangentFrame,
-        coordinates: Floats,
-        covariance: Floats,
-        previous: TangentQuadrature | None = None,
-        *,
-        fine: bool = False,
-    ) -> TangentQuadrature:
-        """Quadrature over the tangent space for densities of about a covariance.
-
-        Logarithms guide it: of the rows, and of the points of a previous one at the same mean.
-        """
-        check_time(self._deadline)
-        scale = linalg.cholesky(covariance, lower=True)
-        if is_flat(self.geometry, frame, scale):
-            return FlatQuadrature(scale)
-        random = self._many if fine and self._many is not None else self.random
-        if self.grid is None:
-            return build_ray_quadrature(self._loose, frame, scale, random)
-        rows = self.X
-        if isinstance(previous, ImportanceQuadrature):
-            known = np.isfinite(previous.log_weights)
-            rows = np.concatenate((rows, previous.points[known]))
-            coordinates = np.concatenate((coordinates, previous.coordinates[known]))
-        geometry = self._fine if fine else self._loose
-        return build_importance_quadrature(
-            geometry, self.grid, frame, rows, coordinates, scale, random
-        )
-
-    def component(self, view: View, precision: Floats) -> Component:
-        """Component of a precision, with a quadrature made for it."""
-        quadrature = self.quadrature(view.frame, view.coordinates, linalg.inv(precision))
-        return self._component(view, precision, quadrature)
-
-    def _component(self, view: View, precision: Floats, quadrature: TangentQuadrature) -> Component:
-        moments = quadrature.moments(precision)
-        if not np.isfinite(moments.log_normalizer):
-            raise DegenerateError("a mean left the data: no geodesic from it can be followed")
-        return Component(*view, quadrature, precision, moments)
 
     def expectation(self, mixture: Mixture) -> tuple[float, Floats]:
         """E-step for the rows and their weights; see `mixture.expectation`."""
         return expectation(mixture, self.mass)
 
-    # -- states --------------------------------------------------------------------------------
-
     def start(self, responsibilities: Floats) -> Mixture:
         """First mixture, of responsibilities shape=[n_rows, n_components]."""
         components, shares = [], responsibilities * self.mass[:, None]
         for mean, column in zip(self._first_means(shares), shares.T, strict=True):
-            view = self.see(mean)
+            view = self.views.see(mean)
             weights = column * view.converged
             turned = lead_by(view.frame, view.coordinates * np.sqrt(weights)[:, None])
             coordinates = turned.coordinates(view.frame.vectors(view.coordinates))
             second = self._second(coordinates, weights)
             precision = self._flat_precision(second, turned)
             view = view._replace(frame=turned, coordinates=coordinates)
-            components.append(self.component(view, precision))
+            components.append(self.views.component(view, precision))
         return Mixture(tuple(components), shares.sum(axis=0) / self.mass.sum())
 
     def resume(self, mixture: Mixture) -> Mixture:
         """Mixture of the same distributions, for these rows and random numbers."""
         components = [
-            self.component(self.see(c.frame.base, c.frame), c.precision) for c in mixture.components
+            self.views.component(self.views.see(c.frame.base, c.frame), c.precision)
+            for c in mixture.components
         ]
         return replace(mixture, components=tuple(components))
 
@@ -261,7 +128,7 @@ class TangentEM:
         for k, point in enumerate(points):
             own = no_curves(len(labels))
             own[labels == k] = curves[labels == k]
-            self._curves[point.tobytes()] = own
+            self.views.keep(point, own)
         return list(points)
 
     def _second(self, coordinates: Floats, weights: Floats) -> Floats:
@@ -321,40 +188,30 @@ class TangentEM:
 
     def _renew(self, component: Component) -> Component:
         covariance = _ROOM * linalg.inv(component.precision)
-        quadrature = self.quadrature(
+        quadrature = self.views.quadrature(
             component.frame, component.coordinates, covariance, component.quadrature
         )
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
-    def refine(self, mixture: Mixture) -> Mixture:
-        """See the rows and integrate anew for the same distributions, where EM does it roughly.
+    def refine(self, mixture: Mixture, tol: float) -> Mixture:
+        """See the rows and integrate anew where EM does it roughly, and iterate EM by that.
 
-        Integrals are finer over latent coordinates, and in many dimensions. Geodesics to rows are
-        certified where EM found them by a table alone.
+        Geodesics to rows are certified. Integrals are finer over latent coordinates, and in many
+        dimensions. The means stay.
+
+        A maximum is where integrals err to its favour. Over latent coordinates those of the result
+        are by points that did not choose it.
         """
-        components = mixture.components
-        if self._by_table:
-            components = tuple(self._seen_exactly(c) for c in components)
-        if self._many is not None:
-            components = tuple(self._refined(c) for c in components)
+        views, components = self.views, tuple(map(self.views.seen_exactly, mixture.components))
+        if views.finer is not None:
+            components = tuple(views.refined(c, views.finer) for c in components)
+        if all(new is old for new, old in zip(components, mixture.components, strict=True)):
+            return mixture
+        mixture = self._iterate(replace(mixture, components=components), _INNER_SHARE * tol)
+        if views.others is None:
+            return mixture
+        components = tuple(views.refined(c, views.others) for c in mixture.components)
         return replace(mixture, components=components)
-
-    def _seen_exactly(self, component: Component) -> Component:
-        mean = component.frame.base
-        logs = self._exact.logs(mean, self.X, guess=self._curves.get(mean.tobytes()))
-        return replace(
-            component,
-            coordinates=component.frame.coordinates(logs.velocity),
-            reached=np.isfinite(logs.length),
-            converged=logs.converged,
-        )
-
-    def _refined(self, component: Component) -> Component:
-        covariance = linalg.inv(component.precision)
-        quadrature = self.quadrature(
-            component.frame, component.coordinates, covariance, component.quadrature, fine=True
-        )
-        return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def _check(self, mixture: Mixture) -> None:
         """Raise DegenerateError if a component has become a point while others have not."""
@@ -432,13 +289,9 @@ class TangentEM:
         mean = self.geometry.exps(frame.base, frame.vectors(step))[0]
         if not np.isfinite(mean).all():
             raise DegenerateError("a mean left the data: its step could not be followed")
-        view = self.see(mean, frame)
+        view = self.views.see(mean, frame)
         precision = component.precision
         if self.covariance_type == "diag":  # diagonal again, in the coordinates of the space
             change = frame.dual @ view.frame.basis
             precision = change.T @ precision @ change
-        if isinstance(component.quadrature, ImportanceQuadrature):
-            seen = component.quadrature.seen_from(self._loose, view.frame)
-            if seen.efficiency(precision) >= _LEAST_EFFICIENCY:
-                return self._component(view, precision, seen)
-        return self.component(view, precision)
+        return self.views.component_after(component, view, precision)

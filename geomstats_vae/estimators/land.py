@@ -77,9 +77,10 @@ class LAND(TangentDensity):
     n_normalizer_samples : int
         Rays or points that each normaliser is integrated by, rounded up to eight times a power of
         two. Its standard error falls about as fast as their number rises. Integrals over latent
-        coordinates (see Notes) are taken anew in the end, by four times as many points. On
-        decoders' spaces of 6 dimensions and more EM itself takes a quarter of the rays, and the
-        integrals that are reported take all.
+        coordinates (see Notes) are taken anew in the end, by four times as many points: once for
+        the last steps of EM, and once for what is reported, by points that did not choose it. On
+        decoders' spaces of 6 dimensions and more EM itself takes a quarter of the rays, and its
+        last steps take all.
     random_state : int, numpy.random.RandomState or None
         Source of the starts, the normalisers' points and the samples.
     warm_start : bool
@@ -138,7 +139,8 @@ class LAND(TangentDensity):
     means costs a geodesic per row and component, and those of the normalisers. Moves are along the
     steepest direction of [1]_. One that would lower the likelihood is shortened, so bounds never
     fall by more than the standard errors of the normalisers. By a table of the metric, geodesics
-    go on from those of the means before, and are measured on the decoder in the end.
+    are measured on the decoder in the end. Without one they go on from those of the means before,
+    and on a grid they are found anew in the end.
 
     There are two ways to integrate normalisers. In closed form, on decoders' spaces without codes,
     and in more than three dimensions, it is along rays from the mean, each up to where it stops
@@ -363,7 +365,7 @@ class LAND(TangentDensity):
         if ending is not Ending.DONE:
             return best, best.state, ending
         try:
-            return best, em.refine(best.state), ending
+            return best, em.refine(best.state, self.tol), ending
         except (KeyboardInterrupt, OutOfTimeError) as stop:
             return best, best.state, Ending.of(stop)
 

@@ -114,15 +114,21 @@ def descend(
     for partition in run(working, X, weights, centers):
         yield partition._replace(n_iter=n_before + partition.n_iter)
     if working is not geometry:
-        yield _certified(geometry, X, weights, partition)._replace(
-            n_iter=n_before + partition.n_iter
-        )
+        certified = _certified(geometry, working, X, weights, partition)
+        yield certified._replace(n_iter=n_before + partition.n_iter)
 
 
-def _certified(geometry: Geometry, X: Floats, weights: Floats, partition: Partition) -> Partition:
-    """Certify the geodesics of a partition, which were found by a table alone."""
-    centers, labels, geodesics = partition.assignment
-    geodesics = geometry.logs(centers[labels], X, guess=geodesics.curves)
+def _certified(
+    geometry: Geometry, by_table: Geometry, X: Floats, weights: Floats, partition: Partition
+) -> Partition:
+    """Certify the geodesics of a partition, which were found by a table alone.
+
+    Curves that were taken along may stay in valleys that have become the longer ones: once more all
+    valleys are looked at, by the table.
+    """
+    centers, labels, _ = partition.assignment
+    found = by_table.logs(centers[labels], X)
+    geodesics = geometry.logs(centers[labels], X, guess=found.curves)
     assignment = Assignment(centers, labels, geodesics)
     return _partition(assignment, weights, partition.n_iter, partition.move)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from geomstats_vae.estimators.assignment import Labels
-from geomstats_vae.estimators.base import between_steps
+from geomstats_vae.estimators.base import between_steps, valleys_move
 from geomstats_vae.estimators.frechet import (
     NEWTON_DIM,
     FrechetMeans,
@@ -116,10 +116,7 @@ def _stages(geometry: Geometry, rtol: float) -> list[tuple[Geometry, float, bool
         return [(exact, rtol, False)]
     loose = geometry.with_tol(_LOOSE_TOL)
     if not _by_table(geometry):
-        # Curves that are taken along may stay in valleys that have become the longer ones.
-        graph = geometry.build_graph() if isinstance(geometry, DecoderGeometry) else None
-        afresh = graph is not None and graph.on_grid
-        return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, afresh)]
+        return [(loose, _LOOSE_RESIDUAL, False), (exact, rtol, valleys_move(geometry))]
     # Between steps curves stay in their valleys: once more all valleys are looked at.
     rough, fine = between_steps(loose), between_steps(exact)
     finer = max(rtol, _NEARER)

@@ -2,7 +2,8 @@
 
 The best distribution to draw from is the density itself. It is guessed on a grid: volumes of the
 cells are computed, distances to their centres are lengths of graph paths, and the directions of
-the geodesics to them are interpolated between points whose logarithms are known.
+the geodesics to them are interpolated between points whose logarithms are known. Next to the cut
+locus nothing can be interpolated: there the directions of all points nearby are taken in turn.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy.interpolate import (
     NearestNDInterpolator,
     RegularGridInterpolator,
 )
-from scipy.spatial import QhullError
+from scipy.spatial import QhullError, cKDTree
 
 from geomstats_vae.geometry.decoder import DecoderGeometry
 from geomstats_vae.geometry.protocol import Floats, Geometry
@@ -38,9 +39,10 @@ _KEPT = 32
 _SHORTER, _LONGER = 0.97, 1.07
 # Points are drawn from a density that decays more slowly than guessed, by this in squared distance.
 _FLATTER = 0.9
-# Shares of points that are drawn from a density of twice the covariance, and from one that decays
-# with the distance alone, at the lowest rate in any direction: directions are guessed.
-_WIDER, _ROUND = 0.05, 0.05
+# Shares of points that are drawn from a density of twice the covariance, from one that decays with
+# the distance alone, at the lowest rate in any direction, and from the mean of those by the
+# directions of so many logarithms nearby, for directions are guessed.
+_WIDER, _ROUND, _NEARBY, _N_NEARBY = 0.05, 0.05, 0.4, 16
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,29 @@ class ImportanceGrid:
                 break
         lowest = np.linalg.eigvalsh(precision)[0]
         wider = volume * np.exp(-0.25 * squares)
-        from_base = lowest * lengths.reshape(volume.shape) ** 2
-        around = volume * np.exp(-0.5 * (from_base - from_base.min()))
-        mass = (1.0 - _WIDER - _ROUND) * mass + _WIDER * wider / wider.sum()
-        return GridDistribution(self.edges(margin), mass + _ROUND * around / around.sum())
+        from_base = lengths.reshape(volume.shape) ** 2
+        around = volume * np.exp(-0.5 * lowest * (from_base - from_base.min()))
+        rates = self._rates_nearby(rows, coordinates, precision, margin)
+        nearby = volume * _mean_decay(0.5 * _FLATTER * rates, from_base)
+        mass = (1.0 - _WIDER - _ROUND - _NEARBY) * mass + _WIDER * wider / wider.sum()
+        mass += _ROUND * around / around.sum() + _NEARBY * nearby / nearby.sum()
+        return GridDistribution(self.edges(margin), mass)
+
+    def _rates_nearby(
+        self, rows: Floats, coordinates: Floats, precision: Floats, margin: float
+    ) -> Floats:
+        """Rates, as of `_rates`, by the logarithms nearby, shape=[n_nearby, n_cells, ...].
+
+        Those are next to the coarse cell of each fine one.
+        """
+        width = np.maximum(self._high - self._low, np.finfo(float).tiny)
+        _, centres = _centres(self.edges(margin)[:, ::_FINER])
+        some = np.arange(1, min(_N_NEARBY, len(rows)) + 1)
+        _, near = cKDTree(rows / width).query(centres / width, k=some)
+        rates = np.moveaxis(_rates(coordinates, precision)[near], -1, 0)
+        for axis in range(1, self._dim + 1):
+            rates = rates.repeat(_FINER, axis=axis)
+        return rates
 
     def _is_narrow(self, frame: TangentFrame, precision: Floats) -> bool:
         """Whether most draws from the cells of the smallest grid would miss a distribution."""
@@ -272,9 +293,21 @@ def _log_interpolant(rows: Floats, coordinates: Floats) -> Callable[[Floats], Fl
 def _squares(guess: Floats, lengths: Floats, precision: Floats) -> Floats:
     """Guess at w' G w, by the guess at the direction of w and what the graph knows of its norm."""
     norms = np.linalg.norm(guess, axis=1)
-    squares = np.einsum("ni,ij,nj->n", guess, precision, guess)
     scaled = np.clip(norms, _SHORTER * lengths, _LONGER * lengths)
+    return _rates(guess, precision) * scaled**2
+
+
+def _rates(coordinates: Floats, precision: Floats) -> Floats:
+    """Rates w' G w / |w|^2, shape=[n_points]; the lowest of all directions where w is zero."""
+    norms = np.linalg.norm(coordinates, axis=1)
+    squares = np.einsum("ni,ij,nj->n", coordinates, precision, coordinates)
     lowest = np.linalg.eigvalsh(precision)[0]
     # Divided by one norm at a time: a small norm's square may be zero.
     divisor = np.where(norms > 0.0, norms, 1.0)
-    return np.where(norms > 0.0, squares / divisor / divisor, lowest) * scaled**2
+    return np.where(norms > 0.0, squares / divisor / divisor, lowest)
+
+
+def _mean_decay(rates: Floats, squares: Floats) -> Floats:
+    """Mean of exp(-rate * square) over the rates, shape=[n_rates, ...], but for a factor."""
+    exponents = rates * squares
+    return np.exp(exponents.min() - exponents).mean(axis=0)

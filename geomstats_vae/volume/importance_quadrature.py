@@ -81,7 +81,9 @@ class ImportanceQuadrature(TangentQuadrature):
         rest = scale, distribution, n_failed, log_volumes, logs.curves
         return cls(points, normal, log_weights, *rest)
 
-    def seen_from(self, geometry: Geometry, frame: TangentFrame) -> ImportanceQuadrature:
+    def seen_from(
+        self, geometry: Geometry, frame: TangentFrame, *, afresh: bool = False
+    ) -> ImportanceQuadrature:
         """See the same points from another mean.
 
         Errors of both quadratures are nearly the same, so they hardly matter to the difference of
@@ -90,17 +92,19 @@ class ImportanceQuadrature(TangentQuadrature):
         Parameters
         ----------
         geometry : Geometry
-            Finds the geodesics, from those of this quadrature.
+            Finds the geodesics.
         frame : TangentFrame
             Frame at the other mean.
+        afresh : bool
+            Whether they are searched anew, not from those of this quadrature.
 
         Returns
         -------
         quadrature : ImportanceQuadrature
             The points were drawn for the old mean; see `efficiency`.
         """
-        rest = self.points, self.log_volumes, self.scale, self.distribution, self.curves
-        return self.of(geometry, frame, *rest)
+        rest = self.points, self.log_volumes, self.scale, self.distribution
+        return self.of(geometry, frame, *rest, guess=None if afresh else self.curves)
 
     def efficiency(self, precision: Floats) -> float:
         """Effective number of points over their number ([1]_, section 9.3), for a precision."""

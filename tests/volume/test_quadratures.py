@@ -176,6 +176,22 @@ def test_latent_integrals_agree_with_the_sphere(chart):
 
 
 @spaces.on_numpy_alone
+def test_points_are_drawn_where_directions_change_at_once(chart):
+    # Geodesics to points above a cut come from one side, to those below from the other. In between
+    # their directions are no mean of both, by which the density would be exp(-50) of theirs.
+    geometry, _, frame = chart
+    rows = frame.base + np.array([[0.7, 0.3], [1.3, 0.3], [0.7, -0.3], [1.3, -0.3]])
+    seen = np.array([[2.0, 0.3], [2.0, 0.3], [-2.0, 0.3], [-2.0, 0.3]])
+    drawn = ImportanceGrid(geometry).distribution(frame, rows, seen, np.diag([0.1, 25.0]))
+
+    def mass(points):
+        cells = [np.searchsorted(e, x) - 1 for e, x in zip(drawn.edges, points.T, strict=True)]
+        return drawn.mass[tuple(cells)]
+
+    assert mass(frame.base + np.array([[1.0, 0.0]])) > 0.2 * mass(rows).mean()
+
+
+@spaces.on_numpy_alone
 def test_importance_sampling_needs_codes_and_few_dimensions(chart):
     assert ImportanceGrid.serves(chart[0])
     without = LatentSpace(surfaces.plane_network(), 2)
