@@ -194,22 +194,24 @@ class TangentEM:
         return replace(component, quadrature=quadrature).adapt(component.precision)
 
     def refine(self, mixture: Mixture, tol: float) -> Mixture:
-        """See the rows and integrate anew where EM does it roughly, and iterate EM by that.
+        """See the rows and integrate anew for the same distributions, where EM does it roughly.
 
         Geodesics to rows are certified. Integrals are finer over latent coordinates, and in many
-        dimensions. The means stay.
+        dimensions.
 
-        A maximum is where integrals err to its favour. Over latent coordinates those of the result
-        are by points that did not choose it.
+        Over latent coordinates EM with fixed means goes on by the finer integrals. A maximum is
+        where integrals err to its favour, so those of the result are by points that did not choose
+        it.
         """
         views, components = self.views, tuple(map(self.views.seen_exactly, mixture.components))
         if views.finer is not None:
             components = tuple(views.refined(c, views.finer) for c in components)
-        if all(new is old for new, old in zip(components, mixture.components, strict=True)):
-            return mixture
-        mixture = self._iterate(replace(mixture, components=components), _INNER_SHARE * tol)
+        mixture = replace(mixture, components=components)
         if views.others is None:
             return mixture
+        fitted = self._iterate(mixture, _INNER_SHARE * tol)
+        if not any(is_stale(c.quadrature, c.precision) for c in fitted.components):
+            mixture = fitted
         components = tuple(views.refined(c, views.others) for c in mixture.components)
         return replace(mixture, components=components)
 

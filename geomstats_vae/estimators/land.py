@@ -79,8 +79,8 @@ class LAND(TangentDensity):
         two. Its standard error falls about as fast as their number rises. Integrals over latent
         coordinates (see Notes) are taken anew in the end, by four times as many points: once for
         the last steps of EM, and once for what is reported, by points that did not choose it. On
-        decoders' spaces of 6 dimensions and more EM itself takes a quarter of the rays, and its
-        last steps take all.
+        decoders' spaces of 6 dimensions and more EM itself takes a quarter of the rays, and the
+        integrals that are reported take all.
     random_state : int, numpy.random.RandomState or None
         Source of the starts, the normalisers' points and the samples.
     warm_start : bool
