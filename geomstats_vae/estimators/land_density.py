@@ -17,11 +17,16 @@ from geomstats_vae.estimators.base import SharesSpace, report_failures, space_ge
 from geomstats_vae.estimators.mixture import Mixture
 from geomstats_vae.estimators.region import IN_USE, warn_outside
 from geomstats_vae.estimators.rows import check_weights, with_metric
-from geomstats_vae.geometry.protocol import Floats, Ints
+from geomstats_vae.geometry.decoder import DecoderGeometry
+from geomstats_vae.geometry.protocol import Floats, Geometry, Ints
+from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.manifolds.geometries import check_on_space
 from geomstats_vae.models.validation import validate_rows
+from geomstats_vae.volume.importance_grid import ImportanceGrid
 
 MEASURES = ("riemannian", "lebesgue")
+# Geodesics to points beyond a table that pay for a wider one: each takes 30 ms without.
+_MANY_BEYOND = 100
 
 
 def most_probable(joint: Floats) -> Ints:
@@ -38,6 +43,27 @@ def most_probable(joint: Floats) -> Ints:
         Indices of components; -1 of a row that none reaches.
     """
     return np.where(np.isfinite(joint).any(axis=1), joint.argmax(axis=1), -1)
+
+
+def _by_reach(
+    geometry: Geometry, X: Floats, rows: Ints, n_means: int
+) -> list[tuple[Ints, Geometry]]:
+    """Split rows into those that the table in use knows, and those that a wider one may know.
+
+    Where there are a few only, the decoder's own geodesics cost less than a wider table.
+    """
+    if not len(rows):
+        return []
+    table = geometry.metric_table if isinstance(geometry, DecoderGeometry) else None
+    wider = ImportanceGrid.within_table(geometry)
+    if table is None or not isinstance(wider, DecoderGeometry):
+        return [(rows, geometry)]
+    known = table.knows(X[rows])
+    beyond = rows[~known]
+    built = isinstance(wider.table, TableOnDemand) and wider.table.built
+    if not len(beyond) or not (built or len(beyond) * n_means >= _MANY_BEYOND):
+        return [(rows, geometry)]
+    return [(rows[known], geometry), (beyond, wider)]
 
 
 class TangentDensity(DensityMixin, SharesSpace):
@@ -68,15 +94,16 @@ class TangentDensity(DensityMixin, SharesSpace):
         n_failed = joint.shape[1] * int((~defined).sum())
         with np.errstate(divide="ignore"):
             log_weights = np.log(self.weights_)
-        for k, c in enumerate(self._mixture.components if defined.any() else ()):
-            logs = geometry.logs(c.frame.base, X[defined])
-            n_failed += int((~logs.converged).sum())
-            seen = replace(
-                c,
-                coordinates=c.frame.coordinates(logs.velocity),
-                reached=np.isfinite(logs.length),
-            )
-            joint[defined, k] = seen.log_density() + log_weights[k]
+        for rows, working in _by_reach(geometry, X, np.flatnonzero(defined), joint.shape[1]):
+            for k, c in enumerate(self._mixture.components):
+                logs = working.logs(c.frame.base, X[rows])
+                n_failed += int((~logs.converged).sum())
+                seen = replace(
+                    c,
+                    coordinates=c.frame.coordinates(logs.velocity),
+                    reached=np.isfinite(logs.length),
+                )
+                joint[rows, k] = seen.log_density() + log_weights[k]
         return joint, n_failed
 
     def _check_points(self, X: ArrayLike) -> Floats:

@@ -11,6 +11,7 @@ from geomstats_vae import LAND, FrechetMean, GeodesicKMeans, LatentSpace
 from geomstats_vae.datasets import load_digits_vae
 from geomstats_vae.geodesics.elements import Evaluator
 from geomstats_vae.geodesics.table import TableOptions
+from geomstats_vae.geodesics.tabulated import TabulatedSearch
 from geomstats_vae.geometry.hessians import distance_hessians
 from geomstats_vae.geometry.tables import TableOnDemand
 from geomstats_vae.volume.frames import frame_at
@@ -165,6 +166,24 @@ def test_land_asks_for_a_wider_table_in_two_dimensions():
     LAND(space, n_normalizer_samples=64, random_state=0).fit(CODES)
     assert not space.metric.geometry.table.built
     assert space.metric.geometry.table.wider(2.0).built
+
+
+def test_land_scores_points_beyond_the_codes_by_the_wider_table(monkeypatch):
+    space, sums = space_with(pairs=20), []
+    land = LAND(space, n_normalizer_samples=64, random_state=0).fit(CODES)
+    low, high = CODES.min(axis=0), CODES.max(axis=0)
+    X = low + (high - low) * np.random.default_rng(0).uniform(-0.5, 1.5, (30, 2))
+    search = TabulatedSearch.from_afar
+
+    def seen(self, start, end):
+        sums.append(self.table.knows(end).sum())
+        return search(self, start, end)
+
+    monkeypatch.setattr(TabulatedSearch, "from_afar", seen)
+    found = land.score_samples(X)
+    assert sum(sums) == len(X)
+    land.space_ = space_with(False)
+    np.testing.assert_allclose(found, land.score_samples(X), atol=1e-3)
 
 
 def test_steps_take_the_word_of_the_table():
