@@ -9,7 +9,7 @@ Then `LAND` is fitted to 1,000 codes of scikit-learn's digits, and its density, 
 has it, is summed over a grid of latent space: it should integrate to one.
 
 Run: ``pip install '.[bench]'``, then
-``python benchmarks/land_mnist.py [--splits 5] [--grid 36] [--seeds 0]
+``python benchmarks/land_mnist.py [--splits 5] [--grid 36] [--seeds 0 1 2 3 4]
 [--parts digits mnist]``.
 """
 
@@ -104,8 +104,8 @@ def digits(n_cells, seed):
     seconds, passed = time.process_time() - begin, time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"digits, seed {seed}, 1,000 codes: {seconds:.0f} s of processor time ({passed:.0f} s passed), "
-        f"{seconds / (land.n_iter_ + 1):.1f} s per iteration of {land.n_iter_ + 1}; peak "
+        f"digits, seed {seed}, 1,000 codes: {seconds:.0f} s of processor time ({passed:.0f} s "
+        f"passed), {seconds / (land.n_iter_ + 1):.1f} s per iteration of {land.n_iter_ + 1}; peak "
         f"{peak:.0f} MiB ({before:.0f} before); {land.n_failed_} geodesics failed; "
         f"log normalisers {land.log_normalizer_.round(3)} +- {land.log_normalizer_std_.round(4)}",
         flush=True,
