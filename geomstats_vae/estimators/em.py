@@ -157,7 +157,7 @@ class TangentEM:
             if not any(stale) or bound - previous < tol:
                 break
             components = tuple(
-                self._renew(c) if due else c
+                self.views.renewed(c, room=_ROOM) if due else c
                 for c, due in zip(mixture.components, stale, strict=True)
             )
             mixture = replace(mixture, components=components)
@@ -186,13 +186,6 @@ class TangentEM:
         fit = fit_precision(component.quadrature, second, basis, component.precision)
         return replace(component, precision=fit.precision, moments=fit.moments)
 
-    def _renew(self, component: Component) -> Component:
-        covariance = _ROOM * linalg.inv(component.precision)
-        quadrature = self.views.quadrature(
-            component.frame, component.coordinates, covariance, component.quadrature
-        )
-        return replace(component, quadrature=quadrature).adapt(component.precision)
-
     def refine(self, mixture: Mixture, tol: float) -> Mixture:
         """See the rows and integrate anew for the same distributions, where EM does it roughly.
 
@@ -205,14 +198,14 @@ class TangentEM:
         """
         views, components = self.views, tuple(map(self.views.seen_exactly, mixture.components))
         if views.finer is not None:
-            components = tuple(views.refined(c, views.finer) for c in components)
+            components = tuple(views.renewed(c, views.finer) for c in components)
         mixture = replace(mixture, components=components)
         if views.others is None:
             return mixture
         fitted = self._iterate(mixture, _INNER_SHARE * tol)
         if not any(is_stale(c.quadrature, c.precision) for c in fitted.components):
             mixture = fitted
-        components = tuple(views.refined(c, views.others) for c in mixture.components)
+        components = tuple(views.renewed(c, views.others) for c in mixture.components)
         return replace(mixture, components=components)
 
     def _check(self, mixture: Mixture) -> None:

@@ -56,7 +56,7 @@ def _by_reach(
         return []
     table = geometry.metric_table if isinstance(geometry, DecoderGeometry) else None
     wider = ImportanceGrid.within_table(geometry)
-    if table is None or not isinstance(wider, DecoderGeometry):
+    if table is None or wider is geometry or not isinstance(wider, DecoderGeometry):
         return [(rows, geometry)]
     known = table.knows(X[rows])
     beyond = rows[~known]

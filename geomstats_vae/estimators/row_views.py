@@ -211,9 +211,11 @@ class RowViews:
             converged=logs.converged,
         )
 
-    def refined(self, component: Component, finer: Floats) -> Component:
-        """Integrate anew for the same density by finer random numbers."""
-        covariance = linalg.inv(component.precision)
+    def renewed(
+        self, component: Component, finer: Floats | None = None, *, room: float = 1.0
+    ) -> Component:
+        """Integrate anew for the same density, by finer random numbers or with room to grow."""
+        covariance = room * linalg.inv(component.precision)
         quadrature = self.quadrature(
             component.frame, component.coordinates, covariance, component.quadrature, finer
         )
